@@ -1,0 +1,92 @@
+# Generated from crates/settings by `cargo xtask generate`; do not edit.
+
+_oxicorn() {
+    local word=${COMP_WORDS[COMP_CWORD]}
+    COMPREPLY=()
+    case ${COMP_WORDS[COMP_CWORD - 1]} in
+        -c | --config)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        -b | --bind) return ;;
+        --backlog) return ;;
+        -w | --workers) return ;;
+        -k | --worker-class)
+            mapfile -t COMPREPLY < <(compgen -W 'sync gthread' -- "$word")
+            return
+            ;;
+        --threads) return ;;
+        --worker-connections) return ;;
+        --max-requests) return ;;
+        --max-requests-jitter) return ;;
+        -t | --timeout) return ;;
+        --graceful-timeout) return ;;
+        --keep-alive) return ;;
+        --head-timeout) return ;;
+        --body-timeout) return ;;
+        --body-min-rate) return ;;
+        --write-timeout) return ;;
+        --linger-timeout) return ;;
+        --boot-timeout) return ;;
+        --limit-request-line) return ;;
+        --limit-request-fields) return ;;
+        --limit-request-field_size) return ;;
+        --limit-request-body) return ;;
+        --body-memory-limit) return ;;
+        --response-memory-limit) return ;;
+        --response-spool-limit) return ;;
+        --tmp-upload-dir)
+            mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            return
+            ;;
+        --header-map)
+            mapfile -t COMPREPLY < <(compgen -W 'drop refuse dangerous' -- "$word")
+            return
+            ;;
+        --forwarded-allow-ips) return ;;
+        --forwarder-headers) return ;;
+        --chdir)
+            mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            return
+            ;;
+        --pythonpath)
+            mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            return
+            ;;
+        -e | --env) return ;;
+        -p | --pid)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        -u | --user) return ;;
+        -g | --group) return ;;
+        -m | --umask) return ;;
+        -n | --name) return ;;
+        --access-logfile)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        --access-logformat) return ;;
+        --error-logfile | --log-file)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        --log-level)
+            mapfile -t COMPREPLY < <(compgen -W 'debug info warning error critical' -- "$word")
+            return
+            ;;
+        --reload-engine)
+            mapfile -t COMPREPLY < <(compgen -W 'auto poll inotify' -- "$word")
+            return
+            ;;
+        --reload-extra-file)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+    esac
+    if [[ $word == -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config -b --bind --backlog -w --workers -k --worker-class --threads --worker-connections --max-requests --max-requests-jitter --preload -t --timeout --graceful-timeout --keep-alive --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --permit-obsolete-folding --strip-header-spaces --sendfile --no-sendfile --forwarded-allow-ips --forwarder-headers --chdir --pythonpath -e --env -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --reload --reload-engine --reload-extra-file --check-config --print-config' -- "$word")
+    fi
+}
+
+complete -F _oxicorn oxicorn

@@ -1,0 +1,110 @@
+//! The smallest embedder of the arbiter, for the tests that need real processes.
+//!
+//! It forks by `fork(2)`, logs to standard output, and its workers answer every connection with
+//! their number. Arguments are `name=value`; see [`Options`].
+
+mod options;
+mod worker;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use options::Options;
+use oxicorn_arbiter::{Arbiter, Fork, Host, Notice, Outcome, WorkerSeed};
+
+fn main() -> ExitCode {
+    let options = match Options::from_arguments(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(error) => return fail(2, &error),
+    };
+    if log::set_logger(&StandardOutput).is_ok() {
+        log::set_max_level(log::LevelFilter::Debug);
+    }
+    match serve(&options) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(1, &error.to_string()),
+    }
+}
+
+fn serve(options: &Options) -> io::Result<u8> {
+    if options.daemon {
+        oxicorn_arbiter::sys::process::daemonize(true)?;
+    }
+    if options.adopts_orphans {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    }
+    let arbiter = match Arbiter::start(options.setup.clone(), Embedder) {
+        Ok(arbiter) => arbiter,
+        Err(fatal) => {
+            say(&format!("fatal {fatal}"));
+            return Ok(fatal.exit_code());
+        }
+    };
+    match arbiter.run() {
+        Outcome::Exit(code) => Ok(code),
+        Outcome::Worker(seed) => worker::live(&seed, options.worker),
+    }
+}
+
+fn fail(code: u8, error: &str) -> ExitCode {
+    say(&format!("error {error}"));
+    ExitCode::from(code)
+}
+
+/// One `write` for the whole line, since several processes share the pipe.
+fn say(line: &str) {
+    let mut output = io::stdout().lock();
+    let written = output.write_all(format!("{line}\n").as_bytes());
+    // The reader may be gone: then nobody misses the line.
+    drop(written.and_then(|()| output.flush()));
+}
+
+struct StandardOutput;
+
+impl log::Log for StandardOutput {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let critical = record.target().ends_with("critical");
+        let level = if critical {
+            "CRITICAL"
+        } else {
+            record.level().as_str()
+        };
+        say(&format!("{level} {}", record.args()));
+    }
+
+    fn flush(&self) {}
+}
+
+struct Embedder;
+
+impl Host for Embedder {
+    fn fork(&mut self, _: &WorkerSeed) -> io::Result<Fork> {
+        match fork() {
+            -1 => Err(io::Error::last_os_error()),
+            0 => Ok(Fork::Child),
+            pid => Ok(Fork::Parent(pid)),
+        }
+    }
+
+    fn reopen_logs(&mut self) {
+        say("arbiter reopens");
+    }
+
+    fn notify(&mut self, notice: Notice<'_>) {
+        match notice {
+            Notice::WorkerForked { worker, pid } => say(&format!("forked {worker} {pid}")),
+            Notice::Exiting { code } => say(&format!("exiting {code}")),
+            _ => {}
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "std has no fork; the probe has one thread")]
+fn fork() -> libc::pid_t {
+    // SAFETY: the process has no other thread, so the child may go on as its parent would.
+    unsafe { libc::fork() }
+}

@@ -1,0 +1,86 @@
+//! What the probe's arguments mean.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use oxicorn_arbiter::Setup;
+
+/// How the probe runs.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) setup: Setup,
+    pub(crate) worker: Nature,
+    pub(crate) daemon: bool,
+    /// Orphans of the process tree become the arbiter's children, as those of a container do.
+    pub(crate) adopts_orphans: bool,
+}
+
+/// How the probe's workers behave.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Nature {
+    /// Does as it is told.
+    #[default]
+    Obedient,
+    /// Reports itself stuck at its first connection, and dies of SIGABRT.
+    Stuck,
+    /// As stuck, but heeds no signal.
+    Deaf,
+    /// Asks for a successor at its first connection.
+    Retiring,
+    /// Leaves a child behind at its start, which ends at once.
+    Parent,
+    /// Ends with this code instead of serving.
+    Failing(u8),
+}
+
+impl Options {
+    pub(crate) fn from_arguments(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self::default();
+        for argument in arguments {
+            let (name, value) = argument.split_once('=').ok_or("name=value")?;
+            options
+                .set(name, value)
+                .map_err(|error| format!("{argument}: {error}"))?;
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let setup = &mut self.setup;
+        match name {
+            "workers" => setup.policy.workers = number(value)?,
+            "graceful_timeout" => {
+                setup.policy.graceful_timeout = Duration::from_secs_f64(number(value)?);
+            }
+            "boot_timeout" => {
+                setup.policy.boot_timeout = Some(Duration::from_secs_f64(number(value)?));
+            }
+            "bind" => setup.binds.push(value.parse()?),
+            "pidfile" => setup.pidfile = Some(value.into()),
+            "worker" => self.worker = value.parse()?,
+            "daemon" => self.daemon = true,
+            "adopts_orphans" => self.adopts_orphans = true,
+            _ => return Err("unknown".to_owned()),
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Nature {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("failing", code)) => Ok(Self::Failing(number(code)?)),
+            None if text == "stuck" => Ok(Self::Stuck),
+            None if text == "deaf" => Ok(Self::Deaf),
+            None if text == "retiring" => Ok(Self::Retiring),
+            None if text == "parent" => Ok(Self::Parent),
+            _ => Err("unknown nature".to_owned()),
+        }
+    }
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "not a number".to_owned())
+}

@@ -1,0 +1,402 @@
+//! The channel between the arbiter and one worker: short messages both ways over a `SOCK_SEQPACKET`
+//! pair.
+//!
+//! | bytes | meaning |
+//! |---|---|
+//! | 0 | version of the format, [`VERSION`] |
+//! | 1 | kind of message |
+//! | 2… | of a stuck report only: see below |
+//!
+//! A stuck report goes on with the age in ms (u64), the length of the request line in bytes (u16),
+//! both little endian, the request line, and the client's address up to the end.
+//!
+//! A datagram arrives whole or not at all, so there is no framing. What cannot be understood is
+//! logged and ignored: an arbiter may one day have workers of another version. No call here ever
+//! blocks, and end-of-file tells each side that the other is gone. Not for bulk data: a channel
+//! carries a handful of messages in a worker's life.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+};
+
+use crate::core::StuckRequest;
+
+/// The version of the messages' format.
+pub const VERSION: u8 = 1;
+
+/// The longest request line and client address that a stuck report carries, in bytes; the rest is
+/// cut.
+const LONGEST_LINE: usize = 1024;
+const LONGEST_CLIENT: usize = 128;
+const LONGEST_MESSAGE: usize = 2 + 8 + 2 + LONGEST_LINE + LONGEST_CLIENT;
+
+const READY: u8 = 1;
+const STUCK: u8 = 2;
+const RETIRING: u8 = 3;
+const DRAINING: u8 = 4;
+const DRAIN: u8 = 65;
+
+/// What a worker tells the arbiter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The application is loaded, the signal handlers are installed, it serves.
+    Ready,
+    /// The application has had a request for longer than `timeout`.
+    Stuck(StuckRequest),
+    /// It wants a successor (`max_requests`), and serves on until it is told to drain.
+    Retiring,
+    /// It has stopped accepting and will end.
+    Draining,
+}
+
+/// What the arbiter tells a worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// Stop accepting, finish what was begun, end with code 0.
+    Drain,
+    /// The arbiter is gone: nobody will replace or stop this worker any more.
+    Orphaned,
+}
+
+/// The worker's end. Every method takes `&self` and may be called from any thread.
+#[derive(Debug)]
+pub struct WorkerChannel {
+    socket: OwnedFd,
+}
+
+/// The arbiter's end.
+#[derive(Debug)]
+pub(crate) struct ArbiterChannel {
+    socket: OwnedFd,
+}
+
+/// What the arbiter found on a channel.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Incoming {
+    Report(Report),
+    /// Nothing more for now.
+    Empty,
+    /// The worker's end is closed.
+    Closed,
+}
+
+/// Makes both ends, non-blocking and close-on-exec.
+pub(crate) fn pair() -> io::Result<(ArbiterChannel, WorkerChannel)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    Ok((
+        ArbiterChannel { socket: ours },
+        WorkerChannel { socket: theirs },
+    ))
+}
+
+impl WorkerChannel {
+    /// Reports that the worker serves. To be sent after the signal handlers are installed, and
+    /// once.
+    ///
+    /// # Errors
+    /// `EPIPE` if the arbiter is gone; `EAGAIN` if it has not read for so long that the channel is
+    /// full: the message was dropped and may be sent again later. So for every report.
+    pub fn ready(&self) -> io::Result<()> {
+        self.send(&Report::Ready)
+    }
+
+    /// Reports that the application does not come back; the arbiter will abort this process.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn stuck(&self, request_line: &str, client: &str, age: Duration) -> io::Result<()> {
+        let (line, client) = (request_line.to_owned(), client.to_owned());
+        self.send(&Report::Stuck(StuckRequest { line, client, age }))
+    }
+
+    /// Asks for a successor; go on serving until [`Command::Drain`] comes.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn retiring(&self) -> io::Result<()> {
+        self.send(&Report::Retiring)
+    }
+
+    /// Reports that the worker leaves on its own account, so that it is replaced without delay.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn draining(&self) -> io::Result<()> {
+        self.send(&Report::Draining)
+    }
+
+    /// The next command; `None` if there is none at the moment. [`Command::Orphaned`] repeats for
+    /// ever.
+    pub fn received(&self) -> Option<Command> {
+        let mut buffer = [0; LONGEST_MESSAGE];
+        loop {
+            match receive(&self.socket, &mut buffer) {
+                Ok(Some(message)) => match decode_command(message) {
+                    Some(command) => return Some(command),
+                    None => log_garbage("the arbiter", message),
+                },
+                Ok(None) => return Some(Command::Orphaned),
+                Err(Errno::AGAIN) => return None,
+                Err(error) => {
+                    log::debug!(target: "oxicorn", "The channel to the arbiter failed: {error}");
+                    return Some(Command::Orphaned);
+                }
+            }
+        }
+    }
+
+    fn send(&self, report: &Report) -> io::Result<()> {
+        transmit(&self.socket, &encode_report(report))
+    }
+}
+
+impl AsFd for WorkerChannel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl ArbiterChannel {
+    pub(crate) fn drain(&self) -> io::Result<()> {
+        transmit(&self.socket, &[VERSION, DRAIN])
+    }
+
+    pub(crate) fn received(&self) -> Incoming {
+        let mut buffer = [0; LONGEST_MESSAGE];
+        loop {
+            match receive(&self.socket, &mut buffer) {
+                Ok(Some(message)) => match decode_report(message) {
+                    Some(report) => return Incoming::Report(report),
+                    None => log_garbage("a worker", message),
+                },
+                Err(Errno::AGAIN) => return Incoming::Empty,
+                // Also a connection reset, which the kernel reports when unread commands are left.
+                Ok(None) | Err(_) => return Incoming::Closed,
+            }
+        }
+    }
+}
+
+impl AsFd for ArbiterChannel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn transmit(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
+    loop {
+        match send(socket, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// `None` at end-of-file. No message of ours is empty, so an empty one cannot be mistaken for it by
+/// our fault.
+fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, Errno> {
+    let length = loop {
+        match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
+            Ok((length, _)) => break length,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    };
+    Ok(buffer.get(..length).filter(|message| !message.is_empty()))
+}
+
+fn log_garbage(sender: &str, message: &[u8]) {
+    let start = message.get(..8).unwrap_or(message);
+    let length = message.len();
+    log::warn!(target: "oxicorn", "Ignored a message from {sender}: {length} bytes, {start:02x?}");
+}
+
+fn encode_report(report: &Report) -> Vec<u8> {
+    match report {
+        Report::Ready => vec![VERSION, READY],
+        Report::Retiring => vec![VERSION, RETIRING],
+        Report::Draining => vec![VERSION, DRAINING],
+        Report::Stuck(request) => encode_stuck(request),
+    }
+}
+
+fn encode_stuck(request: &StuckRequest) -> Vec<u8> {
+    let line = cut(&request.line, LONGEST_LINE);
+    let client = cut(&request.client, LONGEST_CLIENT);
+    let age = u64::try_from(request.age.as_millis()).unwrap_or(u64::MAX);
+    let length = u16::try_from(line.len()).unwrap_or(u16::MAX);
+    let mut message = vec![VERSION, STUCK];
+    message.extend(age.to_le_bytes());
+    message.extend(length.to_le_bytes());
+    message.extend(line.as_bytes());
+    message.extend(client.as_bytes());
+    message
+}
+
+/// The longest start of `text` within `limit` bytes that ends between two characters.
+fn cut(text: &str, limit: usize) -> &str {
+    let end = (0..=limit.min(text.len()))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or_default()).unwrap_or_default()
+}
+
+fn decode_report(message: &[u8]) -> Option<Report> {
+    match message {
+        [VERSION, READY] => Some(Report::Ready),
+        [VERSION, RETIRING] => Some(Report::Retiring),
+        [VERSION, DRAINING] => Some(Report::Draining),
+        [VERSION, STUCK, rest @ ..] => decode_stuck(rest).map(Report::Stuck),
+        _ => None,
+    }
+}
+
+fn decode_stuck(bytes: &[u8]) -> Option<StuckRequest> {
+    let (age, bytes) = bytes.split_first_chunk::<8>()?;
+    let (length, bytes) = bytes.split_first_chunk::<2>()?;
+    let (line, client) = bytes.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+    Some(StuckRequest {
+        line: String::from_utf8_lossy(line).into_owned(),
+        client: String::from_utf8_lossy(client).into_owned(),
+        age: Duration::from_millis(u64::from_le_bytes(*age)),
+    })
+}
+
+fn decode_command(message: &[u8]) -> Option<Command> {
+    match message {
+        [VERSION, DRAIN] => Some(Command::Drain),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_report_arrives_as_it_was_sent() {
+        let (arbiter, worker) = pair().unwrap();
+        worker.ready().unwrap();
+        worker
+            .stuck(
+                "GET /slow HTTP/1.1",
+                "10.0.0.7:5000",
+                Duration::from_millis(31_500),
+            )
+            .unwrap();
+        worker.retiring().unwrap();
+        worker.draining().unwrap();
+        let stuck = StuckRequest {
+            line: "GET /slow HTTP/1.1".to_owned(),
+            client: "10.0.0.7:5000".to_owned(),
+            age: Duration::from_millis(31_500),
+        };
+        for expected in [
+            Report::Ready,
+            Report::Stuck(stuck),
+            Report::Retiring,
+            Report::Draining,
+        ] {
+            assert_eq!(arbiter.received(), Incoming::Report(expected));
+        }
+        assert_eq!(arbiter.received(), Incoming::Empty);
+    }
+
+    #[test]
+    fn a_drain_command_arrives() {
+        let (arbiter, worker) = pair().unwrap();
+        assert_eq!(worker.received(), None);
+        arbiter.drain().unwrap();
+        assert_eq!(worker.received(), Some(Command::Drain));
+        assert_eq!(worker.received(), None);
+    }
+
+    #[test]
+    fn each_side_sees_that_the_other_is_gone_after_reading_what_it_left() {
+        let (arbiter, worker) = pair().unwrap();
+        worker.ready().unwrap();
+        drop(worker);
+        assert_eq!(arbiter.received(), Incoming::Report(Report::Ready));
+        assert_eq!(arbiter.received(), Incoming::Closed);
+
+        let (arbiter, worker) = pair().unwrap();
+        drop(arbiter);
+        assert_eq!(worker.received(), Some(Command::Orphaned));
+        assert_eq!(
+            worker.ready().unwrap_err().raw_os_error(),
+            Some(libc::EPIPE)
+        );
+    }
+
+    #[test]
+    fn a_worker_that_dies_with_unread_commands_counts_as_gone() {
+        let (arbiter, worker) = pair().unwrap();
+        arbiter.drain().unwrap();
+        drop(worker);
+        assert_eq!(arbiter.received(), Incoming::Closed);
+    }
+
+    #[test]
+    fn garbage_and_other_versions_are_skipped() {
+        let (arbiter, worker) = pair().unwrap();
+        let garbage: [&[u8]; 5] = [
+            b"\0",
+            b"\x02\x01",
+            b"\x01\xff",
+            b"\x01\x02short",
+            &[7; 4000],
+        ];
+        for message in garbage {
+            transmit(&worker.socket, message).unwrap();
+            transmit(&arbiter.socket, message).unwrap();
+        }
+        worker.retiring().unwrap();
+        arbiter.drain().unwrap();
+        assert_eq!(arbiter.received(), Incoming::Report(Report::Retiring));
+        assert_eq!(worker.received(), Some(Command::Drain));
+    }
+
+    #[test]
+    fn a_stuck_report_with_a_lying_length_is_refused() {
+        let mut message = encode_stuck(&StuckRequest {
+            line: "GET /".to_owned(),
+            client: String::new(),
+            age: Duration::ZERO,
+        });
+        assert!(decode_report(&message).is_some());
+        message.truncate(message.len() - 1);
+        assert_eq!(decode_report(&message), None);
+    }
+
+    #[test]
+    fn a_full_channel_refuses_instead_of_blocking() {
+        let (_arbiter, worker) = pair().unwrap();
+        let refusal = (0..100_000).find_map(|_| worker.ready().err()).unwrap();
+        assert_eq!(refusal.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn an_endless_request_line_is_cut_between_characters() {
+        let (arbiter, worker) = pair().unwrap();
+        worker
+            .stuck(
+                &format!("G{}", "é".repeat(5000)),
+                &"c".repeat(500),
+                Duration::MAX,
+            )
+            .unwrap();
+        let Incoming::Report(Report::Stuck(request)) = arbiter.received() else {
+            panic!("no stuck report");
+        };
+        assert_eq!(request.line.len(), LONGEST_LINE - 1);
+        assert!(request.line.ends_with('é'));
+        assert_eq!(request.client.len(), LONGEST_CLIENT);
+    }
+}

@@ -1,0 +1,79 @@
+//! What the arbiter decided to do.
+
+use super::{Exit, Pid, Signal, WorkerId};
+
+/// Something to perform, in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Fork a worker; answer with [`Event::Forked`](super::Event::Forked) or
+    /// [`Event::ForkFailed`](super::Event::ForkFailed).
+    Fork {
+        /// The worker's age, counted from 1.
+        worker: WorkerId,
+        /// The place that it fills, counted from 0; its successor fills the same.
+        slot: usize,
+        /// Which loading of the application it belongs to, counted from 1.
+        generation: u32,
+    },
+    /// Send a signal to a worker's process.
+    Signal {
+        /// The process; always one that was forked and not yet reaped.
+        pid: Pid,
+        /// Which signal.
+        signal: Signal,
+    },
+    /// Tell a worker over its channel to stop accepting, finish and leave.
+    SendDrain {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// Reopen the arbiter's own log files.
+    ReopenLogs,
+    /// Close the arbiter's listening sockets and remove the Unix sockets' paths.
+    CloseListeners,
+    /// Reap every child that has ended.
+    Reap,
+    /// Write a line to the error log.
+    Log {
+        /// How grave it is.
+        level: Level,
+        /// The line.
+        text: String,
+    },
+    /// Tell the embedder that a worker was reaped.
+    ChildExited {
+        /// Which worker.
+        worker: WorkerId,
+        /// The process that it was.
+        pid: Pid,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// Tell the embedder that the wanted number of workers changed.
+    WorkersChanged {
+        /// From now on.
+        new: usize,
+        /// Until now; `None` at the start.
+        old: Option<usize>,
+    },
+    /// Leave with this exit code. Nothing follows.
+    Exit {
+        /// The process' exit code.
+        code: u8,
+    },
+}
+
+/// How grave a log line is, in gunicorn's five steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For those who look for a fault.
+    Debug,
+    /// The normal course of things.
+    Info,
+    /// Something to look at.
+    Warning,
+    /// Something failed.
+    Error,
+    /// A worker was lost to a hanging application.
+    Critical,
+}

@@ -1,0 +1,312 @@
+//! The state of the arbiter and the one way to change it.
+//!
+//! This file routes each event to its rule: the wanted number of workers and who fills it
+//! (`population.rs`), exits and crash loops (`exits.rs`), shutting down (`stopping.rs`). What a
+//! deadline means is decided here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::backoff::Slot;
+use super::population::Succession;
+use super::stopping::Mode;
+use super::worker::{Force, Phase, Worker};
+use super::{Action, Event, Level, Pid, Policy, Signal, StuckRequest, WorkerId};
+
+/// Everything that the arbiter's decisions depend on.
+#[derive(Debug)]
+pub struct State {
+    pub(super) policy: Policy,
+    pub(super) now: Duration,
+    pub(super) mode: Mode,
+    /// How many workers there should be: `workers`, then what TTIN, TTOU and WINCH made of it.
+    pub(super) target: usize,
+    pub(super) generation: u32,
+    pub(super) last_id: WorkerId,
+    /// Every worker that was forked and not yet reaped.
+    pub(super) workers: BTreeMap<WorkerId, Worker>,
+    pub(super) slots: BTreeMap<usize, Slot>,
+    pub(super) succession: Option<Succession>,
+    /// Some worker of this generation has been ready once: the application can be loaded.
+    pub(super) ever_ready: bool,
+    actions: Vec<Action>,
+}
+
+impl State {
+    /// A state without workers, which waits for [`Event::Started`].
+    ///
+    /// `now` is the time on the caller's monotonic clock, here and in [`handle`](Self::handle).
+    pub fn new(policy: Policy, now: Duration) -> Self {
+        Self {
+            target: policy.workers,
+            policy,
+            now,
+            mode: Mode::Idle,
+            generation: 1,
+            last_id: 0,
+            workers: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            succession: None,
+            ever_ready: false,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Takes one event in and gives back what to do, in order.
+    pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
+        self.now = self.now.max(now);
+        if self.mode != Mode::Ended {
+            self.route(event);
+            self.force_the_overdue();
+            self.fill_the_slots();
+        }
+        std::mem::take(&mut self.actions)
+    }
+
+    /// When [`Event::DeadlineReached`] is due, on the same clock as `handle`; `None` while there is
+    /// nothing to wait for.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.workers
+            .values()
+            .filter_map(|worker| worker.deadline)
+            .chain(self.give_up_at())
+            .chain(self.next_fork_at())
+            .min()
+    }
+
+    /// How many workers there should be at the moment.
+    pub fn target(&self) -> usize {
+        self.target
+    }
+
+    /// The pid of a worker that has been forked and not yet reaped.
+    pub fn pid(&self, worker: WorkerId) -> Option<Pid> {
+        self.workers.get(&worker)?.pid
+    }
+
+    fn route(&mut self, event: Event) {
+        match event {
+            Event::Started => self.start(),
+            Event::DeadlineReached => {}
+            Event::Forked { worker, pid } => self.forked(worker, pid),
+            Event::ForkFailed { worker, error } => self.fork_failed(worker, &error),
+            Event::WorkerReady { worker } => self.ready(worker),
+            Event::WorkerStuck { worker, request } => self.stuck(worker, &request),
+            Event::WorkerRetiring { worker } => self.retiring(worker),
+            Event::WorkerDraining { worker } => self.draining(worker),
+            Event::WorkerExited { pid, exit, oom } => self.exited(pid, exit, oom),
+            Event::Signal(signal) => self.signalled(signal),
+        }
+    }
+
+    fn start(&mut self) {
+        self.mode = Mode::Serving;
+        self.act(Action::WorkersChanged {
+            new: self.target,
+            old: None,
+        });
+    }
+
+    fn forked(&mut self, id: WorkerId, pid: Pid) {
+        let until = self
+            .policy
+            .boot_timeout
+            .map(|timeout| self.now.saturating_add(timeout));
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        worker.pid = Some(pid);
+        let slot = worker.slot;
+        if worker.phase == Phase::Forking {
+            worker.phase = Phase::Booting;
+            worker.deadline = until;
+        } else {
+            self.act(Action::Signal {
+                pid,
+                signal: Signal::Term,
+            });
+        }
+        self.slots.entry(slot).or_default().forked();
+    }
+
+    fn fork_failed(&mut self, id: WorkerId, error: &str) {
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
+        self.end_succession_of(id);
+        let wait = self
+            .slots
+            .entry(worker.slot)
+            .or_default()
+            .fork_failed(self.now);
+        self.log(
+            Level::Error,
+            format!(
+                "Cannot fork a worker: {error}. Trying again in {}.",
+                seconds(wait)
+            ),
+        );
+        self.finish_when_empty();
+    }
+
+    fn ready(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        let (Some(pid), None) = (worker.pid, worker.ready_at) else {
+            return;
+        };
+        worker.ready_at = Some(self.now);
+        let reopen = std::mem::take(&mut worker.owes_reopening);
+        if worker.phase == Phase::Booting && worker.force == Force::None {
+            worker.phase = Phase::Serving;
+            worker.deadline = None;
+        }
+        self.ever_ready = true;
+        self.log(Level::Debug, format!("Worker (pid:{pid}) is ready."));
+        if reopen {
+            self.act(Action::Signal {
+                pid,
+                signal: Signal::Usr1,
+            });
+        }
+        self.complete_succession_by(id);
+        if self.stops_quickly() {
+            self.signal_worker(id, Signal::Quit);
+        }
+    }
+
+    /// The worker writes its Python stacks on SIGABRT; one that cannot even do that is killed.
+    fn stuck(&mut self, id: WorkerId, request: &StuckRequest) {
+        let Some(worker) = self
+            .workers
+            .get(&id)
+            .filter(|worker| worker.force == Force::None)
+        else {
+            return;
+        };
+        let Some(pid) = worker.pid else {
+            return;
+        };
+        self.log(
+            Level::Critical,
+            format!(
+                "WORKER TIMEOUT (pid:{pid}): \"{}\" from {} has been running for {}.",
+                printable(&request.line),
+                printable(&request.client),
+                seconds(request.age),
+            ),
+        );
+        self.abort(id);
+    }
+
+    fn force_the_overdue(&mut self) {
+        let now = self.now;
+        let overdue: Vec<WorkerId> = self
+            .workers
+            .values()
+            .filter(|worker| worker.deadline.is_some_and(|deadline| deadline <= now))
+            .map(|worker| worker.id)
+            .collect();
+        for id in overdue {
+            self.force(id);
+        }
+        self.give_up_when_due();
+    }
+
+    fn force(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id) else {
+            return;
+        };
+        let (phase, force, pid) = (worker.phase, worker.force, worker.pid.unwrap_or_default());
+        match (phase, force) {
+            (Phase::Booting, Force::None) => {
+                let limit = seconds(self.policy.boot_timeout.unwrap_or_default());
+                let text = format!("Worker (pid:{pid}) was not ready within {limit}: aborting it.");
+                self.log(Level::Error, text);
+                self.abort(id);
+            }
+            (Phase::Leaving, Force::None) => {
+                self.log(
+                    Level::Warning,
+                    format!("Worker graceful timeout (pid:{pid})"),
+                );
+                self.kill(id);
+            }
+            (_, Force::None | Force::Aborted | Force::Killed) => self.kill(id),
+        }
+    }
+
+    fn abort(&mut self, id: WorkerId) {
+        let until = self.now.saturating_add(Policy::ABORT_GRACE);
+        let Some(worker) = self.workers.get_mut(&id) else {
+            return;
+        };
+        worker.force = Force::Aborted;
+        if worker.phase == Phase::Leaving {
+            worker.shorten_deadline(until);
+        } else {
+            worker.deadline = Some(until);
+        }
+        self.signal_worker(id, Signal::Abrt);
+    }
+
+    fn kill(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.force = Force::Killed;
+            worker.deadline = None;
+        }
+        self.signal_worker(id, Signal::Kill);
+    }
+
+    pub(super) fn signal_worker(&mut self, id: WorkerId, signal: Signal) {
+        if let Some(pid) = self.pid(id) {
+            self.act(Action::Signal { pid, signal });
+        }
+    }
+
+    pub(super) fn signal_ready_workers(&mut self, signal: Signal) {
+        let ready: Vec<WorkerId> = self
+            .workers
+            .values()
+            .filter(|worker| worker.has_handlers())
+            .map(|w| w.id)
+            .collect();
+        for id in ready {
+            self.signal_worker(id, signal);
+        }
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+
+    pub(super) fn log(&mut self, level: Level, text: impl Into<String>) {
+        self.act(Action::Log {
+            level,
+            text: text.into(),
+        });
+    }
+}
+
+/// A time for a log line: `2 s`, `0.5 s`.
+pub(super) fn seconds(time: Duration) -> String {
+    let tenths = time.as_millis().div_ceil(100);
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} s"),
+        (whole, tenth) => format!("{whole}.{tenth} s"),
+    }
+}
+
+/// Text from the network, made safe for one line of a log.
+fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,88 @@
+//! What can happen to the arbiter.
+
+use std::time::Duration;
+
+use super::{Pid, Signal, WorkerId};
+
+/// Something that happened, in the order in which the loop saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The sockets are bound: start the workers.
+    Started,
+    /// The time that [`State::next_deadline`](super::State::next_deadline) named has come.
+    DeadlineReached,
+    /// An [`Action::Fork`](super::Action::Fork) succeeded.
+    Forked {
+        /// The worker that was to be forked.
+        worker: WorkerId,
+        /// Its process.
+        pid: Pid,
+    },
+    /// An [`Action::Fork`](super::Action::Fork) failed: no process exists.
+    ForkFailed {
+        /// The worker that was to be forked.
+        worker: WorkerId,
+        /// Why, in the system's words.
+        error: String,
+    },
+    /// The worker has loaded the application and serves.
+    WorkerReady {
+        /// Who reports.
+        worker: WorkerId,
+    },
+    /// The worker's application has not answered a request within `timeout`.
+    WorkerStuck {
+        /// Who reports.
+        worker: WorkerId,
+        /// What it is stuck on.
+        request: StuckRequest,
+    },
+    /// The worker reached `max_requests` and asks to be replaced. It goes on serving until it is
+    /// told to drain, which happens when its successor is ready.
+    WorkerRetiring {
+        /// Who reports.
+        worker: WorkerId,
+    },
+    /// The worker has stopped accepting and leaves by itself when its work is done.
+    WorkerDraining {
+        /// Who reports.
+        worker: WorkerId,
+    },
+    /// A child was reaped; not necessarily a worker.
+    WorkerExited {
+        /// The process that ended.
+        pid: Pid,
+        /// How it ended.
+        exit: Exit,
+        /// Whether the kernel's out-of-memory killer was at work in our cgroup since the last exit;
+        /// `None` where that cannot be read.
+        oom: Option<bool>,
+    },
+    /// The arbiter received a signal.
+    Signal(Signal),
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It called `exit` with this code.
+    Code(i32),
+    /// A signal ended it.
+    Signal {
+        /// The signal's number.
+        number: i32,
+        /// Whether a core file was written.
+        core: bool,
+    },
+}
+
+/// The request on which a worker is stuck, as the worker reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StuckRequest {
+    /// The request line as received, cut to a readable length: `GET /slow HTTP/1.1`.
+    pub line: String,
+    /// The client's address.
+    pub client: String,
+    /// How long the application has had the request.
+    pub age: Duration,
+}

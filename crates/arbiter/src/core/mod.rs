@@ -1,0 +1,32 @@
+//! The decisions of the arbiter as a pure function of what happened and when.
+//!
+//! [`State::handle`] takes one [`Event`] and the time, and answers with the [`Action`]s to perform.
+//! Nothing in this module reads a clock, touches a file, a socket, a thread or the environment, so
+//! every rule is tested as a transcript (`spec/arbiter`) in virtual time. Performing the actions is
+//! `run.rs`' work.
+//!
+//! Invariant: at most `target + 1` workers that the arbiter forked are alive at the moment it forks
+//! one.
+
+mod action;
+mod backoff;
+mod decide;
+mod event;
+mod exits;
+mod policy;
+mod population;
+mod signal;
+mod stopping;
+mod worker;
+
+pub use action::{Action, Level};
+pub use decide::State;
+pub use event::{Event, Exit, StuckRequest};
+pub use policy::Policy;
+pub use signal::{Signal, signal_name};
+
+/// Names a worker for its whole life: its age, counted from 1, never used twice.
+pub type WorkerId = u64;
+
+/// A process id as the kernel gives it.
+pub type Pid = i32;

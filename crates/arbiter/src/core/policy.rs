@@ -1,0 +1,46 @@
+//! The numbers that steer the arbiter's decisions. The settings behind them live in
+//! `crates/settings`.
+
+use std::time::Duration;
+
+/// What the operator asked for, and the fixed times of the arbiter's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How many workers serve (`workers`).
+    pub workers: usize,
+    /// How long a worker may take to finish its work after it was told to go (`graceful_timeout`).
+    pub graceful_timeout: Duration,
+    /// How long a worker may take from its fork to its ready report; `None` waits for ever.
+    pub boot_timeout: Option<Duration>,
+    /// Whether the arbiter runs in the background (`daemon`): only then does WINCH stop the
+    /// workers.
+    pub daemon: bool,
+}
+
+impl Policy {
+    /// From SIGABRT, which makes a stuck worker write its stacks, to SIGKILL.
+    pub const ABORT_GRACE: Duration = Duration::from_secs(2);
+    /// What a quick stop (INT, QUIT, a second TERM) leaves the workers before SIGKILL.
+    pub const QUICK_TIMEOUT: Duration = Duration::from_secs(2);
+    /// How long the arbiter waits for workers it sent SIGKILL before it leaves without them.
+    pub const KILL_GRACE: Duration = Duration::from_secs(2);
+    /// A worker that has served this long has settled: its slot's count of early deaths starts
+    /// anew.
+    pub const SETTLED: Duration = Duration::from_secs(10);
+
+    /// What a quick stop leaves the workers; never longer than a graceful one.
+    pub(super) fn quick_timeout(&self) -> Duration {
+        Self::QUICK_TIMEOUT.min(self.graceful_timeout)
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            graceful_timeout: Duration::from_secs(30),
+            boot_timeout: None,
+            daemon: false,
+        }
+    }
+}

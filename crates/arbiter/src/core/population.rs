@@ -1,0 +1,201 @@
+//! Who fills the slots: forking, retiring, succession.
+//!
+//! A *slot* is a place for one serving worker, counted from 0; the lowest free ones are filled
+//! first. A worker that asks to retire keeps its slot and serves on until its *successor*, forked
+//! into the same slot, is ready. One succession at a time, so a fleet that reaches `max_requests`
+//! together is renewed one by one.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::stopping::Mode;
+use super::worker::{Force, Phase, Worker};
+use super::{Action, Level, Signal, State, WorkerId};
+
+/// A retiring worker and the one that takes its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Succession {
+    old: WorkerId,
+    new: WorkerId,
+}
+
+impl State {
+    /// Changes how many workers there should be; the slots are filled or emptied at the event's
+    /// end.
+    pub(super) fn set_target(&mut self, new: usize) {
+        let old = std::mem::replace(&mut self.target, new);
+        self.act(Action::WorkersChanged {
+            new,
+            old: Some(old),
+        });
+        while self.active() > self.wanted() {
+            let Some(id) = self.first_to_go() else {
+                return;
+            };
+            self.retire(id);
+        }
+    }
+
+    /// Forks what is missing and may be forked now.
+    pub(super) fn fill_the_slots(&mut self) {
+        if self.mode != Mode::Serving {
+            return;
+        }
+        for slot in self.vacant_slots() {
+            if self.has_room() && self.resume_at(slot) <= self.now {
+                self.fork(slot);
+            }
+        }
+        self.start_succession();
+    }
+
+    /// When the next fork is due that only waits for its time.
+    pub(super) fn next_fork_at(&self) -> Option<Duration> {
+        if self.mode != Mode::Serving || !self.has_room() {
+            return None;
+        }
+        let vacant = self
+            .vacant_slots()
+            .into_iter()
+            .map(|slot| self.resume_at(slot));
+        let heirs = self.next_to_succeed().map(|(_, slot)| self.resume_at(slot));
+        vacant.chain(heirs).filter(|at| *at > self.now).min()
+    }
+
+    /// Tells a worker to finish and leave.
+    pub(super) fn retire(&mut self, id: WorkerId) {
+        let until = self.now.saturating_add(self.policy.graceful_timeout);
+        self.act(Action::SendDrain { worker: id });
+        self.signal_worker(id, Signal::Term);
+        self.leaves(id, until);
+    }
+
+    pub(super) fn leaves(&mut self, id: WorkerId, until: Duration) {
+        self.end_succession_of(id);
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.phase = Phase::Leaving;
+            match worker.force {
+                Force::None => worker.deadline = Some(until),
+                Force::Aborted => worker.shorten_deadline(until),
+                Force::Killed => {}
+            }
+        }
+    }
+
+    /// The worker asks for a successor.
+    pub(super) fn retiring(&mut self, id: WorkerId) {
+        let Some(worker) = self
+            .workers
+            .get_mut(&id)
+            .filter(|w| w.phase == Phase::Serving)
+        else {
+            return;
+        };
+        worker.phase = Phase::Retiring;
+        let pid = worker.pid.unwrap_or_default();
+        self.log(
+            Level::Info,
+            format!("Worker (pid:{pid}) asks to be replaced."),
+        );
+    }
+
+    /// The worker has begun to leave on its own account.
+    pub(super) fn draining(&mut self, id: WorkerId) {
+        let Some(worker) = self.workers.get(&id).filter(|w| w.phase != Phase::Leaving) else {
+            return;
+        };
+        let pid = worker.pid.unwrap_or_default();
+        self.log(Level::Debug, format!("Worker (pid:{pid}) is leaving."));
+        self.leaves(id, self.now.saturating_add(self.policy.graceful_timeout));
+    }
+
+    /// The worker is ready; if it was a successor, the one before it may go.
+    pub(super) fn complete_succession_by(&mut self, id: WorkerId) {
+        if let Some(Succession { old, .. }) = self.succession.take_if(|s| s.new == id) {
+            self.retire(old);
+        }
+    }
+
+    pub(super) fn end_succession_of(&mut self, id: WorkerId) {
+        self.succession.take_if(|s| s.old == id || s.new == id);
+    }
+
+    fn start_succession(&mut self) {
+        let Some((old, slot)) = self.next_to_succeed() else {
+            return;
+        };
+        if self.has_room() && self.resume_at(slot) <= self.now {
+            let new = self.fork(slot);
+            self.succession = Some(Succession { old, new });
+        }
+    }
+
+    fn next_to_succeed(&self) -> Option<(WorkerId, usize)> {
+        let waiting = |w: &&Worker| w.phase == Phase::Retiring && w.force == Force::None;
+        let first = || self.workers.values().find(waiting).map(|w| (w.id, w.slot));
+        if self.succession.is_none() {
+            first()
+        } else {
+            None
+        }
+    }
+
+    fn fork(&mut self, slot: usize) -> WorkerId {
+        self.last_id += 1;
+        let id = self.last_id;
+        self.workers.insert(id, Worker::new(id, slot));
+        self.act(Action::Fork {
+            worker: id,
+            slot,
+            generation: self.generation,
+        });
+        id
+    }
+
+    /// Whether one more worker may be alive: the limit is one above the target.
+    fn has_room(&self) -> bool {
+        self.workers.len() <= self.target
+    }
+
+    /// The lowest free slots, as many as workers are missing.
+    fn vacant_slots(&self) -> Vec<usize> {
+        let taken: BTreeSet<usize> = self
+            .workers
+            .values()
+            .filter(|w| w.is_active())
+            .map(|w| w.slot)
+            .collect();
+        let missing = self.wanted().saturating_sub(self.active());
+        (0..)
+            .filter(|slot| !taken.contains(slot))
+            .take(missing)
+            .collect()
+    }
+
+    /// How many active workers there should be: a successor comes on top of the target.
+    fn wanted(&self) -> usize {
+        self.target + usize::from(self.succession.is_some())
+    }
+
+    fn active(&self) -> usize {
+        self.workers
+            .values()
+            .filter(|worker| worker.is_active())
+            .count()
+    }
+
+    /// The oldest, but one that wants to go anyway before it.
+    fn first_to_go(&self) -> Option<WorkerId> {
+        let active = || self.workers.values().filter(|worker| worker.is_active());
+        active()
+            .find(|worker| worker.phase == Phase::Retiring)
+            .or_else(|| active().next())
+            .map(|worker| worker.id)
+    }
+
+    fn resume_at(&self, slot: usize) -> Duration {
+        self.slots
+            .get(&slot)
+            .map_or(Duration::ZERO, |slot| slot.resume_at)
+    }
+}

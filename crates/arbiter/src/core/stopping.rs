@@ -1,0 +1,221 @@
+//! The operator's signals, and the way out.
+//!
+//! A stop is graceful (TERM) or quick (INT, QUIT, or a second signal during a graceful one); both
+//! end every worker, with SIGKILL at their deadline, and the arbiter leaves when the last worker is
+//! reaped, or [`Policy::KILL_GRACE`] after the last deadline if the kernel keeps one.
+
+use std::time::Duration;
+
+use super::worker::Worker;
+use super::{Action, Level, Policy, Signal, State, WorkerId};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Before [`Event::Started`](super::Event::Started).
+    Idle,
+    Serving,
+    Stopping(Stop),
+    /// [`Action::Exit`] was given out.
+    Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stop {
+    code: u8,
+    reason: Option<&'static str>,
+    quick: bool,
+    give_up_at: Duration,
+}
+
+impl State {
+    pub(super) fn signalled(&mut self, signal: Signal) {
+        self.log_signal(signal);
+        match signal {
+            Signal::Chld => self.act(Action::Reap),
+            Signal::Usr1 => self.reopen_logs(),
+            Signal::Term | Signal::Int | Signal::Quit => self.asked_to_stop(signal),
+            Signal::Hup | Signal::Usr2 => self.refuse_restart(signal),
+            Signal::Ttin if self.is_serving() => self.set_target(self.target + 1),
+            Signal::Ttou if self.is_serving() && self.target > 1 => {
+                self.set_target(self.target - 1);
+            }
+            Signal::Winch if self.is_serving() => self.window_changed(),
+            Signal::Ttin | Signal::Ttou | Signal::Winch | Signal::Abrt | Signal::Kill => {}
+        }
+    }
+
+    /// Stops because the application cannot be loaded. No worker has served, so nobody waits for an
+    /// answer.
+    pub(super) fn halt(&mut self, code: u8, reason: &'static str) {
+        self.stop(true, code, Some(reason));
+    }
+
+    pub(super) fn give_up_at(&self) -> Option<Duration> {
+        match self.mode {
+            Mode::Stopping(stop) => Some(stop.give_up_at),
+            Mode::Idle | Mode::Serving | Mode::Ended => None,
+        }
+    }
+
+    pub(super) fn give_up_when_due(&mut self) {
+        if self.give_up_at().is_none_or(|at| at > self.now) {
+            return;
+        }
+        for id in self.every_worker() {
+            let pid = self.pid(id).unwrap_or_default();
+            self.log(
+                Level::Error,
+                format!("Worker (pid:{pid}) survived SIGKILL: leaving it behind."),
+            );
+        }
+        self.workers.clear();
+        self.finish_when_empty();
+    }
+
+    pub(super) fn finish_when_empty(&mut self) {
+        let Mode::Stopping(stop) = self.mode else {
+            return;
+        };
+        if !self.workers.is_empty() {
+            return;
+        }
+        let level = if stop.code == 0 {
+            Level::Info
+        } else {
+            Level::Error
+        };
+        self.log(level, "Shutting down: Master");
+        if let Some(reason) = stop.reason {
+            self.log(level, format!("Reason: {reason}"));
+        }
+        self.mode = Mode::Ended;
+        self.act(Action::Exit { code: stop.code });
+    }
+
+    fn is_serving(&self) -> bool {
+        self.mode == Mode::Serving
+    }
+
+    /// Children end all the time and windows are resized often: neither is news.
+    fn log_signal(&mut self, signal: Signal) {
+        let routine = match signal {
+            Signal::Chld => true,
+            Signal::Winch => !self.policy.daemon,
+            _ => false,
+        };
+        let level = if routine { Level::Debug } else { Level::Info };
+        self.log(level, format!("Handling signal: {}", signal.lower_name()));
+    }
+
+    fn reopen_logs(&mut self) {
+        self.act(Action::ReopenLogs);
+        self.signal_ready_workers(Signal::Usr1);
+        // Without its handler SIGUSR1 would kill a worker that still boots.
+        for worker in self
+            .workers
+            .values_mut()
+            .filter(|worker| !worker.has_handlers())
+        {
+            worker.owes_reopening = true;
+        }
+    }
+
+    fn refuse_restart(&mut self, signal: Signal) {
+        let (name, what) = match signal {
+            Signal::Usr2 => ("USR2", "cannot replace its own program"),
+            _ => ("HUP", "cannot restart its workers"),
+        };
+        let text = format!("{name} ignored: this version {what}. The workers go on serving.");
+        self.log(Level::Warning, text);
+    }
+
+    fn window_changed(&mut self) {
+        if self.policy.daemon {
+            self.log(Level::Info, "graceful stop of workers");
+            self.set_target(0);
+        } else {
+            self.log(Level::Debug, "SIGWINCH ignored. Not daemonized");
+        }
+    }
+
+    fn asked_to_stop(&mut self, signal: Signal) {
+        match self.mode {
+            Mode::Idle | Mode::Serving => self.stop(signal != Signal::Term, 0, None),
+            Mode::Stopping(stop) if !stop.quick => self.quicken(stop),
+            Mode::Stopping(_) | Mode::Ended => {}
+        }
+    }
+
+    fn stop(&mut self, quick: bool, code: u8, reason: Option<&'static str>) {
+        let timeout = if quick {
+            self.policy.quick_timeout()
+        } else {
+            self.policy.graceful_timeout
+        };
+        let until = self.now.saturating_add(timeout);
+        let give_up_at = until.saturating_add(Policy::KILL_GRACE);
+        self.mode = Mode::Stopping(Stop {
+            code,
+            reason,
+            quick,
+            give_up_at,
+        });
+        self.act(Action::CloseListeners);
+        self.send_home(quick, until);
+        self.finish_when_empty();
+    }
+
+    fn quicken(&mut self, stop: Stop) {
+        self.log(Level::Info, "Quick shutdown requested");
+        let until = self.now.saturating_add(self.policy.quick_timeout());
+        let give_up_at = stop
+            .give_up_at
+            .min(until.saturating_add(Policy::KILL_GRACE));
+        self.mode = Mode::Stopping(Stop {
+            quick: true,
+            give_up_at,
+            ..stop
+        });
+        self.send_home(true, until);
+    }
+
+    fn send_home(&mut self, quick: bool, until: Duration) {
+        for id in self.every_worker() {
+            if quick {
+                self.quit(id);
+            } else {
+                self.drain(id);
+            }
+            self.leaves(id, self.sooner(id, until));
+        }
+    }
+
+    fn drain(&mut self, id: WorkerId) {
+        self.act(Action::SendDrain { worker: id });
+        self.signal_worker(id, Signal::Term);
+    }
+
+    pub(super) fn stops_quickly(&self) -> bool {
+        matches!(self.mode, Mode::Stopping(stop) if stop.quick)
+    }
+
+    /// Until it has its handlers SIGQUIT would make the worker dump core; a worker that is ready
+    /// after all gets its SIGQUIT then.
+    fn quit(&mut self, id: WorkerId) {
+        let ready = self.workers.get(&id).is_some_and(Worker::has_handlers);
+        self.signal_worker(id, if ready { Signal::Quit } else { Signal::Term });
+    }
+
+    /// The worker's deadline to leave, if it has one and it comes before `until`.
+    fn sooner(&self, id: WorkerId, until: Duration) -> Duration {
+        self.workers
+            .get(&id)
+            .filter(|worker| !worker.is_active())
+            .and_then(|worker| worker.deadline)
+            .map_or(until, |deadline| deadline.min(until))
+    }
+
+    fn every_worker(&self) -> Vec<WorkerId> {
+        self.workers.keys().copied().collect()
+    }
+}

@@ -1,0 +1,118 @@
+//! The seam between the arbiter and whoever embeds it.
+//!
+//! The arbiter does not know how to fork an interpreter, nor where the logs are; the embedder
+//! supplies both as a [`Host`]. What a worker needs to begin its life comes out as a
+//! [`WorkerSeed`].
+
+use std::io;
+
+use crate::channel::WorkerChannel;
+use crate::core::{Exit, Pid, WorkerId};
+use crate::sockets::Listener;
+
+/// What the embedder supplies.
+pub trait Host {
+    /// Forks the process, through the interpreter's own hooks. `worker` is what the child will be.
+    ///
+    /// In the child it returns [`Fork::Child`]; [`Arbiter::run`](crate::Arbiter::run) then returns
+    /// [`Outcome::Worker`] there.
+    ///
+    /// # Errors
+    /// When the system refuses (`EAGAIN`, `ENOMEM`): logged, and tried again later.
+    fn fork(&mut self, worker: &WorkerSeed) -> io::Result<Fork>;
+
+    /// Opens the arbiter's log files anew (USR1, after a rotation).
+    fn reopen_logs(&mut self);
+
+    /// Learns what happened. Called in the arbiter's process, between two of its steps.
+    fn notify(&mut self, notice: Notice<'_>);
+}
+
+impl<H: Host + ?Sized> Host for &mut H {
+    fn fork(&mut self, worker: &WorkerSeed) -> io::Result<Fork> {
+        (**self).fork(worker)
+    }
+
+    fn reopen_logs(&mut self) {
+        (**self).reopen_logs();
+    }
+
+    fn notify(&mut self, notice: Notice<'_>) {
+        (**self).notify(notice);
+    }
+}
+
+/// Which side of a fork the caller is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fork {
+    /// In the arbiter: the worker's process.
+    Parent(Pid),
+    /// In the worker.
+    Child,
+}
+
+/// What a worker is given for its life. Belongs to the child; the arbiter keeps no copy of the
+/// channel's end.
+#[derive(Debug)]
+pub struct WorkerSeed {
+    /// Its age: counts from 1 over the whole life of the arbiter.
+    pub id: WorkerId,
+    /// Its place among the workers, counted from 0; taken over by its successor.
+    pub slot: usize,
+    /// Which loading of the application it belongs to, counted from 1.
+    pub generation: u32,
+    /// Its end of the channel to the arbiter.
+    pub channel: WorkerChannel,
+    /// The listening sockets, non-blocking and close-on-exec.
+    pub listeners: Vec<Listener>,
+}
+
+/// Something the embedder may want to know; where gunicorn has a server hook for it, the hook's
+/// name is given.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Notice<'a> {
+    /// The listeners are bound, and no worker exists yet (`when_ready`).
+    Ready {
+        /// The listeners.
+        listeners: &'a [Listener],
+    },
+    /// The wanted number of workers changed (`nworkers_changed`).
+    WorkersChanged {
+        /// From now on.
+        new: usize,
+        /// Until now; `None` at the start.
+        old: Option<usize>,
+    },
+    /// A worker was forked.
+    WorkerForked {
+        /// Its age.
+        worker: WorkerId,
+        /// Its process.
+        pid: Pid,
+    },
+    /// A worker was reaped (`child_exit`).
+    ChildExited {
+        /// Its age.
+        worker: WorkerId,
+        /// The process that it was.
+        pid: Pid,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// The workers are gone; pidfile and sockets are removed (`on_exit`).
+    Exiting {
+        /// The process' exit code.
+        code: u8,
+    },
+}
+
+/// How [`Arbiter::run`](crate::Arbiter::run) ends.
+#[derive(Debug)]
+pub enum Outcome {
+    /// In the arbiter: leave with this code.
+    Exit(u8),
+    /// In a forked child, signals back at their defaults: be this worker. Its process is to end
+    /// with 0 after its work, 3 if it failed to boot and 4 if the application could not be loaded.
+    Worker(WorkerSeed),
+}

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+pub mod channel;
+pub mod core;
+mod fatal;
+mod host;
+mod oom;
+mod pidfile;
+mod run;
+pub mod sockets;
+pub mod sys;
+
+pub use crate::core::{Action, Event, Exit, Level, Pid, Policy, Signal, State, WorkerId};
+pub use crate::fatal::Fatal;
+pub use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
+pub use crate::oom::OomCounter;
+pub use crate::pidfile::Pidfile;
+pub use crate::run::{Arbiter, Setup};
+pub use crate::sockets::{ListenAddr, ListenFds, Listener, SocketOptions};

@@ -1,0 +1,202 @@
+//! The file that holds the arbiter's process id, as gunicorn writes it: mode 0644, the number and a
+//! line end.
+//!
+//! Invariant: the file is written completely or not at all (a new file is renamed into place), and
+//! only removed while it still holds our own number.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use rustix::process::{Pid as SystemPid, test_kill_process};
+
+use crate::core::Pid;
+use crate::fatal::Fatal;
+
+/// A pidfile that this process wrote.
+#[derive(Debug)]
+pub struct Pidfile {
+    path: PathBuf,
+    pid: Pid,
+}
+
+impl Pidfile {
+    /// Writes `pid` to `path`.
+    ///
+    /// # Errors
+    /// [`Fatal::AlreadyRunning`] if the file names another living process, [`Fatal::Pidfile`] if it
+    /// cannot be written.
+    pub fn create(path: &Path, pid: Pid) -> Result<Self, Fatal> {
+        let failed = |source| Fatal::Pidfile {
+            path: path.to_owned(),
+            source,
+        };
+        match living_owner(path).map_err(failed)? {
+            Some(owner) if owner != pid => {
+                return Err(Fatal::AlreadyRunning {
+                    pid: owner,
+                    path: path.to_owned(),
+                });
+            }
+            _ => write(path, pid).map_err(failed)?,
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            pid,
+        })
+    }
+
+    /// Removes the file, unless another process has written its own since.
+    pub fn remove(&self) {
+        if recorded_pid(&self.path).is_ok_and(|recorded| recorded == Some(self.pid))
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            let path = self.path.display();
+            log::warn!(target: "oxicorn", "Can't remove pidfile '{path}': {error}");
+        }
+    }
+}
+
+/// The process that the file names, if it is alive; also if it belongs to somebody else.
+fn living_owner(path: &Path) -> io::Result<Option<Pid>> {
+    let recorded = recorded_pid(path)?;
+    Ok(recorded.filter(|pid| {
+        let positive = Some(*pid).filter(|pid| *pid > 0);
+        positive
+            .and_then(SystemPid::from_raw)
+            .is_some_and(|pid| matches!(test_kill_process(pid), Ok(()) | Err(Errno::PERM)))
+    }))
+}
+
+/// `None` if there is no file or no number in it.
+fn recorded_pid(path: &Path) -> io::Result<Option<Pid>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().parse().ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn write(path: &Path, pid: Pid) -> io::Result<()> {
+    let name = path
+        .file_name()
+        .ok_or(io::ErrorKind::InvalidInput)?
+        .to_string_lossy();
+    let draft = path.with_file_name(format!(".{name}.{pid}"));
+    // One that a killed process of the same number left.
+    let _ = fs::remove_file(&draft);
+    let written = draft_file(&draft, pid).and_then(|()| fs::rename(&draft, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+fn draft_file(draft: &Path, pid: Pid) -> io::Result<()> {
+    let mut file: File = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(draft)?;
+    file.write_all(format!("{pid}\n").as_bytes())?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let dir =
+                std::env::temp_dir().join(format!("oxicorn-pid-{}-{name}", std::process::id()));
+            fs::create_dir_all(&dir).unwrap();
+            Self(dir)
+        }
+
+        fn file(&self) -> PathBuf {
+            self.0.join("server.pid")
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn own_pid() -> Pid {
+        rustix::process::getpid().as_raw_nonzero().get()
+    }
+
+    #[test]
+    fn it_holds_the_number_and_a_line_end_and_is_readable_by_all() {
+        let scratch = Scratch::new("content");
+        Pidfile::create(&scratch.file(), own_pid()).unwrap();
+        assert_eq!(
+            fs::read_to_string(scratch.file()).unwrap(),
+            format!("{}\n", own_pid())
+        );
+        assert_eq!(
+            fs::metadata(scratch.file()).unwrap().permissions().mode() & 0o777,
+            0o644
+        );
+        assert_eq!(
+            fs::read_dir(&scratch.0).unwrap().count(),
+            1,
+            "the draft is gone"
+        );
+    }
+
+    #[test]
+    fn a_living_process_in_it_refuses_the_start() {
+        let scratch = Scratch::new("living");
+        fs::write(scratch.file(), "1\n").unwrap();
+        let refusal = Pidfile::create(&scratch.file(), own_pid()).unwrap_err();
+        let text = refusal.to_string();
+        assert!(
+            text.starts_with("Already running on PID 1 (or pid file '"),
+            "{text}"
+        );
+        assert_eq!(fs::read_to_string(scratch.file()).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn a_dead_process_or_nonsense_in_it_is_replaced() {
+        let scratch = Scratch::new("stale");
+        for stale in ["4194304\n", "nonsense", "", "-7"] {
+            fs::write(scratch.file(), stale).unwrap();
+            Pidfile::create(&scratch.file(), own_pid()).unwrap();
+            assert_eq!(
+                fs::read_to_string(scratch.file()).unwrap(),
+                format!("{}\n", own_pid())
+            );
+        }
+    }
+
+    #[test]
+    fn it_is_removed_only_while_it_is_ours() {
+        let scratch = Scratch::new("removal");
+        let pidfile = Pidfile::create(&scratch.file(), own_pid()).unwrap();
+        fs::write(scratch.file(), "12345\n").unwrap();
+        pidfile.remove();
+        assert!(scratch.file().exists());
+        fs::write(scratch.file(), format!("{}\n", own_pid())).unwrap();
+        pidfile.remove();
+        assert!(!scratch.file().exists());
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let path = Path::new("/nonexistent-directory/server.pid");
+        let text = Pidfile::create(path, own_pid()).unwrap_err().to_string();
+        assert!(
+            text.contains("'/nonexistent-directory/server.pid'"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,413 @@
+//! The loop: wait, translate what happened into events, let the core decide, perform its actions.
+//!
+//! One `poll(2)` waits for signals, the workers' channels and the core's next deadline; there is no
+//! tick, so an idle arbiter never wakes up. No policy here: every "whether" and "when" is in
+//! `core`.
+//!
+//! Invariants: one thread, and nothing in it blocks but that one poll. What an action brings about
+//! (a fork, an exit) is told to the core before any event that was waiting, so that the core never
+//! decides over a process that is gone, nor learns of an exit before the fork. Signals go before
+//! reports: a worker that was stopped together with the arbiter is not replaced first.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use oxicorn_settings::Address;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid as SystemPid, Signal as SystemSignal, WaitOptions, WaitStatus, getpid, kill_process, wait,
+};
+
+use crate::channel::{self, ArbiterChannel, Incoming, Report};
+use crate::core::{Action, Event, Exit, Level, Pid, Policy, Signal, State, WorkerId};
+use crate::fatal::Fatal;
+use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
+use crate::oom::OomCounter;
+use crate::pidfile::Pidfile;
+use crate::sockets::{ListenFds, Listener, Patience, SocketOptions, bind_all};
+use crate::sys::signals::{self, SignalPipe};
+
+/// What the operator asked for, as far as the arbiter is concerned.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// The numbers that steer the decisions.
+    pub policy: Policy,
+    /// Where to listen (`bind`).
+    pub binds: Vec<Address>,
+    /// Listening sockets passed by the service manager.
+    pub listen_fds: ListenFds,
+    /// How to make the listening sockets.
+    pub sockets: SocketOptions,
+    /// Where to write the process id (`pidfile`).
+    pub pidfile: Option<PathBuf>,
+}
+
+/// The process manager, its sockets bound.
+#[derive(Debug)]
+pub struct Arbiter<H> {
+    host: H,
+    state: State,
+    listeners: Vec<Listener>,
+    crew: BTreeMap<WorkerId, Member>,
+    events: VecDeque<Event>,
+    signals: SignalPipe,
+    pidfile: Option<Pidfile>,
+    oom: OomCounter,
+    origin: Instant,
+}
+
+/// A worker as the loop sees it.
+#[derive(Debug)]
+struct Member {
+    pid: Pid,
+    /// `None` once the worker's end was closed.
+    channel: Option<ArbiterChannel>,
+}
+
+/// Whether the loop goes on after an action.
+enum Flow {
+    Continue,
+    Leave(Outcome),
+}
+
+impl<H: Host> Arbiter<H> {
+    /// Takes over the signals, writes the pidfile and binds the sockets, in this order.
+    ///
+    /// An address that is in use is tried five times, a second apart.
+    ///
+    /// # Errors
+    /// The reason why the server cannot start; what was made until then is removed again.
+    pub fn start(setup: Setup, host: H) -> Result<Self, Fatal> {
+        let mut signals =
+            signals::install(&Signal::HANDLED).map_err(|source| Fatal::Signals { source })?;
+        let pid = own_pid();
+        let pidfile = setup
+            .pidfile
+            .map(|path| Pidfile::create(&path, pid))
+            .transpose()?;
+        let listeners = bind_all(&setup.binds, setup.listen_fds, &setup.sockets, &mut signals)
+            .inspect_err(|_| pidfile.iter().for_each(Pidfile::remove))?;
+        Ok(Self {
+            host,
+            state: State::new(setup.policy, Duration::ZERO),
+            listeners,
+            crew: BTreeMap::new(),
+            events: VecDeque::new(),
+            signals,
+            pidfile,
+            oom: OomCounter::of_this_process(),
+            origin: Instant::now(),
+        })
+    }
+
+    /// The listening sockets.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
+    /// Runs the server until it is stopped. Returns once in the arbiter, and once in every worker
+    /// it forks.
+    pub fn run(mut self) -> Outcome {
+        self.announce();
+        self.events.push_back(Event::Started);
+        loop {
+            while let Some(event) = self.events.pop_front() {
+                for action in self.state.handle(self.origin.elapsed(), event) {
+                    if let Flow::Leave(outcome) = self.perform(action) {
+                        return outcome;
+                    }
+                }
+            }
+            self.wait();
+        }
+    }
+
+    fn announce(&mut self) {
+        let urls: Vec<String> = self.listeners.iter().map(|l| l.local.to_string()).collect();
+        log::info!(target: TARGET, "Listening at: {} ({})", urls.join(","), own_pid());
+        self.host.notify(Notice::Ready {
+            listeners: &self.listeners,
+        });
+    }
+
+    fn perform(&mut self, action: Action) -> Flow {
+        match action {
+            Action::Fork {
+                worker,
+                slot,
+                generation,
+            } => return self.fork(worker, slot, generation),
+            Action::Signal { pid, signal } => send_signal(pid, signal),
+            Action::SendDrain { worker } => self.send_drain(worker),
+            Action::ReopenLogs => self.host.reopen_logs(),
+            Action::CloseListeners => self.listeners.drain(..).for_each(Listener::retire),
+            Action::Reap => self.reap(),
+            Action::Log { level, text } => write_log(level, &text),
+            Action::ChildExited { worker, pid, exit } => {
+                self.host.notify(Notice::ChildExited { worker, pid, exit });
+            }
+            Action::WorkersChanged { new, old } => {
+                self.host.notify(Notice::WorkersChanged { new, old });
+            }
+            Action::Exit { code } => return Flow::Leave(self.exit(code)),
+        }
+        Flow::Continue
+    }
+
+    fn fork(&mut self, id: WorkerId, slot: usize, generation: u32) -> Flow {
+        match self.try_fork(id, slot, generation) {
+            Ok(None) => {}
+            Ok(Some(seed)) => return Flow::Leave(Outcome::Worker(seed)),
+            Err(error) => {
+                self.events.push_front(Event::ForkFailed {
+                    worker: id,
+                    error: error.to_string(),
+                });
+            }
+        }
+        Flow::Continue
+    }
+
+    /// The seed in the child, nothing in the parent. The listeners travel with the seed, which the
+    /// parent takes apart again: no descriptor is duplicated for a fork.
+    fn try_fork(
+        &mut self,
+        id: WorkerId,
+        slot: usize,
+        generation: u32,
+    ) -> io::Result<Option<WorkerSeed>> {
+        let (ours, channel) = channel::pair()?;
+        let listeners = std::mem::take(&mut self.listeners);
+        let seed = WorkerSeed {
+            id,
+            slot,
+            generation,
+            channel,
+            listeners,
+        };
+        let fork = self.host.fork(&seed);
+        if matches!(fork, Ok(Fork::Child)) {
+            become_child();
+            return Ok(Some(seed));
+        }
+        self.listeners = seed.listeners;
+        if let Fork::Parent(pid) = fork? {
+            self.crew.insert(
+                id,
+                Member {
+                    pid,
+                    channel: Some(ours),
+                },
+            );
+            self.events.push_front(Event::Forked { worker: id, pid });
+            self.host.notify(Notice::WorkerForked { worker: id, pid });
+        }
+        Ok(None)
+    }
+
+    fn send_drain(&self, id: WorkerId) {
+        let channel = self
+            .crew
+            .get(&id)
+            .and_then(|member| member.channel.as_ref());
+        if let Some(Err(error)) = channel.map(ArbiterChannel::drain) {
+            // SIGTERM follows and says the same.
+            log::debug!(target: TARGET, "Can't tell worker {id} to drain: {error}");
+        }
+    }
+
+    /// Reaps every child, also those that a container's first process inherits from others.
+    fn reap(&mut self) {
+        let later = std::mem::take(&mut self.events);
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => self.reaped(pid.as_raw_nonzero().get(), status),
+                Err(Errno::INTR) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.events.extend(later);
+    }
+
+    fn reaped(&mut self, pid: Pid, status: WaitStatus) {
+        let Some(exit) = exit_of(status) else {
+            return;
+        };
+        // What it said before it died comes first.
+        if let Some(id) = self
+            .crew
+            .iter()
+            .find(|(_, member)| member.pid == pid)
+            .map(|(id, _)| *id)
+        {
+            self.read_channel(id);
+            self.crew.remove(&id);
+        }
+        let killed = matches!(
+            exit,
+            Exit::Signal {
+                number: libc::SIGKILL,
+                ..
+            }
+        );
+        let oom = if killed {
+            self.oom.accounts_for_a_kill()
+        } else {
+            None
+        };
+        self.events
+            .push_back(Event::WorkerExited { pid, exit, oom });
+    }
+
+    fn exit(&mut self, code: u8) -> Outcome {
+        self.listeners.drain(..).for_each(Listener::retire);
+        self.pidfile.take().iter().for_each(Pidfile::remove);
+        self.host.notify(Notice::Exiting { code });
+        Outcome::Exit(code)
+    }
+
+    fn wait(&mut self) {
+        let deadline = self.state.next_deadline();
+        let patience = deadline.map(|at| at.saturating_sub(self.origin.elapsed()));
+        let (signalled, speaking) = self.poll(patience);
+        if signalled {
+            self.events
+                .extend(self.signals.received().into_iter().map(Event::Signal));
+        }
+        for id in speaking {
+            self.read_channel(id);
+        }
+        if deadline.is_some_and(|at| at <= self.origin.elapsed()) {
+            self.events.push_back(Event::DeadlineReached);
+        }
+    }
+
+    /// Whether a signal has come, and which workers have something to say.
+    fn poll(&self, patience: Option<Duration>) -> (bool, Vec<WorkerId>) {
+        let open = || {
+            self.crew
+                .iter()
+                .filter_map(|(id, m)| Some((*id, m.channel.as_ref()?)))
+        };
+        let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        fds.extend(open().map(|(_, channel)| PollFd::new(channel, PollFlags::IN)));
+        match poll(&mut fds, patience.map(timespec).as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return (true, Vec::new()),
+            Err(error) => {
+                log::error!(target: TARGET, "The arbiter cannot wait: {error}");
+                return (true, Vec::new());
+            }
+        }
+        let woken: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let speaking = open()
+            .zip(woken.iter().skip(1))
+            .filter(|(_, woken)| **woken);
+        let speaking = speaking.map(|((id, _), _)| id).collect();
+        (woken.first() == Some(&true), speaking)
+    }
+
+    fn read_channel(&mut self, worker: WorkerId) {
+        let Some(member) = self.crew.get_mut(&worker) else {
+            return;
+        };
+        while let Some(channel) = &member.channel {
+            match channel.received() {
+                Incoming::Report(report) => self.events.push_back(event_of(worker, report)),
+                Incoming::Empty => return,
+                // Its exit is reported by SIGCHLD; a worker that closed it by mistake goes on
+                // serving.
+                Incoming::Closed => member.channel = None,
+            }
+        }
+    }
+}
+
+/// Waiting for an address, interrupted by the signals that end the server.
+impl Patience for SignalPipe {
+    fn wait(&mut self, pause: Duration) -> Result<(), Fatal> {
+        let start = Instant::now();
+        while let Some(left) = pause
+            .checked_sub(start.elapsed())
+            .filter(|left| !left.is_zero())
+        {
+            let mut fds = [PollFd::new(self, PollFlags::IN)];
+            match poll(&mut fds, Some(&timespec(left))) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(source) => {
+                    return Err(Fatal::Signals {
+                        source: source.into(),
+                    });
+                }
+            }
+            let stop = |s: &Signal| matches!(s, Signal::Term | Signal::Int | Signal::Quit);
+            if let Some(signal) = self.received().into_iter().find(stop) {
+                return Err(Fatal::Stopped { signal });
+            }
+        }
+        Ok(())
+    }
+}
+
+const TARGET: &str = "oxicorn";
+/// The target that the log crate's consumer shows as CRITICAL, a level which `log` does not have.
+const CRITICAL: &str = "oxicorn::critical";
+
+fn write_log(level: Level, text: &str) {
+    match level {
+        Level::Debug => log::debug!(target: TARGET, "{text}"),
+        Level::Info => log::info!(target: TARGET, "{text}"),
+        Level::Warning => log::warn!(target: TARGET, "{text}"),
+        Level::Error => log::error!(target: TARGET, "{text}"),
+        Level::Critical => log::error!(target: CRITICAL, "{text}"),
+    }
+}
+
+/// Only workers that were not reaped are signalled, so the number cannot be another process'.
+fn send_signal(pid: Pid, signal: Signal) {
+    let target = SystemPid::from_raw(pid).zip(SystemSignal::from_named_raw(signal.number()));
+    if let Some(Err(error)) = target.map(|(pid, signal)| kill_process(pid, signal)) {
+        log::warn!(target: TARGET, "Can't send SIG{signal:?} to worker (pid:{pid}): {error}");
+    }
+}
+
+fn become_child() {
+    if let Err(error) = signals::reset_to_default() {
+        log::warn!(target: TARGET, "Can't reset the signals: {error}");
+    }
+}
+
+fn event_of(worker: WorkerId, report: Report) -> Event {
+    match report {
+        Report::Ready => Event::WorkerReady { worker },
+        Report::Stuck(request) => Event::WorkerStuck { worker, request },
+        Report::Retiring => Event::WorkerRetiring { worker },
+        Report::Draining => Event::WorkerDraining { worker },
+    }
+}
+
+/// `None` for a child that was stopped or continued.
+fn exit_of(status: WaitStatus) -> Option<Exit> {
+    const CORE_DUMPED: i32 = 0x80;
+    let killed = || {
+        let core = status.as_raw() & CORE_DUMPED != 0;
+        status
+            .terminating_signal()
+            .map(|number| Exit::Signal { number, core })
+    };
+    status.exit_status().map(Exit::Code).or_else(killed)
+}
+
+fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(time.subsec_nanos()),
+    }
+}
+
+fn own_pid() -> Pid {
+    getpid().as_raw_nonzero().get()
+}

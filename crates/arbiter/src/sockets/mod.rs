@@ -1,0 +1,108 @@
+//! The listening sockets: bound by the arbiter, kept for its whole life, inherited by every worker.
+//!
+//! They come from addresses (`tcp.rs`, `unix.rs`) or from the process that started us
+//! (`inherited.rs`: `fd://N`, socket activation). As in gunicorn, inherited ones replace the
+//! addresses. Not here: accepting, TLS.
+//!
+//! Invariants: every listener is non-blocking and close-on-exec; a Unix socket that answers is
+//! never displaced, and its path is removed only while it is still the one that we made.
+
+mod address;
+mod inherited;
+mod retry;
+mod tcp;
+mod unix;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+pub use address::ListenAddr;
+use address::shown;
+pub use inherited::ListenFds;
+pub(crate) use retry::{Patience, bind_all};
+
+use crate::fatal::Fatal;
+use oxicorn_settings::Address;
+use unix::Claim;
+
+/// How the sockets are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// How many connections the kernel queues before they are accepted (`backlog`).
+    pub backlog: i32,
+    /// The file mode creation mask for Unix sockets (`umask`); 0 makes them world-writable.
+    pub umask: u32,
+    /// The user and group that Unix sockets are given to, where they are not our own.
+    pub owner: Option<(u32, u32)>,
+    /// Lets other processes of the same user bind the same port (`reuse_port`).
+    pub reuse_port: bool,
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            backlog: 2048,
+            umask: 0,
+            owner: None,
+            reuse_port: false,
+        }
+    }
+}
+
+/// A socket that connections are accepted from.
+#[derive(Debug)]
+pub struct Listener {
+    /// Non-blocking, close-on-exec, listening.
+    pub fd: OwnedFd,
+    /// Where it listens, with the real port.
+    pub local: ListenAddr,
+    claim: Option<Claim>,
+}
+
+impl Listener {
+    fn new(fd: OwnedFd, claim: Option<Claim>) -> io::Result<Self> {
+        let local = ListenAddr::of(&fd)?;
+        Ok(Self { fd, local, claim })
+    }
+
+    /// A second handle to the same socket. It does not own a Unix socket's path.
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            fd: self.fd.try_clone()?,
+            local: self.local.clone(),
+            claim: None,
+        })
+    }
+
+    /// Closes the socket; with it goes a Unix socket's path if this process made it and it is still
+    /// that one.
+    pub(crate) fn retire(self) {
+        if let Some(claim) = self.claim {
+            claim.release();
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Makes the listener for one address. Tries once.
+fn bind_one(address: &Address, options: &SocketOptions) -> Result<Listener, Fatal> {
+    match address {
+        Address::Tcp { host, port } => {
+            tcp::bind(host, *port, options).map_err(|source| Fatal::Bind {
+                address: shown(address),
+                source,
+            })
+        }
+        Address::Unix { path } => unix::bind(Path::new(path), options),
+        Address::Fd(number) => inherited::listener(*number),
+    }
+}

@@ -1,0 +1,56 @@
+//! Leaving the foreground (`daemon`).
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
+
+use rustix::process::setsid;
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdout};
+
+/// Goes into the background as gunicorn's `daemonize` does: fork, a session of its own, fork again
+/// (so that no terminal can become its controlling one), umask 022, `/dev/null` for the standard
+/// streams.
+///
+/// With `keep_streams` (`enable_stdio_inheritance`) standard output and error stay where they are,
+/// unless they are a terminal. Returns in the last child only; the callers' process and the one
+/// between leave with code 0.
+///
+/// To be called before any thread or pidfile exists: threads do not survive a fork, and the pid
+/// changes.
+///
+/// # Errors
+/// When a fork fails or `/dev/null` cannot be opened; the process is then still usable.
+pub fn daemonize(keep_streams: bool) -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    continue_in_child()?;
+    setsid()?;
+    continue_in_child()?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    dup2_stdin(&null)?;
+    if !keep_streams || is_terminal(stdout()) {
+        dup2_stdout(&null)?;
+    }
+    if !keep_streams || is_terminal(stderr()) {
+        dup2_stderr(&null)?;
+    }
+    if null.as_raw_fd() <= libc::STDERR_FILENO {
+        // A stream was closed at the start and this took its number: it stays open as that stream.
+        let _ = null.into_raw_fd();
+    }
+    Ok(())
+}
+
+fn is_terminal(fd: BorrowedFd<'_>) -> bool {
+    fd.as_fd().is_terminal()
+}
+
+fn continue_in_child() -> io::Result<()> {
+    // SAFETY: the caller promises a process without other threads, so the child may go on as the
+    // parent would.
+    match unsafe { libc::fork() } {
+        0 => Ok(()),
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: _exit takes a number and runs no destructors: they are the child's to run.
+        _ => unsafe { libc::_exit(0) },
+    }
+}

@@ -1,0 +1,317 @@
+//! The arbiter with real processes, signals and sockets: what the transcripts cannot prove.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod server;
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::process::Signal;
+use server::{Scratch, Server, argument, send, zombies_of};
+
+#[test]
+fn a_killed_worker_is_replaced_and_leaves_no_zombie() {
+    let mut server = Server::ready(2, &[]);
+    let victim = server.worker(1);
+    send(victim, Signal::KILL);
+    server.expect(&format!("Worker (pid:{victim}) was sent SIGKILL!"));
+    server.expect("worker 3 ready");
+    assert_eq!(zombies_of(server.pid()), 0);
+}
+
+#[test]
+fn term_drains_the_workers_and_exits_with_0() {
+    let mut server = Server::ready(2, &[]);
+    server.signal(Signal::TERM);
+    server.expect("Handling signal: term");
+    server.expect("Shutting down: Master");
+    server.expect("exiting 0");
+    assert_eq!(server.end(), Some(0));
+    assert!(server.says("worker 1 is told Drain") || server.says("worker 1 hears term"));
+    assert!(!server.says("SIGKILL"));
+}
+
+#[test]
+fn every_quick_signal_ends_the_server_with_0() {
+    for signal in [Signal::INT, Signal::QUIT] {
+        let mut server = Server::ready(2, &[]);
+        server.signal(signal);
+        assert_eq!(server.end(), Some(0));
+        assert!(server.says("worker 1 hears quit"));
+        assert!(server.says("worker 2 hears quit"));
+    }
+}
+
+#[test]
+fn a_worker_that_does_not_drain_is_killed_after_the_graceful_timeout() {
+    let mut server = Server::ready(1, &["worker=deaf", "graceful_timeout=0.3"]);
+    let worker = server.worker(1);
+    server.signal(Signal::TERM);
+    server.expect(&format!("Worker graceful timeout (pid:{worker})"));
+    server.expect("It did not stop in time.");
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn a_second_signal_quickens_the_stop() {
+    let mut server = Server::ready(1, &["worker=deaf", "graceful_timeout=600"]);
+    server.signal(Signal::TERM);
+    server.expect("worker 1 hears term");
+    server.signal(Signal::INT);
+    server.expect("Quick shutdown requested");
+    server.expect("worker 1 hears quit");
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn two_signals_at_once_are_both_heeded() {
+    let mut server = Server::ready(1, &[]);
+    server.signal(Signal::TTIN);
+    server.signal(Signal::USR1);
+    server.expect("Handling signal: ttin");
+    server.expect("Handling signal: usr1");
+    server.expect("worker 2 ready");
+    server.expect("arbiter reopens");
+    server.signal(Signal::TERM);
+    server.signal(Signal::INT);
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn ttin_and_ttou_add_and_retire_a_worker() {
+    let mut server = Server::ready(1, &[]);
+    server.signal(Signal::TTIN);
+    server.expect("worker 2 ready");
+    let oldest = server.worker(1);
+    server.signal(Signal::TTOU);
+    server.expect(&format!(
+        "Worker (pid:{oldest}) exited with code 0. It finished its work."
+    ));
+    assert_eq!(server.connect(), "worker 2");
+}
+
+#[test]
+fn usr1_reopens_the_logs_everywhere() {
+    let mut server = Server::ready(2, &[]);
+    server.signal(Signal::USR1);
+    server.expect("arbiter reopens");
+    server.expect("worker 1 hears usr1");
+    server.expect("worker 2 hears usr1");
+    assert!(server.connect().starts_with("worker "));
+}
+
+#[test]
+fn hup_usr2_and_winch_do_no_harm() {
+    let mut server = Server::ready(1, &[]);
+    for (signal, answer) in [
+        (Signal::HUP, "HUP ignored"),
+        (Signal::USR2, "USR2 ignored"),
+        (Signal::WINCH, "SIGWINCH ignored"),
+    ] {
+        server.signal(signal);
+        server.expect(answer);
+    }
+    assert_eq!(server.connect(), "worker 1");
+}
+
+#[test]
+fn a_stuck_worker_is_aborted_and_replaced() {
+    let mut server = Server::ready(1, &["worker=stuck"]);
+    let worker = server.worker(1);
+    assert_eq!(server.connect(), "worker 1");
+    server.expect(&format!(
+        "CRITICAL WORKER TIMEOUT (pid:{worker}): \"GET /slow HTTP/1.1\" from 127.0.0.1:9 has been \
+         running for 31 s."
+    ));
+    server.expect(&format!("Worker (pid:{worker}) was sent SIGABRT!"));
+    server.expect("worker 2 ready");
+    assert_eq!(server.connect(), "worker 2");
+}
+
+#[test]
+fn a_stuck_worker_that_heeds_nothing_is_killed() {
+    let mut server = Server::ready(1, &["worker=deaf"]);
+    let worker = server.worker(1);
+    assert_eq!(server.connect(), "worker 1");
+    server.expect("WORKER TIMEOUT");
+    server.expect("worker 1 hears abrt");
+    server.expect(&format!(
+        "Worker (pid:{worker}) was sent SIGKILL! It did not stop in time."
+    ));
+    server.expect("worker 2 ready");
+}
+
+#[test]
+fn a_retiring_worker_serves_until_its_successor_is_ready() {
+    let mut server = Server::ready(1, &["worker=retiring"]);
+    assert_eq!(server.connect(), "worker 1");
+    server.expect("asks to be replaced");
+    server.expect("worker 2 ready");
+    server.expect("It finished its work.");
+    assert_eq!(server.connect(), "worker 2");
+}
+
+#[test]
+fn workers_learn_that_the_arbiter_was_killed() {
+    let mut server = Server::ready(2, &[]);
+    server.signal(Signal::KILL);
+    server.expect("worker 1 is told Orphaned");
+    server.expect("worker 2 is told Orphaned");
+    assert_eq!(server.end(), None);
+}
+
+#[test]
+fn a_worker_that_cannot_boot_ends_the_server_with_3() {
+    let mut server = Server::start(&["bind=127.0.0.1:0", "workers=2", "worker=failing:3"]);
+    server.expect("ERROR Reason: Worker failed to boot.");
+    assert_eq!(server.end(), Some(3));
+}
+
+#[test]
+fn an_application_that_cannot_be_loaded_ends_the_server_with_4() {
+    let mut server = Server::start(&["bind=127.0.0.1:0", "workers=2", "worker=failing:4"]);
+    server.expect("ERROR Reason: App failed to load.");
+    assert_eq!(server.end(), Some(4));
+}
+
+#[test]
+fn a_crash_loop_is_announced_and_goes_on() {
+    let mut server = Server::start(&["bind=127.0.0.1:0", "worker=failing:1"]);
+    server.expect("Crash loop: 2 workers in a row died early. Next try in 0.5 s.");
+    server.expect("Crash loop: 3 workers in a row died early. Next try in 1 s.");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn orphans_of_other_processes_are_reaped() {
+    let mut server = Server::ready(1, &["adopts_orphans=yes", "worker=parent"]);
+    server.expect("DEBUG Reaped unknown child process");
+    assert_eq!(zombies_of(server.pid()), 0);
+}
+
+#[test]
+fn connections_outlive_the_workers_in_the_queue() {
+    let mut server = Server::ready(1, &[]);
+    server.url();
+    send(server.worker(1), Signal::KILL);
+    // Whether it comes before or after the replacement, somebody answers.
+    assert!(server.connect().starts_with("worker "));
+    server.expect("worker 2 ready");
+}
+
+#[test]
+fn pidfile_and_unix_socket_come_and_go() {
+    let scratch = Scratch::new("files");
+    let (pidfile, socket) = (scratch.path("web.pid"), scratch.path("web.sock"));
+    let bind = format!("bind=unix:{}", socket.display());
+    let mut server = Server::start(&[&bind, &argument("pidfile", &pidfile)]);
+    server.expect(&format!(
+        "Listening at: unix:{} ({})",
+        socket.display(),
+        server.pid()
+    ));
+    server.expect("worker 1 ready");
+    let recorded = fs::read_to_string(&pidfile).expect("the pidfile");
+    assert_eq!(recorded, format!("{}\n", server.pid()));
+
+    let mut second = Server::start(&["bind=127.0.0.1:0", &argument("pidfile", &pidfile)]);
+    second.expect(&format!("fatal Already running on PID {}", server.pid()));
+    assert_eq!(second.end(), Some(1));
+    assert!(pidfile.exists());
+
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), Some(0));
+    assert!(!pidfile.exists() && !socket.exists());
+}
+
+#[test]
+fn a_worker_that_ends_does_not_take_the_files_along() {
+    let scratch = Scratch::new("kept");
+    let (pidfile, socket) = (scratch.path("web.pid"), scratch.path("web.sock"));
+    let bind = format!("bind=unix:{}", socket.display());
+    let mut server = Server::start(&[&bind, &argument("pidfile", &pidfile)]);
+    server.expect("worker 1 ready");
+    send(server.worker(1), Signal::TERM);
+    server.expect("worker 2 ready");
+    assert!(pidfile.exists() && socket.exists());
+}
+
+#[test]
+fn a_stop_while_an_address_is_in_use_is_heeded() {
+    let occupant = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = occupant.local_addr().expect("an address");
+    let mut server = Server::start(&[&format!("bind={address}")]);
+    server.expect(&format!("ERROR Connection in use: {address}"));
+    server.expect("Retrying in 1 second.");
+    server.signal(Signal::TERM);
+    server.expect("fatal Stopped by signal term while starting");
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn an_address_that_stays_in_use_ends_the_server_with_1() {
+    let scratch = Scratch::new("in-use");
+    let pidfile = scratch.path("web.pid");
+    let occupant = UnixListener::bind(scratch.path("web.sock")).expect("a socket");
+    let bind = format!("bind=unix:{}", scratch.path("web.sock").display());
+    let mut server = Server::start(&[&bind, &argument("pidfile", &pidfile)]);
+    server.expect("fatal Can't connect to unix:");
+    assert_eq!(server.end(), Some(1));
+    assert_eq!(server.count("ERROR Connection in use: unix:"), 5);
+    assert_eq!(server.count("INFO Retrying in 1 second."), 4);
+    assert!(!pidfile.exists());
+    drop(occupant);
+}
+
+#[test]
+fn an_inherited_socket_is_served() {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("an address");
+    fcntl_setfd(&socket, FdFlags::empty()).expect("it is open");
+    let mut server = Server::start(&[&format!("bind=fd://{}", socket.as_raw_fd())]);
+    drop(socket);
+    server.expect(&format!("Listening at: http://{address} ("));
+    server.expect("worker 1 ready");
+    assert_eq!(server.connect(), "worker 1");
+}
+
+#[test]
+fn an_idle_arbiter_never_wakes_up() {
+    let mut server = Server::ready(2, &[]);
+    // It may still be busy with its start; a tick of a second would show in every such window.
+    let windows = 5;
+    assert!((0..windows).any(|_| server.sleeps_through(Duration::from_millis(1200))));
+}
+
+#[test]
+fn a_daemon_leaves_its_starter_and_its_session() {
+    let scratch = Scratch::new("daemon");
+    let pidfile = scratch.path("web.pid");
+    let mut server = Server::start(&[
+        "bind=127.0.0.1:0",
+        "daemon=yes",
+        &argument("pidfile", &pidfile),
+    ]);
+    server.expect("worker 1 ready");
+    let recorded = fs::read_to_string(&pidfile).expect("the pidfile");
+    let daemon: i32 = recorded.trim().parse().expect("a number");
+    assert_ne!(daemon, server.pid());
+    let pid = rustix::process::Pid::from_raw(daemon).expect("not zero");
+    let session = rustix::process::getsid(Some(pid)).expect("it is alive");
+    assert_ne!(session, rustix::process::getsid(None).expect("our own"));
+    assert_ne!(session, pid, "a session's leader could get a terminal");
+    send(daemon, Signal::TERM);
+    // The starter ended with 0 as soon as the daemon was on its own.
+    assert_eq!(server.end(), Some(0));
+    assert!(!pidfile.exists());
+}

@@ -1,0 +1,332 @@
+//! Random sequences of events against the pure core: what must hold whatever happens, in whatever
+//! order.
+//!
+//! The world is simulated with just enough sense: a killed process dies soon, a pid is used once,
+//! and everything else (crashes, refused forks, contradictory reports, storms of signals) is left
+//! to chance.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use oxicorn_arbiter::core::StuckRequest;
+use oxicorn_arbiter::{Action, Event, Exit, Pid, Policy, Signal, State, WorkerId};
+
+/// xorshift64*: small, and the same on every machine.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        (self.next() >> 33) % limit
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+        let index = self.below(from.len().max(1) as u64);
+        from.get(usize::try_from(index).ok()?).copied()
+    }
+}
+
+struct World {
+    chance: Chance,
+    policy: Policy,
+    state: State,
+    now: Duration,
+    alive: BTreeMap<Pid, WorkerId>,
+    /// Processes that were sent SIGKILL, and die when the kernel gets to it.
+    doomed: Vec<Pid>,
+    target: usize,
+    last_pid: Pid,
+    exit: Option<u8>,
+    story: Vec<String>,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        let policy = Policy {
+            workers: usize::try_from(chance.below(5)).unwrap(),
+            graceful_timeout: Duration::from_millis(chance.below(40_000)),
+            boot_timeout: chance.one_in(2).then_some(Duration::from_secs(20)),
+            daemon: chance.one_in(2),
+        };
+        let state = State::new(policy, Duration::ZERO);
+        let target = policy.workers;
+        Self {
+            chance,
+            policy,
+            state,
+            now: Duration::ZERO,
+            alive: BTreeMap::new(),
+            doomed: Vec::new(),
+            target,
+            last_pid: 1000,
+            exit: None,
+            story: Vec::new(),
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.story.push(format!("{:?} {event:?}", self.now));
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in self.state.handle(self.now, event) {
+                self.story.push(format!("    {action:?}"));
+                events.extend(self.perform(&action));
+            }
+        }
+        self.check_deadline();
+    }
+
+    fn perform(&mut self, action: &Action) -> Option<Event> {
+        assert_eq!(self.exit, None, "an action after the end:\n{}", self.tell());
+        match action {
+            Action::Fork { worker, .. } => return Some(self.fork(*worker)),
+            Action::Signal { pid, signal } => self.signal(*pid, *signal),
+            Action::WorkersChanged { new, .. } => self.target = *new,
+            Action::Exit { code } => self.exit = Some(*code),
+            _ => {}
+        }
+        None
+    }
+
+    fn fork(&mut self, worker: WorkerId) -> Event {
+        if self.chance.one_in(8) {
+            return Event::ForkFailed {
+                worker,
+                error: "by chance".to_owned(),
+            };
+        }
+        self.last_pid += 1;
+        self.alive.insert(self.last_pid, worker);
+        let limit = self.target + 1;
+        assert!(
+            self.alive.len() <= limit,
+            "more than {limit} workers:\n{}",
+            self.tell()
+        );
+        Event::Forked {
+            worker,
+            pid: self.last_pid,
+        }
+    }
+
+    fn signal(&mut self, pid: Pid, signal: Signal) {
+        assert!(
+            self.alive.contains_key(&pid),
+            "{pid} is not ours to signal:\n{}",
+            self.tell()
+        );
+        if signal == Signal::Kill {
+            self.doomed.push(pid);
+        }
+    }
+
+    /// A deadline in the past would make the loop spin.
+    fn check_deadline(&self) {
+        let due = self.state.next_deadline();
+        assert!(
+            due.is_none_or(|due| due > self.now || self.exit.is_some()),
+            "the deadline {due:?} is not in the future:\n{}",
+            self.tell()
+        );
+    }
+
+    fn end(&mut self, pid: Pid, exit: Exit) {
+        self.alive.remove(&pid);
+        self.doomed.retain(|doomed| *doomed != pid);
+        let oom = self.chance.pick(&[None, Some(true), Some(false)]).flatten();
+        self.handle(Event::WorkerExited { pid, exit, oom });
+    }
+
+    fn bury_the_doomed(&mut self) {
+        while let Some(pid) = self.doomed.first().copied() {
+            self.end(
+                pid,
+                Exit::Signal {
+                    number: 9,
+                    core: false,
+                },
+            );
+        }
+    }
+
+    /// Lets time pass to the next deadline or to a moment before it.
+    fn let_time_pass(&mut self) {
+        let until = self.now + Duration::from_millis(self.chance.below(15_000));
+        match self.state.next_deadline() {
+            Some(due) if due <= until => {
+                self.now = due;
+                self.handle(Event::DeadlineReached);
+            }
+            _ => self.now = until,
+        }
+    }
+
+    fn something_happens(&mut self) {
+        let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
+        let worker = self.chance.pick(&workers).unwrap();
+        match self.chance.below(12) {
+            0..=2 => self.let_time_pass(),
+            3 | 4 => self.handle(Event::WorkerReady { worker }),
+            5 => self.handle(Event::WorkerRetiring { worker }),
+            6 => self.handle(Event::WorkerDraining { worker }),
+            7 => self.handle(Event::WorkerStuck {
+                worker,
+                request: some_request(),
+            }),
+            8 | 9 => self.some_child_ends(),
+            10 => self.bury_the_doomed(),
+            _ => self.some_signal(),
+        }
+    }
+
+    fn some_child_ends(&mut self) {
+        let pids: Vec<Pid> = self.alive.keys().copied().chain([77]).collect();
+        let exits = [
+            Exit::Code(0),
+            Exit::Code(1),
+            Exit::Code(3),
+            Exit::Code(4),
+            Exit::Signal {
+                number: 9,
+                core: false,
+            },
+            Exit::Signal {
+                number: 11,
+                core: true,
+            },
+        ];
+        let (pid, exit) = (
+            self.chance.pick(&pids).unwrap(),
+            self.chance.pick(&exits).unwrap(),
+        );
+        self.end(pid, exit);
+    }
+
+    /// Seldom one that ends the server, so that there is a life to look at.
+    fn some_signal(&mut self) {
+        let all = Signal::HANDLED;
+        let signal = self.chance.pick(&all).unwrap();
+        let ends = matches!(signal, Signal::Term | Signal::Int | Signal::Quit);
+        if !ends || self.chance.one_in(20) {
+            self.handle(Event::Signal(signal));
+        }
+    }
+
+    fn tell(&self) -> String {
+        let start = self.story.len().saturating_sub(80);
+        format!("{:?}\n{}", self.policy, self.story[start..].join("\n"))
+    }
+}
+
+fn some_request() -> StuckRequest {
+    let (line, client) = ("GET / HTTP/1.1".to_owned(), "10.0.0.7:1".to_owned());
+    StuckRequest {
+        line,
+        client,
+        age: Duration::from_secs(31),
+    }
+}
+
+const SEEDS: u64 = 3000;
+
+fn lived_through(seed: u64, events: usize) -> World {
+    let mut world = World::new(seed);
+    world.handle(Event::Started);
+    for _ in 0..events {
+        if world.exit.is_some() {
+            break;
+        }
+        world.something_happens();
+    }
+    world
+}
+
+/// The invariants themselves are asserted by the world, at every action.
+#[test]
+fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
+    let mut forked = 0;
+    for seed in 0..SEEDS {
+        forked += lived_through(seed, 200).last_pid - 1000;
+    }
+    assert!(
+        forked > Pid::try_from(SEEDS).unwrap() * 5,
+        "too little happened: {forked} forks"
+    );
+}
+
+/// Even if no worker ever reacts to anything but SIGKILL, and the kernel keeps some of them.
+#[test]
+fn a_server_always_ends_in_time_after_term() {
+    for seed in 0..SEEDS {
+        let mut world = lived_through(seed, 60);
+        if world.exit.is_some() {
+            continue;
+        }
+        let limit = world.now + world.policy.graceful_timeout + Policy::KILL_GRACE;
+        world.handle(Event::Signal(Signal::Term));
+        while world.exit.is_none() {
+            let due = world.state.next_deadline().unwrap_or_else(|| {
+                panic!("seed {seed}: it waits for ever:\n{}", world.tell());
+            });
+            world.now = due;
+            assert!(
+                due <= limit,
+                "seed {seed}: {due:?} is after {limit:?}:\n{}",
+                world.tell()
+            );
+            world.handle(Event::DeadlineReached);
+            if world.chance.one_in(2) {
+                world.bury_the_doomed();
+            }
+        }
+    }
+}
+
+/// After any history, once the application works and nothing more happens, the wanted number
+/// serves.
+#[test]
+fn a_server_that_is_left_in_peace_recovers() {
+    for seed in 0..SEEDS / 4 {
+        let mut world = lived_through(seed, 60);
+        for _ in 0..100 {
+            if world.exit.is_some() {
+                break;
+            }
+            for worker in world.alive.values().copied().collect::<Vec<_>>() {
+                world.handle(Event::WorkerReady { worker });
+            }
+            world.bury_the_doomed();
+            if let Some(due) = world.state.next_deadline() {
+                world.now = due;
+                world.handle(Event::DeadlineReached);
+            }
+        }
+        if world.exit.is_none() {
+            assert_eq!(
+                world.alive.len(),
+                world.target,
+                "seed {seed}:\n{}",
+                world.tell()
+            );
+            assert_eq!(
+                world.state.next_deadline(),
+                None,
+                "seed {seed}:\n{}",
+                world.tell()
+            );
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Plays a transcript against the core, with a world in which forks succeed at once or fail at
+//! once.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::time::Duration;
+
+use oxicorn_arbiter::{Action, Event, Level, Pid, State, WorkerId};
+
+use super::script::{Happening, Step, Transcript, Who};
+
+/// Plays the transcript; on a contradiction the error tells the story up to it.
+pub(crate) fn play(transcript: &Transcript) -> Result<(), String> {
+    let mut player = Player::new(transcript);
+    for (line, step) in &transcript.steps {
+        player
+            .take(step)
+            .map_err(|error| player.story(transcript, *line, &error))?;
+    }
+    player
+        .settle()
+        .map_err(|error| player.story(transcript, 0, &error))
+}
+
+struct Player {
+    state: State,
+    now: Duration,
+    forks_fail: bool,
+    /// What the last happening caused and no `then` has named yet.
+    done: VecDeque<String>,
+    logged: VecDeque<(Level, String)>,
+    story: String,
+}
+
+impl Player {
+    fn new(transcript: &Transcript) -> Self {
+        Self {
+            state: State::new(transcript.policy, Duration::ZERO),
+            now: Duration::ZERO,
+            forks_fail: false,
+            done: VecDeque::new(),
+            logged: VecDeque::new(),
+            story: String::new(),
+        }
+    }
+
+    fn take(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::At(time) => self.advance(*time),
+            Step::When(happening) => self.when(happening),
+            Step::Then(expected) => expected.iter().try_for_each(|action| self.then(action)),
+            Step::Logged { level, text } => self.then_logged(level, text),
+            Step::Wake(expected) => self.then_wake(*expected),
+        }
+    }
+
+    /// Nothing may be due on the way: a transcript names every moment at which the arbiter wakes.
+    fn advance(&mut self, time: Duration) -> Result<(), String> {
+        self.settle()?;
+        if time < self.now {
+            return Err(format!("{time:?} is in the past"));
+        }
+        let due = self.state.next_deadline();
+        if let Some(due) = due.filter(|due| *due < time) {
+            return Err(format!(
+                "the arbiter wakes at {due:?}, which the transcript passes over"
+            ));
+        }
+        self.now = time;
+        if due == Some(time) {
+            self.handle(Event::DeadlineReached);
+        }
+        Ok(())
+    }
+
+    fn when(&mut self, happening: &Happening) -> Result<(), String> {
+        self.settle()?;
+        let event = match happening {
+            Happening::ForksFail(fail) => {
+                self.forks_fail = *fail;
+                return Ok(());
+            }
+            Happening::Start => Event::Started,
+            Happening::Signal(signal) => Event::Signal(*signal),
+            Happening::Ready(worker) => Event::WorkerReady { worker: *worker },
+            Happening::Retiring(worker) => Event::WorkerRetiring { worker: *worker },
+            Happening::Draining(worker) => Event::WorkerDraining { worker: *worker },
+            Happening::Stuck(worker, request) => Event::WorkerStuck {
+                worker: *worker,
+                request: request.clone(),
+            },
+            Happening::Ends(Who::Pid(pid), exit, oom) => Event::WorkerExited {
+                pid: *pid,
+                exit: *exit,
+                oom: *oom,
+            },
+            Happening::Ends(Who::Worker(worker), exit, oom) => {
+                let pid = self.state.pid(*worker).ok_or("no such worker is alive")?;
+                Event::WorkerExited {
+                    pid,
+                    exit: *exit,
+                    oom: *oom,
+                }
+            }
+        };
+        self.handle(event);
+        Ok(())
+    }
+
+    fn then(&mut self, expected: &str) -> Result<(), String> {
+        let actual = self
+            .done
+            .pop_front()
+            .ok_or_else(|| format!("not done: {expected}"))?;
+        // The slot is only named where it matters.
+        let matches = actual == expected || actual.starts_with(&format!("{expected} in slot "));
+        if matches {
+            Ok(())
+        } else {
+            Err(format!("expected {expected:?}, but it was {actual:?}"))
+        }
+    }
+
+    fn then_logged(&mut self, level: &str, text: &str) -> Result<(), String> {
+        while let Some((actual_level, actual)) = self.logged.pop_front() {
+            if format!("{actual_level:?}").to_lowercase() == level && actual.contains(text) {
+                return Ok(());
+            }
+        }
+        Err(format!("not logged: {level} {text:?}"))
+    }
+
+    fn then_wake(&self, expected: Option<Duration>) -> Result<(), String> {
+        match self.state.next_deadline() {
+            actual if actual == expected => Ok(()),
+            actual => Err(format!("the arbiter wakes at {actual:?}, not {expected:?}")),
+        }
+    }
+
+    /// Every action must have been named. Log lines may go unnamed.
+    fn settle(&mut self) -> Result<(), String> {
+        self.logged.clear();
+        match self.done.pop_front() {
+            None => Ok(()),
+            Some(action) => Err(format!("not expected: {action}")),
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let _ = writeln!(self.story, "{:>8.3} s  {event:?}", self.now.as_secs_f64());
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            for action in self.state.handle(self.now, event) {
+                let _ = writeln!(self.story, "            → {action:?}");
+                if let Action::Fork { worker, .. } = action {
+                    events.push_back(self.forked(worker));
+                }
+                self.record(action);
+            }
+        }
+    }
+
+    fn forked(&self, worker: WorkerId) -> Event {
+        if self.forks_fail {
+            return Event::ForkFailed {
+                worker,
+                error: "out of processes".to_owned(),
+            };
+        }
+        Event::Forked {
+            worker,
+            pid: pid_of(worker),
+        }
+    }
+
+    fn record(&mut self, action: Action) {
+        let name = match action {
+            Action::Log { level, text } => return self.logged.push_back((level, text)),
+            Action::Fork { worker, slot, .. } => format!("fork {worker} in slot {slot}"),
+            Action::Signal { pid, signal } => {
+                format!("{} {}", signal.lower_name().to_uppercase(), pid - pid_of(0))
+            }
+            Action::SendDrain { worker } => format!("drain {worker}"),
+            Action::ReopenLogs => "reopen logs".to_owned(),
+            Action::CloseListeners => "close listeners".to_owned(),
+            Action::Reap => "reap".to_owned(),
+            Action::ChildExited { worker, .. } => format!("mourn {worker}"),
+            Action::WorkersChanged { new, old: None } => format!("want {new}"),
+            Action::WorkersChanged {
+                new,
+                old: Some(old),
+            } => format!("want {new} not {old}"),
+            Action::Exit { code } => format!("exit {code}"),
+        };
+        self.done.push_back(name);
+    }
+
+    fn story(&self, transcript: &Transcript, line: usize, error: &str) -> String {
+        format!(
+            "{}\n  line {line}: {error}\n{}",
+            transcript.claim, self.story
+        )
+    }
+}
+
+/// The process of worker `n` is 100 + `n`.
+fn pid_of(worker: WorkerId) -> Pid {
+    100 + Pid::try_from(worker).expect("transcripts are short")
+}

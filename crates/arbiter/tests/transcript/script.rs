@@ -1,0 +1,213 @@
+//! The format of the transcripts: Markdown with one block per claim.
+
+use std::time::Duration;
+
+use oxicorn_arbiter::core::StuckRequest;
+use oxicorn_arbiter::{Exit, Policy, Signal, WorkerId};
+
+/// One claim and the steps that prove it.
+pub(crate) struct Transcript {
+    pub(crate) claim: String,
+    pub(crate) policy: Policy,
+    pub(crate) steps: Vec<(usize, Step)>,
+}
+
+/// One line after the `given` lines.
+pub(crate) enum Step {
+    At(Duration),
+    When(Happening),
+    Then(Vec<String>),
+    Logged { level: String, text: String },
+    Wake(Option<Duration>),
+}
+
+pub(crate) enum Happening {
+    Start,
+    ForksFail(bool),
+    Signal(Signal),
+    Ready(WorkerId),
+    Retiring(WorkerId),
+    Draining(WorkerId),
+    Stuck(WorkerId, StuckRequest),
+    Ends(Who, Exit, Option<bool>),
+}
+
+pub(crate) enum Who {
+    Worker(WorkerId),
+    Pid(i32),
+}
+
+/// Every transcript of a page, or what is wrong with the page.
+pub(crate) fn transcripts(page: &str) -> Result<Vec<Transcript>, String> {
+    let mut claim = None;
+    let mut open: Option<Transcript> = None;
+    let mut found = Vec::new();
+    for (index, line) in page.lines().enumerate() {
+        let at_line = |error: String| format!("line {}: {error}", index + 1);
+        match (line, open.as_mut()) {
+            ("```transcript", None) => open = Some(begin(claim.take()).map_err(at_line)?),
+            ("```", Some(_)) => found.extend(open.take()),
+            (line, Some(transcript)) => read(transcript, index + 1, line).map_err(at_line)?,
+            (line, None) => claim = heading(line).or(claim),
+        }
+    }
+    if open.is_some() || found.is_empty() {
+        return Err("a block is not closed, or there is none".to_owned());
+    }
+    Ok(found)
+}
+
+fn heading(line: &str) -> Option<String> {
+    line.strip_prefix("## ").map(str::to_owned)
+}
+
+fn begin(claim: Option<String>) -> Result<Transcript, String> {
+    let claim = claim.ok_or("a block without a heading of its own")?;
+    Ok(Transcript {
+        claim,
+        policy: Policy::default(),
+        steps: Vec::new(),
+    })
+}
+
+fn read(transcript: &mut Transcript, number: usize, line: &str) -> Result<(), String> {
+    let (word, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+    let step = match word {
+        "" => return Ok(()),
+        "given" if transcript.steps.is_empty() => return given(&mut transcript.policy, rest),
+        "at" => Step::At(time(rest)?),
+        "when" => Step::When(happening(rest)?),
+        "then" => expectation(rest)?,
+        _ => return Err(format!("cannot read {line:?}")),
+    };
+    transcript.steps.push((number, step));
+    Ok(())
+}
+
+fn given(policy: &mut Policy, text: &str) -> Result<(), String> {
+    match text.split_once(" = ").ok_or("given what?")? {
+        ("workers", value) => policy.workers = number(value)?,
+        ("graceful_timeout", value) => policy.graceful_timeout = time(value)?,
+        ("boot_timeout", value) => policy.boot_timeout = Some(time(value)?),
+        ("daemon", "true") => policy.daemon = true,
+        _ => return Err(format!("unknown: given {text}")),
+    }
+    Ok(())
+}
+
+fn happening(text: &str) -> Result<Happening, String> {
+    let fixed = match text {
+        "start" => Some(Happening::Start),
+        "forks fail" => Some(Happening::ForksFail(true)),
+        "forks work" => Some(Happening::ForksFail(false)),
+        _ => signal(text).map(Happening::Signal),
+    };
+    match fixed {
+        Some(happening) => Ok(happening),
+        None => of_a_process(text),
+    }
+}
+
+fn of_a_process(text: &str) -> Result<Happening, String> {
+    let (subject, text) = match text.strip_prefix("pid ") {
+        Some(text) => ("pid", text),
+        None => ("worker", text),
+    };
+    let (id, did) = text
+        .split_once(' ')
+        .ok_or_else(|| format!("what happens in {text:?}?"))?;
+    let who = match subject {
+        "pid" => Who::Pid(number(id)?),
+        _ => Who::Worker(number(id)?),
+    };
+    if let Some(end) = end_of(did)? {
+        return Ok(Happening::Ends(who, end.0, end.1));
+    }
+    let Who::Worker(worker) = who else {
+        return Err(format!("only a worker reports: {text:?}"));
+    };
+    match did {
+        "ready" => Ok(Happening::Ready(worker)),
+        "retiring" => Ok(Happening::Retiring(worker)),
+        "draining" => Ok(Happening::Draining(worker)),
+        _ => Ok(Happening::Stuck(worker, stuck_on(did)?)),
+    }
+}
+
+type End = (Exit, Option<bool>);
+
+/// `exits CODE` or `dies of SIGNAL[, core dumped][, out of memory|, not out of memory]`.
+fn end_of(did: &str) -> Result<Option<End>, String> {
+    if let Some(code) = did.strip_prefix("exits ") {
+        return Ok(Some((Exit::Code(number(code)?), None)));
+    }
+    let Some(cause) = did.strip_prefix("dies of ") else {
+        return Ok(None);
+    };
+    let mut parts = cause.split(", ");
+    let name = parts.next().unwrap_or_default();
+    let number = (1..65).find(|n| oxicorn_arbiter::core::signal_name(*n) == name);
+    let number = number.ok_or_else(|| format!("no signal {name:?}"))?;
+    let (mut core, mut oom) = (false, None);
+    for part in parts {
+        match part {
+            "core dumped" => core = true,
+            "out of memory" => oom = Some(true),
+            "not out of memory" => oom = Some(false),
+            _ => return Err(format!("unknown: {part:?}")),
+        }
+    }
+    Ok(Some((Exit::Signal { number, core }, oom)))
+}
+
+/// `stuck on "LINE" from "CLIENT" for TIME`.
+fn stuck_on(did: &str) -> Result<StuckRequest, String> {
+    let parts: Vec<&str> = did.split('"').collect();
+    match parts[..] {
+        ["stuck on ", line, " from ", client, age] => Ok(StuckRequest {
+            line: line.replace("\\n", "\n"),
+            client: client.to_owned(),
+            age: time(age.strip_prefix(" for ").ok_or("stuck for how long?")?)?,
+        }),
+        _ => Err(format!("cannot read {did:?}")),
+    }
+}
+
+fn expectation(text: &str) -> Result<Step, String> {
+    if let Some(rest) = text.strip_prefix("log ") {
+        let (level, text) = rest.split_once(' ').ok_or("log LEVEL \"TEXT\"")?;
+        let quoted = text
+            .strip_prefix('"')
+            .and_then(|text| text.strip_suffix('"'));
+        let text = quoted
+            .ok_or("the text of a log line is in quotes")?
+            .to_owned();
+        return Ok(Step::Logged {
+            level: level.to_owned(),
+            text,
+        });
+    }
+    if let Some(when) = text.strip_prefix("wake at ") {
+        return Ok(Step::Wake(Some(time(when)?)));
+    }
+    match text {
+        "never wake" => Ok(Step::Wake(None)),
+        "nothing" => Ok(Step::Then(Vec::new())),
+        _ => Ok(Step::Then(text.split(", ").map(str::to_owned).collect())),
+    }
+}
+
+fn signal(name: &str) -> Option<Signal> {
+    Signal::HANDLED
+        .into_iter()
+        .find(|signal| signal.lower_name().to_uppercase() == name)
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = number(text.strip_suffix(" s").ok_or("a time ends in ' s'")?)?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("not a number: {text:?}"))
+}

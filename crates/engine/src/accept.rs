@@ -1,0 +1,190 @@
+//! Accepting connections, and what to do when there are too many. Invariant: a listener's readiness is remembered until
+//! `accept` has said that its queue is empty.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+use mio::Interest;
+use mio::unix::SourceFd;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+
+use crate::clock::Now;
+use crate::connection::{Connection, Phase, Transport};
+use crate::engine::{Engine, token};
+use crate::peer::Peer;
+use crate::slab::Id;
+
+/// Connections accepted from one listener before others get a turn.
+const BURST: usize = 64;
+
+/// Idle connections closed at once to make room.
+const EVICTION: usize = 16;
+
+/// Milliseconds to leave the accept queue alone after an error that cannot be mended here.
+const PAUSE: u64 = 200;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    pub(crate) socket: OwnedFd,
+    /// Its queue may hold connections.
+    ready: bool,
+    /// Monotonic milliseconds before which it is left alone.
+    paused_until: u64,
+}
+
+impl Listening {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self { socket, ready: true, paused_until: 0 }
+    }
+}
+
+/// How one `accept` ended.
+enum Accepted {
+    One,
+    Empty,
+    Failed,
+}
+
+impl Engine {
+    pub(crate) fn listener_ready(&mut self, index: usize, now: Now) {
+        if let Some(listener) = self.listeners.get_mut(index) {
+            listener.ready = true;
+            self.accept_from(index, now);
+        }
+    }
+
+    /// Goes on accepting where it was left. Whether there is more to do at once.
+    pub(crate) fn accept_pending(&mut self, now: Now) -> bool {
+        (0..self.listeners.len()).fold(false, |again, index| self.accept_from(index, now) || again)
+    }
+
+    /// Before the listeners go: nobody who is in the queue shall be turned away.
+    pub(crate) fn empty_accept_queues(&mut self, now: Now) {
+        for listener in &mut self.listeners {
+            listener.ready = true;
+        }
+        while self.accept_pending(now) {}
+    }
+
+    fn accept_from(&mut self, index: usize, now: Now) -> bool {
+        for _ in 0..BURST {
+            let open = self.listeners.get(index).is_some_and(|listener| {
+                self.accepting && listener.ready && listener.paused_until <= now.mono
+            });
+            if !open {
+                return false;
+            }
+            match self.accept_one(index, now) {
+                Accepted::One => {}
+                Accepted::Empty => self.close_gate(index, 0, false),
+                Accepted::Failed => self.close_gate(index, now.mono + PAUSE, true),
+            }
+        }
+        true
+    }
+
+    fn close_gate(&mut self, index: usize, paused_until: u64, ready: bool) {
+        if let Some(listener) = self.listeners.get_mut(index) {
+            listener.ready = ready;
+            listener.paused_until = paused_until;
+        }
+    }
+
+    fn accept_one(&mut self, index: usize, now: Now) -> Accepted {
+        if self.connections.len() >= self.options.connections && !self.make_room() {
+            log::warn!(
+                target: "oxicorn",
+                "All {} connections are busy, new ones wait: raise worker_connections or workers",
+                self.options.connections
+            );
+            return Accepted::Failed;
+        }
+        let Some(listener) = self.listeners.get(index) else { return Accepted::Empty };
+        match acceptfrom_with(&listener.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+            Ok((socket, address)) => {
+                let ip = address.and_then(|any| std::net::SocketAddr::try_from(any).ok());
+                self.admit(socket, Peer::from(ip), index, now);
+                Accepted::One
+            }
+            Err(Errno::AGAIN) => Accepted::Empty,
+            // The client left before it was accepted, or a signal came: the next one, please.
+            Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::PERM) => Accepted::One,
+            Err(Errno::MFILE | Errno::NFILE) if self.make_room() => Accepted::One,
+            Err(error) => {
+                log::error!(
+                    target: "oxicorn",
+                    "Cannot accept connections: {error}; trying again in {PAUSE} ms{}",
+                    if error == Errno::MFILE { " (raise the limit of open files, ulimit -n)" } else { "" }
+                );
+                Accepted::Failed
+            }
+        }
+    }
+
+    fn admit(&mut self, socket: OwnedFd, peer: Peer, listener: usize, now: Now) {
+        if peer.ip().is_some() {
+            // Responses leave in whole blocks; waiting for more only delays the last one. A failure costs speed only.
+            let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
+        }
+        let registry = &self.registry;
+        let trusted = self.options.trust.trusts(peer);
+        let inserted = self.connections.insert_with(|id| {
+            let fd = socket.as_raw_fd();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            registry.register(&mut SourceFd(&fd), token(id.token()), interest).ok()?;
+            Some(Connection {
+                transport: Transport::Plain(Arc::new(socket)),
+                peer,
+                listener: u16::try_from(listener).unwrap_or(u16::MAX),
+                trusted,
+                readable: false,
+                ended: false,
+                queued: false,
+                phase: Phase::Head,
+                inbuf: Vec::new(),
+                partial: false,
+                broken: false,
+                outbox: None,
+                deadline: u64::MAX,
+                queued_deadline: u64::MAX,
+                served: 0,
+            })
+        });
+        if let Some(id) = inserted {
+            self.stats.accepted += 1;
+            self.set_deadline(id, self.head_deadline(now));
+        } else {
+            log::error!(target: "oxicorn", "A connection from {peer} could not be registered and was closed");
+        }
+    }
+
+    /// Closes the idle connections that would be closed next anyway; if there are none, those that are slowest to send
+    /// their request. Whether any was closed.
+    fn make_room(&mut self) -> bool {
+        let mut victims = self.candidates(Connection::is_idle);
+        if victims.is_empty() {
+            victims = self.candidates(|connection| matches!(connection.phase, Phase::Head | Phase::Linger { .. }));
+        }
+        let count = victims.len().min(EVICTION);
+        if count == 0 {
+            return false;
+        }
+        victims.select_nth_unstable(count - 1);
+        for &(_, id) in victims.iter().take(count) {
+            self.drop_connection(id);
+        }
+        self.stats.evicted += count as u64;
+        log::debug!(target: "oxicorn", "Closed {count} idle connections to make room for new ones");
+        true
+    }
+
+    fn candidates(&mut self, fits: impl Fn(&Connection) -> bool) -> Vec<(u64, Id)> {
+        self.connections
+            .iter_mut()
+            .filter(|(_, connection)| fits(connection))
+            .map(|(id, connection)| (connection.deadline, id))
+            .collect()
+    }
+}

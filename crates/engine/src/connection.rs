@@ -1,0 +1,92 @@
+//! One client connection: plain data. It routes nothing and decides nothing; the engine's parts (`reading`, `writing`,
+//! `deadlines`) act on it. Invariant: `phase` says who may touch the socket: the engine in every phase, for reading in all
+//! but `App`.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use oxicorn_http1::Head;
+
+use crate::exchange::Scheme;
+use crate::outbox::Outbox;
+use crate::peer::Peer;
+use crate::spool::Spool;
+
+/// How bytes travel. Plain today; TLS is a second variant, matched in `recv` and `send` of this module's users only.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    /// The socket as it is. Shared with an application thread only while that thread waits for room to write.
+    Plain(Arc<OwnedFd>),
+}
+
+impl AsFd for Transport {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Plain(fd) => fd.as_fd(),
+        }
+    }
+}
+
+/// A request whose body is still coming.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// The head's own bytes.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) head: Head,
+    pub(crate) decoder: oxicorn_http1::Body,
+    pub(crate) spool: Spool,
+    /// Monotonic milliseconds when the body began.
+    pub(crate) since: u64,
+    pub(crate) scheme: Scheme,
+}
+
+/// What the connection is doing.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// Silent, idle, or in the middle of a request head.
+    Head,
+    /// In the middle of a request body.
+    Body(Box<Reading>),
+    /// A request is inside the application. `line` is its request line, for the log should it get stuck there.
+    App { line: Vec<u8>, since: u64 },
+    /// The response is complete, its last bytes wait for the socket. `close`: nothing follows.
+    Flush { close: bool },
+    /// The write side is shut; input is dropped until the client closes.
+    Linger { dropped: usize },
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) transport: Transport,
+    pub(crate) peer: Peer,
+    pub(crate) listener: u16,
+    /// The peer is a trusted proxy.
+    pub(crate) trusted: bool,
+    /// The socket may hold input that no event will announce again.
+    pub(crate) readable: bool,
+    /// The client has shut its side; that was the last edge for reading.
+    pub(crate) ended: bool,
+    /// The connection is on the engine's list of work to do without an event.
+    pub(crate) queued: bool,
+    pub(crate) phase: Phase,
+    /// Bytes read and not consumed: a partial head, or pipelined requests.
+    pub(crate) inbuf: Vec<u8>,
+    /// `inbuf` is known to be an incomplete head: parsing it again needs more bytes first.
+    pub(crate) partial: bool,
+    /// The socket failed for writing: whatever is sent goes nowhere.
+    pub(crate) broken: bool,
+    pub(crate) outbox: Option<Box<Outbox>>,
+    /// Monotonic milliseconds; `u64::MAX` = none.
+    pub(crate) deadline: u64,
+    /// The earliest entry in the timer queue; `u64::MAX` = none.
+    pub(crate) queued_deadline: u64,
+    /// Requests answered on this connection.
+    pub(crate) served: u32,
+}
+
+impl Connection {
+    /// Nothing of a request has been received since the last response.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Head) && self.inbuf.is_empty()
+    }
+}

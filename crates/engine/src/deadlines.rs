@@ -1,0 +1,131 @@
+//! Which deadline a connection has in which phase, and what happens when it passes. Invariant: every phase but an idle
+//! keep-alive without a limit has a deadline, so nothing and nobody is waited for without end.
+
+use crate::clock::Now;
+use crate::connection::{Connection, Phase};
+use crate::engine::{Engine, Notice, Stuck};
+use crate::reading::Refusal;
+use crate::slab::Id;
+
+/// Expired connections handled per turn; the timer fires again for the rest.
+const BATCH: usize = 256;
+
+/// Milliseconds an idle connection is still listened to when the worker drains: a request may be on its way.
+const DRAIN_GRACE: u64 = 1_000;
+
+/// `now + timeout`, where 0 means never.
+fn after(now: Now, timeout: u64) -> u64 {
+    if timeout == 0 { u64::MAX } else { now.mono.saturating_add(timeout) }
+}
+
+impl Engine {
+    pub(crate) fn head_deadline(&self, now: Now) -> u64 {
+        after(now, self.options.head_timeout)
+    }
+
+    pub(crate) fn app_deadline(&self, now: Now) -> u64 {
+        after(now, self.options.app_timeout)
+    }
+
+    pub(crate) fn write_deadline(&self, now: Now) -> u64 {
+        after(now, self.options.write_timeout)
+    }
+
+    pub(crate) fn linger_deadline(&self, now: Now) -> u64 {
+        // Never without end, whatever the setting.
+        now.mono + self.options.linger_timeout.max(1)
+    }
+
+    pub(crate) fn idle_deadline(&self, now: Now) -> u64 {
+        let grace = if self.draining { DRAIN_GRACE } else { u64::MAX };
+        now.mono.saturating_add(self.options.keep_alive.min(grace))
+    }
+
+    /// The earlier of "no progress" and "too slow on the whole" (`body_min_rate` after the grace).
+    pub(crate) fn body_deadline(&self, since: u64, received: u64, now: Now) -> u64 {
+        let idle = after(now, self.options.body_timeout);
+        let rate = self.options.body_min_rate;
+        if rate == 0 {
+            return idle;
+        }
+        let earned = received.saturating_mul(1000) / rate;
+        idle.min(since.saturating_add(self.options.body_timeout.max(1_000)).saturating_add(earned))
+    }
+
+    /// Moves a connection's deadline. Later is a store; earlier queues a new entry.
+    pub(crate) fn set_deadline(&mut self, id: Id, at: u64) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        connection.deadline = at;
+        if at < connection.queued_deadline {
+            connection.queued_deadline = self.timer.queue(at, id);
+        }
+    }
+
+    pub(crate) fn expire_due(&mut self, now: Now) {
+        for _ in 0..BATCH {
+            let Some((entry, id)) = self.timer.pop_due(now.mono) else { return };
+            self.look_at(entry, id, now);
+        }
+    }
+
+    fn look_at(&mut self, entry: u64, id: Id, now: Now) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        if connection.queued_deadline != entry {
+            // An earlier entry replaced this one.
+            return;
+        }
+        connection.queued_deadline = u64::MAX;
+        let deadline = connection.deadline;
+        if deadline <= now.mono {
+            self.expire(id, now);
+        } else if deadline != u64::MAX {
+            self.set_deadline(id, deadline);
+        }
+    }
+
+    fn expire(&mut self, id: Id, now: Now) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        match &connection.phase {
+            Phase::App { line, since } => {
+                let stuck = stuck(connection, line, now.mono.saturating_sub(*since));
+                connection.deadline = u64::MAX;
+                self.notices.push_back(Notice::Stuck(stuck));
+            }
+            Phase::Head if connection.inbuf.is_empty() => {
+                let silent = connection.served == 0;
+                self.stats.timed_out += u64::from(silent);
+                self.drop_connection(id);
+            }
+            Phase::Head => self.refuse(id, Refusal::SlowHead, now),
+            Phase::Body(_) => self.refuse(id, Refusal::SlowBody, now),
+            Phase::Flush { .. } => {
+                log::info!(target: "oxicorn", "Closed: {} does not read its response", connection.peer);
+                self.stats.timed_out += 1;
+                self.drop_connection(id);
+            }
+            Phase::Linger { .. } => self.drop_connection(id),
+        }
+    }
+
+    /// When draining: idle connections get a moment for a request that is on its way, then close.
+    pub(crate) fn hurry_idle(&mut self, now: Now) {
+        let limit = now.mono + DRAIN_GRACE;
+        let idle: Vec<Id> = self
+            .connections
+            .iter_mut()
+            .filter(|(_, connection)| connection.is_idle() && connection.deadline > limit)
+            .map(|(id, _)| id)
+            .collect();
+        for id in idle {
+            self.set_deadline(id, limit);
+        }
+    }
+}
+
+fn stuck(connection: &Connection, line: &[u8], age: u64) -> Stuck {
+    Stuck {
+        line: String::from_utf8_lossy(line).into_owned(),
+        peer: connection.peer.to_string(),
+        age,
+    }
+}

@@ -1,0 +1,333 @@
+//! The engine: what holds the parts together, and `turn`, which finds the next thing the driver must know. The work itself
+//! is in `accept`, `reading`, `writing` and `deadlines`. Invariant: whatever an edge announced is in the batch, on the work
+//! list or a flag of its connection, so nothing is lost when a turn ends early.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use oxicorn_logs::AccessLog;
+
+use crate::accept::Listening;
+use crate::clock::Now;
+use crate::connection::{Connection, Phase};
+use crate::exchange::Exchange;
+use crate::options::Options;
+use crate::poller::{Poller, Ready};
+use crate::slab::{Id, Slab};
+use crate::stats::Stats;
+use crate::timer::Timer;
+
+/// Tokens below 2³² are not connections.
+const TIMER: u64 = 0;
+const LISTENERS: u64 = 1 << 16;
+const WATCHES: u64 = 2 << 16;
+
+/// Exchanges kept for reuse.
+const POOL: usize = 64;
+
+/// Names a descriptor that the driver asked to watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchId(pub usize);
+
+/// A request that has been inside the application for longer than `app_timeout` without progress.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// The request line.
+    pub line: String,
+    /// The client's address.
+    pub peer: String,
+    /// Milliseconds since the application was given the request, or last sent something.
+    pub age: u64,
+}
+
+/// Something the driver is told besides requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// See [`Stuck`].
+    Stuck(Stuck),
+    /// A watched descriptor is ready.
+    Watched(WatchId),
+    /// `max_requests` is reached: the worker should be replaced.
+    Worn,
+    /// After `drain`: no connection is left.
+    Drained,
+}
+
+/// What one turn found.
+#[derive(Debug)]
+pub enum Turn {
+    /// A complete request for the application. Give it back with [`Engine::finish`].
+    Exchange(Box<Exchange>),
+    /// News.
+    Notice(Notice),
+    /// Nothing more without new events. `again`: there is work left, so poll without waiting.
+    Idle {
+        /// Do not wait.
+        again: bool,
+    },
+}
+
+/// See the crate documentation.
+pub struct Engine {
+    pub(crate) options: Options,
+    pub(crate) registry: Registry,
+    pub(crate) timer: Timer,
+    pub(crate) listeners: Vec<Listening>,
+    pub(crate) connections: Slab<Connection>,
+    pub(crate) notices: VecDeque<Notice>,
+    pub(crate) spare: Box<Exchange>,
+    pub(crate) pool: Vec<Box<Exchange>>,
+    pub(crate) lines: Vec<Vec<u8>>,
+    pub(crate) stats: Stats,
+    pub(crate) access: Option<AccessLog>,
+    pub(crate) accepting: bool,
+    pub(crate) draining: bool,
+    pub(crate) worn: bool,
+    batch: Vec<Ready>,
+    next: usize,
+    work: VecDeque<Id>,
+    /// How many of `work` this round may still look at, so that new events get their turn.
+    budget: usize,
+    watches: Vec<OwnedFd>,
+    drained_told: bool,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("stats", &self.stats).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// A new engine on `poller`. Listeners and watches are added to it before the first turn.
+    pub fn new(poller: &Poller, options: Options, access: Option<AccessLog>) -> io::Result<Self> {
+        let timer = Timer::new()?;
+        let registry = poller.registry()?;
+        let timer_fd = timer.fd().as_raw_fd();
+        registry.register(&mut SourceFd(&timer_fd), token(TIMER), Interest::READABLE)?;
+        Ok(Self {
+            options,
+            registry,
+            timer,
+            listeners: Vec::new(),
+            connections: Slab::new(),
+            notices: VecDeque::new(),
+            spare: Box::new(Exchange::new()),
+            pool: Vec::new(),
+            lines: Vec::new(),
+            stats: Stats::default(),
+            access,
+            accepting: true,
+            draining: false,
+            worn: false,
+            batch: Vec::new(),
+            next: 0,
+            work: VecDeque::new(),
+            budget: 0,
+            watches: Vec::new(),
+            drained_told: false,
+        })
+    }
+
+    /// Accepts connections from a listening socket from now on. It must be non-blocking.
+    pub fn listen(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let at = LISTENERS + self.listeners.len() as u64;
+        let fd = socket.as_fd().as_raw_fd();
+        self.registry.register(&mut SourceFd(&fd), token(at), Interest::READABLE)?;
+        self.listeners.push(Listening::new(socket));
+        Ok(())
+    }
+
+    /// Tells the driver whenever `fd` becomes readable (edge-triggered: read it until it would block).
+    pub fn watch(&mut self, fd: OwnedFd) -> io::Result<WatchId> {
+        let id = self.watches.len();
+        let raw = fd.as_raw_fd();
+        let at = WATCHES + id as u64;
+        self.registry.register(&mut SourceFd(&raw), token(at), Interest::READABLE)?;
+        self.watches.push(fd);
+        Ok(WatchId(id))
+    }
+
+    /// Takes over the events of the poller's last wait.
+    pub fn feed(&mut self, poller: &mut Poller) {
+        if self.next == self.batch.len() {
+            self.batch.clear();
+            self.next = 0;
+        }
+        self.batch.extend(poller.drain());
+        poller.clear();
+        self.budget = self.work.len();
+    }
+
+    /// Finds the next thing the driver must know. Never blocks.
+    pub fn turn(&mut self, now: Now) -> Turn {
+        loop {
+            if let Some(notice) = self.notices.pop_front() {
+                return Turn::Notice(notice);
+            }
+            let found = if let Some(ready) = self.next_ready() {
+                self.dispatch(ready, now)
+            } else if let Some(id) = self.next_work() {
+                self.resume(id, now)
+            } else {
+                break;
+            };
+            if let Some(exchange) = found {
+                return Turn::Exchange(exchange);
+            }
+        }
+        self.rest(now)
+    }
+
+    /// Nothing ready: the moment for timers, pending accepts and the access log.
+    fn rest(&mut self, now: Now) -> Turn {
+        self.tell_if_drained();
+        if let Err(error) = self.timer.arm() {
+            log::error!(target: "oxicorn", "Timers cannot be armed: {error}");
+        }
+        if let Some(notice) = self.notices.pop_front() {
+            return Turn::Notice(notice);
+        }
+        let again = !self.work.is_empty() || self.accept_pending(now);
+        if let Some(access) = self.access.as_mut().filter(|_| !again) {
+            access.flush();
+        }
+        Turn::Idle { again }
+    }
+
+    fn tell_if_drained(&mut self) {
+        if self.draining && !self.drained_told && self.connections.is_empty() {
+            self.drained_told = true;
+            self.notices.push_back(Notice::Drained);
+        }
+    }
+
+    fn next_ready(&mut self) -> Option<Ready> {
+        let ready = *self.batch.get(self.next)?;
+        self.next += 1;
+        Some(ready)
+    }
+
+    fn next_work(&mut self) -> Option<Id> {
+        self.budget = self.budget.checked_sub(1)?;
+        self.work.pop_front()
+    }
+
+    /// Puts a connection on the work list, once.
+    pub(crate) fn enqueue(&mut self, id: Id) {
+        if let Some(connection) = self.connections.get_mut(id).filter(|found| !found.queued) {
+            connection.queued = true;
+            self.work.push_back(id);
+        }
+    }
+
+    fn dispatch(&mut self, ready: Ready, now: Now) -> Option<Box<Exchange>> {
+        if let Some(id) = Id::from_token(ready.token) {
+            return self.on_connection(id, ready, now);
+        }
+        if ready.token == TIMER {
+            self.timer.fired();
+            self.expire_due(now);
+        } else if ready.token >= WATCHES {
+            let id = usize::try_from(ready.token - WATCHES).unwrap_or(usize::MAX);
+            self.notices.push_back(Notice::Watched(WatchId(id)));
+        } else {
+            let index = usize::try_from(ready.token - LISTENERS).unwrap_or(usize::MAX);
+            self.listener_ready(index, now);
+        }
+        None
+    }
+
+    fn on_connection(&mut self, id: Id, ready: Ready, now: Now) -> Option<Box<Exchange>> {
+        let connection = self.connections.get_mut(id)?;
+        connection.readable |= ready.readable;
+        connection.ended |= ready.ended;
+        if ready.writable && connection.outbox.is_some() {
+            self.flush(id, now);
+        }
+        self.read(id, now)
+    }
+
+    fn resume(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
+        let connection = self.connections.get_mut(id)?;
+        connection.queued = false;
+        if connection.outbox.is_some() {
+            self.flush(id, now);
+        }
+        self.read(id, now)
+    }
+
+    /// An exchange from the pool, or a new one.
+    pub(crate) fn fresh_exchange(&mut self) -> Box<Exchange> {
+        self.pool.pop().unwrap_or_else(|| Box::new(Exchange::new()))
+    }
+
+    /// Puts a finished exchange back.
+    pub(crate) fn recycle(&mut self, mut exchange: Box<Exchange>) {
+        if self.pool.len() < POOL {
+            exchange.recycle();
+            self.pool.push(exchange);
+        }
+    }
+
+    /// Whether new connections are accepted by this engine. While off they wait in the listeners' queues, where another
+    /// process may take them.
+    pub fn set_accepting(&mut self, accepting: bool) {
+        self.accepting = accepting;
+    }
+
+    /// Stops listening and ends every connection as soon as its request is answered. Connections waiting in the accept
+    /// queues are still taken. [`Notice::Drained`] follows when none is left.
+    pub fn drain(&mut self, now: Now) {
+        if self.draining {
+            return;
+        }
+        self.accepting = true;
+        self.empty_accept_queues(now);
+        for listener in self.listeners.drain(..) {
+            let fd = listener.socket.as_raw_fd();
+            // An error only means that it was not registered.
+            let _ = self.registry.deregister(&mut SourceFd(&fd));
+        }
+        self.draining = true;
+        self.hurry_idle(now);
+    }
+
+    /// Whether [`Engine::drain`] was called.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        Stats { connections: self.connections.len(), ..self.stats }
+    }
+
+    /// Whether finished responses are written to an access log.
+    pub fn has_access_log(&self) -> bool {
+        self.access.is_some()
+    }
+
+    /// The access log, for reopening and flushing.
+    pub fn access_log(&mut self) -> Option<&mut AccessLog> {
+        self.access.as_mut()
+    }
+
+    /// Removes a connection; the socket closes with it.
+    pub(crate) fn drop_connection(&mut self, id: Id) {
+        let Some(connection) = self.connections.remove(id) else { return };
+        // Shut first: a process forked by the application may hold a copy of the descriptor, and the client must see the
+        // end all the same. An error means that the client was faster.
+        let _ = rustix::net::shutdown(&connection.transport, rustix::net::Shutdown::Both);
+        if let Phase::App { line, .. } = connection.phase {
+            self.lines.push(line);
+        }
+    }
+}
+
+pub(crate) fn token(value: u64) -> Token {
+    Token(usize::try_from(value).unwrap_or(usize::MAX))
+}

@@ -1,0 +1,111 @@
+//! One request and its response, whatever the protocol: the seam between engine and application. An exchange owns its
+//! bytes, so a driver may take it to any thread. Exchanges are pooled: a busy worker reuses the same few.
+//! Invariant: while an exchange is out, its connection is in the phase `App` and the engine neither reads nor closes it.
+
+use std::fs::File;
+
+use oxicorn_http1::{Head, Span};
+
+use crate::peer::Peer;
+use crate::slab::Id;
+
+/// The size of an exchange's read buffer in bytes. One `recv` takes this much at the most.
+pub(crate) const READ: usize = 32 * 1024;
+
+/// The request's scheme as the application shall see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain.
+    #[default]
+    Http,
+    /// TLS, here or at a trusted proxy.
+    Https,
+}
+
+/// A request body, complete.
+#[derive(Debug, Default)]
+pub enum Body {
+    /// None was sent.
+    #[default]
+    Empty,
+    /// It came together with the head: a span of [`Exchange::bytes`].
+    Inline(Span),
+    /// In memory.
+    Memory(Vec<u8>),
+    /// In an unlinked file of this length; its offset is anywhere.
+    File(File, u64),
+}
+
+/// What the engine keeps of the response for the access log.
+#[derive(Debug, Default)]
+pub struct Response {
+    /// Status code; 0 as long as nothing was sent.
+    pub status: u16,
+    /// The response head, as sent; filled by the driver.
+    pub head: Vec<u8>,
+    /// Body bytes handed over, without framing.
+    pub body_bytes: u64,
+}
+
+/// One request with its response in the making.
+#[derive(Debug)]
+pub struct Exchange {
+    pub(crate) id: Option<Id>,
+    pub(crate) bytes: Vec<u8>,
+    /// The parsed request head; its spans point into [`Exchange::bytes`].
+    pub head: Head,
+    /// The request body.
+    pub body: Body,
+    /// The client.
+    pub peer: Peer,
+    /// Index of the listener in the order given to the engine.
+    pub listener: usize,
+    /// `http`, or what a trusted proxy said.
+    pub scheme: Scheme,
+    /// Whether the connection may go on after this response. The driver may clear it, never set it.
+    pub keep_alive: bool,
+    /// The response, for the access log.
+    pub response: Response,
+    /// Entries of the application's environ that the access log asked for; filled by the driver.
+    pub environ: Vec<(String, Vec<u8>)>,
+    /// When the engine handed it out, precise, if an access log is kept.
+    pub(crate) started: Option<std::time::Instant>,
+}
+
+impl Exchange {
+    pub(crate) fn new() -> Self {
+        Self {
+            id: None,
+            bytes: vec![0; READ],
+            head: Head::default(),
+            body: Body::Empty,
+            peer: Peer::Unix,
+            listener: 0,
+            scheme: Scheme::Http,
+            keep_alive: false,
+            response: Response::default(),
+            environ: Vec::new(),
+            started: None,
+        }
+    }
+
+    /// The bytes the spans of [`Exchange::head`] point into.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Forgets the last request; keeps the buffers.
+    pub(crate) fn recycle(&mut self) {
+        self.id = None;
+        self.body = Body::Empty;
+        self.started = None;
+        self.environ.clear();
+        self.response.status = 0;
+        self.response.head.clear();
+        self.response.body_bytes = 0;
+        if self.bytes.len() > READ {
+            self.bytes.truncate(READ);
+            self.bytes.shrink_to_fit();
+        }
+    }
+}

@@ -1,0 +1,32 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod accept;
+mod access;
+mod clock;
+mod connection;
+mod deadlines;
+mod engine;
+mod exchange;
+mod forwarded;
+mod options;
+mod outbox;
+mod peer;
+mod poller;
+mod reading;
+mod slab;
+mod spool;
+mod stats;
+mod timer;
+mod writing;
+
+pub use access::percent_decoded;
+pub use clock::Now;
+pub use engine::{Engine, Notice, Stuck, Turn, WatchId};
+pub use exchange::{Body, Exchange, Response, Scheme};
+pub use forwarded::TrustPolicy;
+pub use options::Options;
+pub use peer::Peer;
+pub use poller::{Poller, Waker};
+pub use stats::Stats;
+pub use writing::{Ending, Flow, wait_writable};

@@ -1,0 +1,68 @@
+//! What the engine is told once, at creation. Rendered from the settings table by the driver; durations in milliseconds.
+//! Invariant: every limit here has a setting, a default and a log line where it bites.
+
+use std::path::PathBuf;
+
+use oxicorn_http1::Policy;
+
+use crate::forwarded::TrustPolicy;
+
+/// The engine's limits and timeouts. Zero switches a timeout or a limit off unless said otherwise.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Parser policy and limits (`limit_request_*`, `header_map`, ...).
+    pub http: Policy,
+    /// Whose forwarding headers are believed (`forwarded_allow_ips`, `secure_scheme_headers`).
+    pub trust: TrustPolicy,
+    /// Milliseconds from accept, or from the first byte of a later request, until its head is complete (`head_timeout`).
+    pub head_timeout: u64,
+    /// Milliseconds a request body may make no progress, and the grace before `body_min_rate` counts (`body_timeout`).
+    pub body_timeout: u64,
+    /// Bytes per second a request body must average once the grace is over (`body_min_rate`).
+    pub body_min_rate: u64,
+    /// Milliseconds a connection may be idle between requests; 0 closes after each response (`keepalive`).
+    pub keep_alive: u64,
+    /// Milliseconds a response may make no progress while the client does not read (`write_timeout`).
+    pub write_timeout: u64,
+    /// Milliseconds of the lingering close (`linger_timeout`).
+    pub linger_timeout: u64,
+    /// Milliseconds a request may be inside the application without progress (`timeout`).
+    pub app_timeout: u64,
+    /// Bytes of request body kept in memory; more goes to an unlinked file (`body_memory_limit`).
+    pub body_memory: usize,
+    /// Largest request body in bytes; more is refused with 413 (`limit_request_body`).
+    pub body_limit: u64,
+    /// Unsent response bytes kept in memory per connection; more goes to an unlinked file (`response_memory_limit`).
+    pub response_memory: usize,
+    /// Unsent response bytes kept in the file; beyond, the application is held back (`response_spool_limit`).
+    pub response_spool: u64,
+    /// Directory of spool files (`tmp_upload_dir`); the system's temporary directory when `None`.
+    pub spool_dir: Option<PathBuf>,
+    /// Connections held at once; above it idle ones are closed first (`worker_connections`).
+    pub connections: usize,
+    /// Requests after which the worker asks to be replaced (`max_requests` with its jitter applied); 0 = never.
+    pub max_requests: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            http: Policy::default(),
+            trust: TrustPolicy::default(),
+            head_timeout: 10_000,
+            body_timeout: 30_000,
+            body_min_rate: 240,
+            keep_alive: 2_000,
+            write_timeout: 30_000,
+            linger_timeout: 2_000,
+            app_timeout: 30_000,
+            body_memory: 64 * 1024,
+            body_limit: 0,
+            response_memory: 64 * 1024,
+            response_spool: 64 * 1024 * 1024,
+            spool_dir: None,
+            connections: 10_000,
+            max_requests: 0,
+        }
+    }
+}

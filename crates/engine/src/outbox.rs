@@ -1,0 +1,254 @@
+//! Response bytes the socket has not taken yet: in memory up to a limit, then in an unlinked file, and parts of files the
+//! application gave for sending. Invariant: bytes leave in the order they came; what was queued is never dropped while the
+//! connection lives.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+
+use crate::spool::unlinked_file;
+
+/// How much one flush sends at the most, so that one fast reader cannot keep the engine to itself.
+const BURST: u64 = 1 << 20;
+
+/// Where flushing stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Nothing is left.
+    Empty,
+    /// The socket takes no more now.
+    Blocked,
+    /// The burst is used up; there is more and the socket may take it.
+    Burst,
+}
+
+#[derive(Debug)]
+enum Part {
+    Bytes { data: Vec<u8>, sent: usize },
+    Spool { offset: u64, left: u64 },
+    File { file: File, offset: u64, left: u64 },
+}
+
+/// A connection's queue of unsent bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    parts: VecDeque<Part>,
+    spool: Option<File>,
+    spool_end: u64,
+    spooled: u64,
+    in_memory: usize,
+    /// Bytes that have left since creation.
+    pub(crate) left_so_far: u64,
+}
+
+impl Outbox {
+    /// Bytes lying in the spool file.
+    pub(crate) fn spooled(&self) -> u64 {
+        self.spooled
+    }
+
+    /// Unsent bytes held in memory (sent ones of the first block included).
+    pub(crate) fn in_memory(&self) -> usize {
+        self.in_memory
+    }
+
+    /// Queues `data`; beyond `memory` bytes it is written to a file in `dir`.
+    pub(crate) fn push(&mut self, data: &[u8], memory: usize, dir: Option<&Path>) -> io::Result<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        if self.spool.is_none() && self.in_memory + data.len() <= memory {
+            self.push_memory(data);
+            return Ok(());
+        }
+        self.push_spool(data, dir)
+    }
+
+    /// Queues `data` in memory whatever the limit; for small things such as a chunk's frame.
+    pub(crate) fn push_memory(&mut self, data: &[u8]) {
+        self.in_memory += data.len();
+        if let Some(Part::Bytes { data: last, .. }) = self.parts.back_mut() {
+            last.extend_from_slice(data);
+        } else {
+            self.parts.push_back(Part::Bytes { data: data.to_vec(), sent: 0 });
+        }
+    }
+
+    fn push_spool(&mut self, data: &[u8], dir: Option<&Path>) -> io::Result<()> {
+        let file = match self.spool.take() {
+            Some(file) => file,
+            None => unlinked_file(dir)?,
+        };
+        let at = self.spool_end;
+        let written = file.write_all_at(data, at);
+        self.spool = Some(file);
+        // A failed write may have left a part behind the end: the next one overwrites it.
+        written?;
+        self.spool_end += data.len() as u64;
+        self.spooled += data.len() as u64;
+        if let Some(Part::Spool { left, .. }) = self.parts.back_mut() {
+            *left += data.len() as u64;
+        } else {
+            self.parts.push_back(Part::Spool { offset: at, left: data.len() as u64 });
+        }
+        Ok(())
+    }
+
+    /// Queues `len` bytes of `file` from `offset`.
+    pub(crate) fn push_file(&mut self, file: File, offset: u64, len: u64) {
+        if len > 0 {
+            self.parts.push_back(Part::File { file, offset, left: len });
+        }
+    }
+
+    /// Sends what the socket takes, up to a burst. An error means that the connection is of no more use.
+    pub(crate) fn flush(&mut self, socket: impl AsFd) -> io::Result<Flushed> {
+        let mut budget = BURST;
+        while let Some(part) = self.parts.front_mut() {
+            if budget == 0 {
+                return Ok(Flushed::Burst);
+            }
+            let Some(sent) = part.send(&socket, self.spool.as_ref(), budget)? else {
+                return Ok(Flushed::Blocked);
+            };
+            budget = budget.saturating_sub(sent);
+            self.left_so_far += sent;
+            self.account(sent);
+        }
+        Ok(Flushed::Empty)
+    }
+
+    fn account(&mut self, sent: u64) {
+        let finished = match self.parts.front() {
+            Some(Part::Bytes { data, sent: at }) => {
+                self.in_memory = self.in_memory.saturating_sub(usize::try_from(sent).unwrap_or(0));
+                *at == data.len()
+            }
+            Some(Part::Spool { left, .. }) => {
+                self.spooled = self.spooled.saturating_sub(sent);
+                *left == 0
+            }
+            Some(Part::File { left, .. }) => *left == 0,
+            None => false,
+        };
+        if finished {
+            self.parts.pop_front();
+        }
+        if self.parts.is_empty() {
+            self.spool = None;
+            self.spool_end = 0;
+        }
+    }
+}
+
+impl Part {
+    /// One system call's worth. `None` when the socket takes no more.
+    fn send(
+        &mut self,
+        socket: impl AsFd,
+        spool: Option<&File>,
+        budget: u64,
+    ) -> io::Result<Option<u64>> {
+        match self {
+            Self::Bytes { data, sent } => {
+                let rest = data.get(*sent..).unwrap_or_default();
+                let taken = retry(|| send(&socket, rest, SendFlags::NOSIGNAL))?;
+                *sent += taken.unwrap_or(0);
+                Ok(taken.map(|n| n as u64))
+            }
+            Self::Spool { offset, left } => match spool {
+                Some(file) => send_file_part(socket, file, offset, left, budget),
+                None => Err(io::ErrorKind::NotFound.into()),
+            },
+            Self::File { file, offset, left } => send_file_part(socket, file, offset, left, budget),
+        }
+    }
+}
+
+fn send_file_part(
+    socket: impl AsFd,
+    file: &File,
+    offset: &mut u64,
+    left: &mut u64,
+    budget: u64,
+) -> io::Result<Option<u64>> {
+    let count = usize::try_from((*left).min(budget)).unwrap_or(usize::MAX);
+    let Some(sent) = retry(|| sendfile(&socket, file, Some(offset), count))? else {
+        return Ok(None);
+    };
+    if sent == 0 {
+        // The file became shorter than it was when its length was promised to the client.
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    *left -= sent as u64;
+    Ok(Some(sent as u64))
+}
+
+/// Runs a non-blocking call again when a signal interrupted it; `None` when it would block.
+pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> io::Result<Option<T>> {
+    loop {
+        match call() {
+            Ok(value) => return Ok(Some(value)),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn drain(outbox: &mut Outbox, ours: &UnixStream, theirs: &mut UnixStream) -> Vec<u8> {
+        let mut got = Vec::new();
+        let mut buffer = vec![0; 1 << 16];
+        while outbox.flush(ours).unwrap() != Flushed::Empty {
+            let n = theirs.read(&mut buffer).unwrap();
+            got.extend_from_slice(&buffer[..n]);
+        }
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        theirs.read_to_end(&mut got).unwrap();
+        got
+    }
+
+    #[test]
+    fn bytes_spool_and_file_leave_in_order() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut outbox = Outbox::default();
+        let big = vec![b'b'; 3 << 20];
+        let mut file = unlinked_file(None).unwrap();
+        file.write_all(b"xxfile").unwrap();
+        outbox.push(b"head", 8, None).unwrap();
+        outbox.push(&big, 8, None).unwrap();
+        outbox.push(b"tail", 8, None).unwrap();
+        assert_eq!(outbox.spooled(), (3 << 20) + 4);
+        outbox.push_file(file, 2, 4);
+        let got = drain(&mut outbox, &ours, &mut theirs);
+        assert_eq!(got.len(), 4 + big.len() + 4 + 4);
+        assert!(got.starts_with(b"headbbb"));
+        assert!(got.ends_with(b"btailfile"));
+        assert_eq!(outbox.spooled(), 0);
+        assert_eq!(outbox.left_so_far, got.len() as u64);
+    }
+
+    #[test]
+    fn a_file_that_shrank_is_an_error() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut outbox = Outbox::default();
+        outbox.push_file(unlinked_file(None).unwrap(), 0, 10);
+        let error = outbox.flush(&ours).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

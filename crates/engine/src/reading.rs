@@ -1,0 +1,448 @@
+//! From bytes to exchanges: heads, bodies, refusals. The rules of HTTP are in `oxicorn-http1`; here is only where bytes are
+//! kept meanwhile. Invariant: nothing after a refused request is looked at, and the application sees a request only when its
+//! body is complete.
+
+use std::io;
+
+use oxicorn_http1::{Body as Decoder, Framing, Reject, Span, Step, Version, response, worth_parsing};
+use oxicorn_logs::http_date;
+use rustix::net::{RecvFlags, recv};
+
+use crate::clock::Now;
+use crate::connection::{Connection, Phase, Reading};
+use crate::engine::{Engine, Notice};
+use crate::exchange::{Body, Exchange, READ, Scheme};
+use crate::options::Options;
+use crate::outbox::retry;
+use crate::slab::Id;
+use crate::spool::Spool;
+
+/// The `Server` field of error pages.
+const SERVER: &[u8] = b"oxicorn";
+
+/// System calls spent on one body before others get a turn.
+const BODY_READS: usize = 8;
+
+/// Bytes dropped during a lingering close before the connection is cut all the same.
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// The longest request line kept for the log of a stuck request.
+const LINE_KEPT: usize = 512;
+
+/// Why a request is not served.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    Parse(Reject),
+    BodyTooLarge,
+    Scheme,
+    SlowHead,
+    SlowBody,
+    Spool(io::Error),
+}
+
+impl Refusal {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Parse(reject) => reject.status(),
+            Self::BodyTooLarge => 413,
+            Self::Scheme => 400,
+            Self::SlowHead | Self::SlowBody => 408,
+            Self::Spool(_) => 500,
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Parse(reject) => reject.fmt(f),
+            Self::BodyTooLarge => f.write_str("the body is larger than limit_request_body"),
+            Self::Scheme => f.write_str("the proxy's scheme fields contradict each other"),
+            Self::SlowHead => f.write_str("the request head did not arrive within head_timeout"),
+            Self::SlowBody => f.write_str("the request body came slower than body_timeout and body_min_rate allow"),
+            Self::Spool(error) => write!(f, "the body could not be stored: {error}"),
+        }
+    }
+}
+
+/// How far a body has come.
+enum Progress {
+    /// More input is needed; this many bytes of it were used.
+    More(usize),
+    /// Complete; this many bytes of the input belonged to it.
+    Done(usize),
+}
+
+/// What a `recv` brought.
+enum Received {
+    Bytes(usize),
+    Nothing,
+    End,
+}
+
+impl Engine {
+    /// Reads and advances one connection, as its phase allows.
+    pub(crate) fn read(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
+        match self.connections.get_mut(id)?.phase {
+            Phase::Head => self.read_head(id, now),
+            Phase::Body(_) => self.read_body(id, now),
+            Phase::Linger { .. } => {
+                self.read_linger(id);
+                None
+            }
+            // Input waits in the socket: that is the back-pressure.
+            Phase::App { .. } | Phase::Flush { .. } => None,
+        }
+    }
+
+    fn read_head(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
+        let connection = self.connections.get_mut(id)?;
+        let kept = connection.inbuf.len();
+        let was_idle = kept == 0;
+        make_space(&mut self.spare.bytes, kept);
+        copy_to(&mut self.spare.bytes, &connection.inbuf);
+        let mut filled = kept;
+        if kept == 0 || connection.partial {
+            match receive(connection, &mut self.spare.bytes, kept) {
+                Ok(Received::Bytes(n)) => filled += n,
+                Ok(Received::Nothing) => return None,
+                Ok(Received::End) | Err(_) => {
+                    if kept > 0 {
+                        log::debug!(target: "oxicorn", "{} left inside a request head", connection.peer);
+                    }
+                    self.drop_connection(id);
+                    return None;
+                }
+            }
+        }
+        let input = self.spare.bytes.get(..filled).unwrap_or_default();
+        let seen = if connection.partial { kept } else { 0 };
+        let parsed = if worth_parsing(input, seen) {
+            self.spare.head.parse(input, &self.options.http, connection.trusted)
+        } else {
+            Ok(false)
+        };
+        match parsed {
+            Ok(true) => self.begin(id, filled, now),
+            Ok(false) => {
+                let fresh = input.get(kept..).unwrap_or_default();
+                connection.inbuf.extend_from_slice(fresh);
+                connection.partial = true;
+                let more = connection.readable;
+                if was_idle && connection.served > 0 {
+                    self.set_deadline(id, self.head_deadline(now));
+                }
+                if more {
+                    self.enqueue(id);
+                }
+                None
+            }
+            Err(reject) => {
+                self.refuse(id, Refusal::Parse(reject), now);
+                None
+            }
+        }
+    }
+
+    /// The head in `spare` is complete: decide about the body.
+    fn begin(&mut self, id: Id, filled: usize, now: Now) -> Option<Box<Exchange>> {
+        let connection = self.connections.get_mut(id)?;
+        connection.partial = false;
+        let scheme = if connection.trusted {
+            self.options.trust.scheme(&self.spare.head, &self.spare.bytes)
+        } else {
+            Some(Scheme::Http)
+        };
+        let Some(scheme) = scheme else {
+            self.refuse(id, Refusal::Scheme, now);
+            return None;
+        };
+        self.spare.scheme = scheme;
+        let end_of_head = self.spare.head.len as usize;
+        match self.spare.head.framing {
+            Framing::Empty => Some(self.hand_out(id, end_of_head..filled, now)),
+            Framing::Length(length) if exceeds(length, &self.options) => {
+                self.refuse(id, Refusal::BodyTooLarge, now);
+                None
+            }
+            Framing::Length(length) if length <= (filled - end_of_head) as u64 => {
+                let end = end_of_head + usize::try_from(length).unwrap_or(0);
+                self.spare.body = inline(end_of_head, end);
+                Some(self.hand_out(id, end..filled, now))
+            }
+            Framing::Length(_) | Framing::Chunked => self.begin_body(id, filled, now),
+        }
+    }
+
+    fn begin_body(&mut self, id: Id, filled: usize, now: Now) -> Option<Box<Exchange>> {
+        let connection = self.connections.get_mut(id)?;
+        let spare = &mut self.spare;
+        let head = std::mem::take(&mut spare.head);
+        let end_of_head = head.len as usize;
+        let expected = match head.framing {
+            Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
+            _ => 0,
+        };
+        let input = spare.bytes.get(end_of_head..filled).unwrap_or_default();
+        let wants_continue =
+            head.expect_continue && head.version == Version::Http11 && input.is_empty();
+        let reading = Reading {
+            bytes: spare.bytes.get(..end_of_head).unwrap_or_default().to_vec(),
+            decoder: Decoder::new(head.framing, &self.options.http.limits),
+            // A client may promise much and send nothing: memory follows what has arrived.
+            spool: Spool::with_capacity(expected.min(self.options.body_memory).min(READ)),
+            since: now.mono,
+            scheme: spare.scheme,
+            head,
+        };
+        connection.phase = Phase::Body(Box::new(reading));
+        connection.inbuf.clear();
+        connection.inbuf.extend_from_slice(input);
+        if wants_continue {
+            self.send_continue(id, now);
+        }
+        let deadline = self.body_deadline(now.mono, 0, now);
+        self.set_deadline(id, deadline);
+        self.take_kept(id, now)
+    }
+
+    fn send_continue(&mut self, id: Id, now: Now) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.outbox.get_or_insert_default().push_memory(b"HTTP/1.1 100 Continue\r\n\r\n");
+            self.flush(id, now);
+        }
+    }
+
+    fn read_body(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
+        for _ in 0..BODY_READS {
+            let connection = self.connections.get_mut(id)?;
+            if !connection.readable {
+                return None;
+            }
+            let kept = connection.inbuf.len();
+            make_space(&mut self.spare.bytes, kept);
+            copy_to(&mut self.spare.bytes, &connection.inbuf);
+            match receive(connection, &mut self.spare.bytes, kept) {
+                Ok(Received::Bytes(n)) => {
+                    if let Some(exchange) = self.take_received(id, kept + n, now) {
+                        return Some(exchange);
+                    }
+                }
+                Ok(Received::Nothing) => return None,
+                Ok(Received::End) | Err(_) => {
+                    log::info!(target: "oxicorn", "{} left inside a request body", connection.peer);
+                    self.drop_connection(id);
+                    return None;
+                }
+            }
+        }
+        self.enqueue(id);
+        None
+    }
+
+    /// The first `filled` bytes of the spare buffer are body input.
+    fn take_received(&mut self, id: Id, filled: usize, now: Now) -> Option<Box<Exchange>> {
+        let bytes = std::mem::take(&mut self.spare.bytes);
+        let exchange = self.advance_body(id, bytes.get(..filled).unwrap_or_default(), now);
+        self.spare.bytes = bytes;
+        exchange
+    }
+
+    /// Body input that came together with the head lies in the connection's own buffer.
+    fn take_kept(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
+        let input = std::mem::take(&mut self.connections.get_mut(id)?.inbuf);
+        let exchange = self.advance_body(id, &input, now);
+        if exchange.is_none() {
+            self.enqueue(id);
+        }
+        exchange
+    }
+
+    fn advance_body(&mut self, id: Id, input: &[u8], now: Now) -> Option<Box<Exchange>> {
+        let connection = self.connections.get_mut(id)?;
+        let Phase::Body(reading) = &mut connection.phase else { return None };
+        let progress = decode(reading, input, &self.options);
+        let (since, received) = (reading.since, reading.spool.len());
+        match progress {
+            Ok(Progress::More(used)) => {
+                connection.inbuf.clear();
+                connection.inbuf.extend_from_slice(input.get(used..).unwrap_or_default());
+                let deadline = self.body_deadline(since, received, now);
+                self.set_deadline(id, deadline);
+                None
+            }
+            Ok(Progress::Done(used)) => self.complete_body(id, input.get(used..).unwrap_or_default(), now),
+            Err(refusal) => {
+                self.refuse(id, refusal, now);
+                None
+            }
+        }
+    }
+
+    fn complete_body(&mut self, id: Id, rest: &[u8], now: Now) -> Option<Box<Exchange>> {
+        let connection = self.connections.get_mut(id)?;
+        let Phase::Body(reading) = std::mem::replace(&mut connection.phase, Phase::Head) else {
+            return None;
+        };
+        connection.inbuf.clear();
+        connection.inbuf.extend_from_slice(rest);
+        let mut exchange = self.fresh_exchange();
+        make_space(&mut exchange.bytes, reading.bytes.len());
+        copy_to(&mut exchange.bytes, &reading.bytes);
+        exchange.head = reading.head;
+        exchange.scheme = reading.scheme;
+        exchange.body = match reading.spool.into_parts() {
+            (_, Some(file), len) => Body::File(file, len),
+            (memory, None, _) if memory.is_empty() => Body::Empty,
+            (memory, None, _) => Body::Memory(memory),
+        };
+        self.enter_application(id, &mut exchange, now);
+        Some(exchange)
+    }
+
+    /// The request in `spare` is complete; `rest` of its buffer belongs to the next one.
+    fn hand_out(&mut self, id: Id, rest: std::ops::Range<usize>, now: Now) -> Box<Exchange> {
+        let fresh = self.fresh_exchange();
+        let mut exchange = std::mem::replace(&mut self.spare, fresh);
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.inbuf.clear();
+            connection.inbuf.extend_from_slice(exchange.bytes.get(rest).unwrap_or_default());
+            if connection.inbuf.is_empty() {
+                // An idle connection keeps no buffer.
+                connection.inbuf = Vec::new();
+            }
+        }
+        self.enter_application(id, &mut exchange, now);
+        exchange
+    }
+
+    fn enter_application(&mut self, id: Id, exchange: &mut Exchange, now: Now) {
+        self.stats.requests += 1;
+        self.stats.in_application += 1;
+        let worn = self.options.max_requests > 0 && self.stats.requests >= self.options.max_requests;
+        if worn && !self.worn {
+            self.worn = true;
+            self.notices.push_back(Notice::Worn);
+        }
+        let mut line = self.lines.pop().unwrap_or_default();
+        line.clear();
+        let whole = exchange.head.line.of(&exchange.bytes);
+        line.extend_from_slice(whole.get(..LINE_KEPT).unwrap_or(whole));
+        exchange.id = Some(id);
+        exchange.keep_alive =
+            exchange.head.keep_alive && self.options.keep_alive > 0 && !self.draining && !worn;
+        exchange.started = self.access.is_some().then(std::time::Instant::now);
+        if let Some(connection) = self.connections.get_mut(id) {
+            exchange.peer = connection.peer;
+            exchange.listener = usize::from(connection.listener);
+            connection.phase = Phase::App { line, since: now.mono };
+        }
+        self.set_deadline(id, self.app_deadline(now));
+    }
+
+    fn read_linger(&mut self, id: Id) {
+        for _ in 0..BODY_READS {
+            let Some(connection) = self.connections.get_mut(id) else { return };
+            if !connection.readable {
+                return;
+            }
+            let received = receive(connection, &mut self.spare.bytes, 0);
+            let Phase::Linger { dropped } = &mut connection.phase else { return };
+            match received {
+                Ok(Received::Bytes(n)) => *dropped += n,
+                Ok(Received::Nothing) => return,
+                Ok(Received::End) | Err(_) => *dropped = usize::MAX,
+            }
+            if *dropped > LINGER_BYTES {
+                self.drop_connection(id);
+                return;
+            }
+        }
+        self.enqueue(id);
+    }
+
+    /// Answers with an error page and ends the connection. What the client sends from here on is dropped unread.
+    pub(crate) fn refuse(&mut self, id: Id, refusal: Refusal, now: Now) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let (status, peer) = (refusal.status(), connection.peer);
+        log::warn!(target: "oxicorn", "Invalid request from ip={peer}: {refusal} ({status})");
+        self.stats.refused += 1;
+        if matches!(refusal, Refusal::SlowHead | Refusal::SlowBody) {
+            self.stats.timed_out += 1;
+        }
+        connection.inbuf = Vec::new();
+        let page = response::error_page(status, &refusal.to_string(), &http_date(now.unix), SERVER);
+        connection.outbox.get_or_insert_default().push_memory(&page);
+        connection.phase = Phase::Flush { close: true };
+        self.set_deadline(id, self.write_deadline(now));
+        self.flush(id, now);
+    }
+}
+
+fn inline(start: usize, end: usize) -> Body {
+    if start == end {
+        return Body::Empty;
+    }
+    let offset = |at| u32::try_from(at).unwrap_or(u32::MAX);
+    Body::Inline(Span { start: offset(start), end: offset(end) })
+}
+
+fn exceeds(length: u64, options: &Options) -> bool {
+    options.body_limit > 0 && length > options.body_limit
+}
+
+/// Feeds `input` to the decoder until it wants more or is done.
+fn decode(reading: &mut Reading, input: &[u8], options: &Options) -> Result<Progress, Refusal> {
+    let mut at = 0;
+    loop {
+        let rest = input.get(at..).unwrap_or_default();
+        match reading.decoder.advance(rest).map_err(Refusal::Parse)? {
+            Step::Data { skip, len } => {
+                let data = rest.get(skip..skip + len).unwrap_or_default();
+                if exceeds(reading.spool.len() + len as u64, options) {
+                    return Err(Refusal::BodyTooLarge);
+                }
+                let dir = options.spool_dir.as_deref();
+                reading.spool.push(data, options.body_memory, dir).map_err(Refusal::Spool)?;
+                at += skip + len;
+            }
+            Step::More { consumed } => return Ok(Progress::More(at + consumed)),
+            Step::End { consumed } => return Ok(Progress::Done(at + consumed)),
+        }
+    }
+}
+
+/// Room for at least half a read after `kept` bytes.
+fn make_space(bytes: &mut Vec<u8>, kept: usize) {
+    if bytes.len() < kept + READ / 2 {
+        bytes.resize(kept + READ, 0);
+    }
+}
+
+fn copy_to(bytes: &mut [u8], kept: &[u8]) {
+    if let Some(front) = bytes.get_mut(..kept.len()) {
+        front.copy_from_slice(kept);
+    }
+}
+
+/// One `recv` behind the first `kept` bytes. A short read means that the socket is empty: the next
+/// byte is a new edge. After the client's end was announced there is no further edge, so the end itself must be read.
+fn receive(connection: &mut Connection, bytes: &mut [u8], kept: usize) -> io::Result<Received> {
+    if !connection.readable {
+        return Ok(Received::Nothing);
+    }
+    let room = bytes.get_mut(kept..).unwrap_or_default();
+    let space = room.len();
+    let transport = &connection.transport;
+    match retry(|| recv(transport, &mut *room, RecvFlags::empty()))? {
+        None => {
+            connection.readable = false;
+            Ok(Received::Nothing)
+        }
+        Some((0, _)) => Ok(Received::End),
+        Some((n, _)) => {
+            connection.readable = n == space || connection.ended;
+            Ok(Received::Bytes(n))
+        }
+    }
+}

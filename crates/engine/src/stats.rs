@@ -1,0 +1,20 @@
+//! Plain counters of one engine. They only ever grow, except `connections`.
+
+/// What the engine has seen since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections open now.
+    pub connections: usize,
+    /// Requests handed to the application.
+    pub requests: u64,
+    /// Requests refused by the parser or a limit.
+    pub refused: u64,
+    /// Connections closed by a timeout of the client's making (head, body, write).
+    pub timed_out: u64,
+    /// Idle connections closed to make room for new ones.
+    pub evicted: u64,
+    /// Requests now inside the application.
+    pub in_application: usize,
+}

@@ -1,0 +1,282 @@
+//! From responses to bytes on the socket: sending, queueing, the end of an exchange. Invariant: a response whose first byte
+//! was sent is completed or its connection ends; nothing is ever sent in its place.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown};
+
+use crate::clock::Now;
+use crate::connection::{Connection, Phase, Transport};
+use crate::engine::Engine;
+use crate::exchange::Exchange;
+use crate::options::Options;
+use crate::outbox::{Flushed, Outbox, retry};
+use crate::slab::Id;
+
+/// Bytes over the memory limit that may be held when spooling fails, before the application is held back.
+const MEMORY_SLACK: usize = 1 << 20;
+
+/// What became of bytes given to [`Engine::send`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Sent or queued; go on.
+    Clear,
+    /// Queued, and the queue is full: hold the application back until [`Engine::flow`] says otherwise.
+    Full,
+    /// The client is gone; what is sent from here on goes nowhere.
+    Gone,
+}
+
+/// How an exchange ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The response is complete. The connection goes on if [`Exchange::keep_alive`] still says so.
+    Complete,
+    /// The response could not be completed: the connection ends after what was queued, and the client can tell.
+    Cut,
+}
+
+impl Engine {
+    /// Sends response bytes of `exchange`: to the socket what it takes, the rest to the queue. Give at most about a
+    /// megabyte at once.
+    pub fn send(&mut self, exchange: &Exchange, parts: &[&[u8]], now: Now) -> Flow {
+        let deadline = self.app_deadline(now);
+        let Some((id, connection)) = self.in_application(exchange) else { return Flow::Gone };
+        connection.deadline = connection.deadline.max(deadline);
+        let sent = if connection.outbox.is_some() { Ok(0) } else { send_now(connection, parts) };
+        match sent {
+            Ok(sent) => self.queue_rest(id, parts, sent),
+            Err(error) => self.give_up(id, &error),
+        }
+    }
+
+    /// Sends `len` bytes of `file` from `offset` without copying them.
+    pub fn send_file(&mut self, exchange: &Exchange, file: File, offset: u64, len: u64, now: Now) -> Flow {
+        let Some((id, connection)) = self.in_application(exchange) else { return Flow::Gone };
+        connection.outbox.get_or_insert_default().push_file(file, offset, len);
+        self.flush(id, now);
+        self.flow(exchange)
+    }
+
+    /// Whether the application may go on with its response.
+    pub fn flow(&mut self, exchange: &Exchange) -> Flow {
+        let Some(id) = exchange.id else { return Flow::Gone };
+        match self.connections.get_mut(id) {
+            Some(connection) if !connection.broken => flow_of(connection, &self.options),
+            _ => Flow::Gone,
+        }
+    }
+
+    /// The exchange waits for a free application thread: that time is not the application's.
+    pub fn hold(&mut self, exchange: &Exchange) {
+        if let Some((_, connection)) = self.in_application(exchange) {
+            connection.deadline = u64::MAX;
+        }
+    }
+
+    /// The wait that [`Engine::hold`] began is over.
+    pub fn release(&mut self, exchange: &mut Exchange, now: Now) {
+        let deadline = self.app_deadline(now);
+        if let Some((id, connection)) = self.in_application(exchange) {
+            if let Phase::App { since, .. } = &mut connection.phase {
+                *since = now.mono;
+            }
+            self.set_deadline(id, deadline);
+        }
+    }
+
+    /// The socket of an exchange, to wait for room on it with [`wait_writable`].
+    pub fn socket(&mut self, exchange: &Exchange) -> Option<Arc<OwnedFd>> {
+        let (_, connection) = self.in_application(exchange)?;
+        let Transport::Plain(fd) = &connection.transport;
+        Some(fd.clone())
+    }
+
+    /// Sends what is queued for an exchange that is held back.
+    pub fn flush_exchange(&mut self, exchange: &Exchange, now: Now) -> Flow {
+        if let Some(id) = exchange.id {
+            self.flush(id, now);
+        }
+        self.flow(exchange)
+    }
+
+    /// Milliseconds a response may make no progress; 0 = for ever.
+    pub fn write_timeout(&self) -> u64 {
+        self.options.write_timeout
+    }
+
+    /// Takes an exchange back: writes its access-log line, and the connection goes on or ends.
+    pub fn finish(&mut self, exchange: Box<Exchange>, ending: Ending, now: Now) {
+        self.stats.in_application = self.stats.in_application.saturating_sub(1);
+        self.log_access(&exchange, now);
+        if let Some(id) = exchange.id {
+            let keep = ending == Ending::Complete && exchange.keep_alive && !self.draining;
+            self.end_exchange(id, keep, now);
+        }
+        self.recycle(exchange);
+    }
+
+    fn end_exchange(&mut self, id: Id, keep: bool, now: Now) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let next = Phase::Flush { close: !keep };
+        if let Phase::App { line, .. } = std::mem::replace(&mut connection.phase, next) {
+            self.lines.push(line);
+        }
+        connection.served = connection.served.saturating_add(1);
+        if connection.broken {
+            self.drop_connection(id);
+        } else if connection.outbox.is_some() {
+            self.set_deadline(id, self.write_deadline(now));
+            self.flush(id, now);
+        } else {
+            self.after_response(id, now);
+        }
+    }
+
+    /// Everything of the response is with the kernel.
+    fn after_response(&mut self, id: Id, now: Now) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Phase::Flush { close } = connection.phase else { return };
+        if close {
+            connection.phase = Phase::Linger { dropped: 0 };
+            connection.inbuf = Vec::new();
+            // The client may have reset the connection; then the next read says so.
+            let _ = shutdown(&connection.transport, Shutdown::Write);
+            self.set_deadline(id, self.linger_deadline(now));
+            self.enqueue(id);
+            return;
+        }
+        connection.phase = Phase::Head;
+        connection.partial = false;
+        if connection.inbuf.is_empty() {
+            if connection.readable {
+                self.enqueue(id);
+            }
+            self.set_deadline(id, self.idle_deadline(now));
+        } else {
+            self.enqueue(id);
+            self.set_deadline(id, self.head_deadline(now));
+        }
+    }
+
+    /// Sends queued bytes; ends the response when they are the last.
+    pub(crate) fn flush(&mut self, id: Id, now: Now) {
+        let deadline = self.write_deadline(now);
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(outbox) = connection.outbox.as_mut() else { return };
+        let before = outbox.left_so_far;
+        let flushed = outbox.flush(&connection.transport);
+        let progress = outbox.left_so_far > before;
+        match flushed {
+            Ok(Flushed::Empty) => {
+                connection.outbox = None;
+                self.after_response(id, now);
+            }
+            Ok(state) => {
+                if progress && matches!(connection.phase, Phase::Flush { .. }) {
+                    connection.deadline = deadline;
+                }
+                if state == Flushed::Burst {
+                    self.enqueue(id);
+                }
+            }
+            Err(error) => {
+                self.give_up(id, &error);
+            }
+        }
+    }
+
+    /// The connection failed for writing. In the application's hands it stays until the exchange ends.
+    fn give_up(&mut self, id: Id, error: &io::Error) -> Flow {
+        let Some(connection) = self.connections.get_mut(id) else { return Flow::Gone };
+        log::debug!(target: "oxicorn", "{} left before its response was sent: {error}", connection.peer);
+        connection.broken = true;
+        connection.outbox = None;
+        if !matches!(connection.phase, Phase::App { .. }) {
+            self.drop_connection(id);
+        }
+        Flow::Gone
+    }
+
+    fn in_application(&mut self, exchange: &Exchange) -> Option<(Id, &mut Connection)> {
+        let id = exchange.id?;
+        let connection = self.connections.get_mut(id)?;
+        (!connection.broken).then_some((id, connection))
+    }
+
+    fn queue_rest(&mut self, id: Id, parts: &[&[u8]], sent: usize) -> Flow {
+        let Some(connection) = self.connections.get_mut(id) else { return Flow::Gone };
+        let mut skip = sent;
+        for part in parts {
+            let rest = part.get(skip.min(part.len())..).unwrap_or_default();
+            skip -= skip.min(part.len());
+            push(connection, rest, &self.options);
+        }
+        flow_of(connection, &self.options)
+    }
+
+    fn log_access(&mut self, exchange: &Exchange, now: Now) {
+        let (Some(access), Some(started)) = (self.access.as_mut(), exchange.started) else { return };
+        let status = exchange.response.status;
+        if status != 0 {
+            crate::access::write(access, exchange, started.elapsed(), now);
+        }
+    }
+}
+
+/// Queues `rest`; in memory if it cannot be spooled, and the full queue then holds the application back.
+fn push(connection: &mut Connection, rest: &[u8], options: &Options) {
+    if rest.is_empty() {
+        return;
+    }
+    let outbox = connection.outbox.get_or_insert_default();
+    match outbox.push(rest, options.response_memory, options.spool_dir.as_deref()) {
+        Ok(()) => {}
+        Err(error) => {
+            log::warn!(
+                target: "oxicorn",
+                "A response could not be spooled to tmp_upload_dir ({error}); the application waits for its client instead"
+            );
+            outbox.push_memory(rest);
+        }
+    }
+}
+
+fn flow_of(connection: &Connection, options: &Options) -> Flow {
+    let full = |outbox: &Outbox| {
+        outbox.spooled() > options.response_spool
+            || outbox.in_memory() > options.response_memory + MEMORY_SLACK
+    };
+    if connection.outbox.as_deref().is_some_and(full) { Flow::Full } else { Flow::Clear }
+}
+
+/// One system call with as much as the socket takes.
+fn send_now(connection: &Connection, parts: &[&[u8]]) -> io::Result<usize> {
+    let socket = &connection.transport;
+    let sent = if let [only] = parts {
+        retry(|| send(socket, only, SendFlags::NOSIGNAL))?
+    } else {
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut none = SendAncillaryBuffer::default();
+        retry(|| sendmsg(socket, &slices, &mut none, SendFlags::NOSIGNAL))?
+    };
+    Ok(sent.unwrap_or(0))
+}
+
+/// Waits until `socket` takes bytes again, at most `timeout` milliseconds (0 = for ever). Blocks: call it without any lock.
+pub fn wait_writable(socket: &impl AsFd, timeout: u64) -> io::Result<bool> {
+    let limit = (timeout > 0).then(|| Duration::from_millis(timeout));
+    let timeout = limit.and_then(|limit| Timespec::try_from(limit).ok());
+    let mut fds = [PollFd::new(socket, PollFlags::OUT)];
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}

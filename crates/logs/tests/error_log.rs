@@ -1,0 +1,172 @@
+//! The error log's lines.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+mod support;
+
+use log::{Log as _, Record};
+use oxicorn_logs::{ErrorLog, Level, LocalTime, Sink};
+use support::{Folder, text};
+
+/// Logs one message at each level of the `log` crate, from `target`, and returns the lines.
+fn printed_at(level: Level, target: &str) -> Vec<String> {
+    let folder = Folder::new(&format!("levels-{level:?}-{}", target.replace(':', "")));
+    let path = folder.file("log");
+    let log = ErrorLog::new(Sink::open(&path).unwrap(), level);
+    for level in log::Level::iter() {
+        let message = format!("a {level} message");
+        log.log(
+            &Record::builder()
+                .level(level)
+                .target(target)
+                .args(format_args!("{message}"))
+                .build(),
+        );
+    }
+    text(&path).lines().map(str::to_owned).collect()
+}
+
+/// The names between the brackets of the third kind.
+fn names(lines: &[String]) -> Vec<&str> {
+    lines
+        .iter()
+        .map(|line| line.split(['[', ']']).nth(5).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_line_has_time_process_level_and_message() {
+    let line = &printed_at(Level::Error, "oxicorn")[0];
+    let (time, rest) = line.split_at("[2026-01-02 03:04:05 +0000]".len());
+    assert_eq!(
+        rest,
+        format!(" [{}] [ERROR] a ERROR message", std::process::id())
+    );
+    let shape: String = time
+        .chars()
+        .map(|c| if c.is_ascii_digit() { '0' } else { c })
+        .collect();
+    assert_eq!(shape.replace('-', "+"), "[0000+00+00 00:00:00 +0000]");
+}
+
+#[test]
+fn each_level_prints_itself_and_what_is_graver() {
+    let all = ["ERROR", "WARNING", "INFO", "DEBUG"];
+    assert_eq!(names(&printed_at(Level::Debug, "oxicorn::arbiter")), all);
+    assert_eq!(names(&printed_at(Level::Info, "oxicorn_engine")), all[..3]);
+    assert_eq!(names(&printed_at(Level::Warning, "oxicorn")), all[..2]);
+    assert_eq!(names(&printed_at(Level::Error, "oxicorn")), all[..1]);
+    assert!(printed_at(Level::Critical, "oxicorn").is_empty());
+}
+
+#[test]
+fn other_crates_are_heard_from_info_on() {
+    assert_eq!(
+        names(&printed_at(Level::Debug, "mio::poll")),
+        ["ERROR", "WARNING", "INFO"]
+    );
+}
+
+#[test]
+fn critical_errors_are_printed_at_every_level() {
+    for level in [Level::Debug, Level::Critical] {
+        let lines = printed_at(level, "oxicorn::critical");
+        assert_eq!(names(&lines)[0], "CRITICAL", "{level:?}");
+    }
+}
+
+#[test]
+fn a_message_of_several_lines_is_kept_as_it_is() {
+    let folder = Folder::new("several");
+    let path = folder.file("log");
+    let log = ErrorLog::new(Sink::open(&path).unwrap(), Level::Info);
+    let traceback = "Traceback:\n  File \"app.py\", line 1\nValueError: \u{e9}";
+    log.log(
+        &Record::builder()
+            .target("oxicorn")
+            .args(format_args!("{traceback}"))
+            .build(),
+    );
+    assert!(text(&path).ends_with(&format!("[INFO] {traceback}\n")));
+}
+
+#[test]
+fn levels_are_read_as_gunicorn_spells_them() {
+    let cases = [
+        ("debug", Level::Debug),
+        ("info", Level::Info),
+        ("WARNING", Level::Warning),
+        ("Error", Level::Error),
+        ("critical", Level::Critical),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(text.parse(), Ok(expected));
+    }
+    let refusal = "loud".parse::<Level>().unwrap_err().to_string();
+    assert_eq!(
+        refusal,
+        "no log level \"loud\": one of debug, info, warning, error, critical"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn after_a_full_disk_the_log_tells_how_many_lines_it_lost() {
+    let folder = Folder::new("recovers");
+    let (path, roomy) = (folder.file("log"), folder.file("roomy"));
+    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+    let sink = Sink::open(&path).unwrap();
+    let log = ErrorLog::new(sink.clone(), Level::Info);
+    let say = |message: &str| {
+        log.log(
+            &Record::builder()
+                .target("oxicorn")
+                .args(format_args!("{message}"))
+                .build(),
+        );
+    };
+    say("lost");
+    say("lost too");
+    std::fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&roomy, &path).unwrap();
+    sink.reopen().unwrap();
+    say("back");
+    say("and on");
+    let written = text(&roomy);
+    let messages: Vec<&str> = written
+        .lines()
+        .map(|line| line.splitn(3, "] [").nth(2).unwrap())
+        .collect();
+    let expected = [
+        "INFO] back",
+        "WARNING] 2 log lines were lost: No space left on device (os error 28)",
+        "INFO] and on",
+    ];
+    assert_eq!(messages, expected);
+}
+
+#[test]
+fn the_time_zone_is_that_of_the_environment() {
+    if std::env::var_os("PRINT_TIME").is_some() {
+        println!("{}", LocalTime::access().at(0));
+        return;
+    }
+    for (zone, expected) in [
+        ("IST-5:30", "[01/Jan/1970:05:30:00 +0530]"),
+        ("No/Such_Zone", "[01/Jan/1970:00:00:00 +0000]"),
+    ] {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child.args([
+            "--exact",
+            "the_time_zone_is_that_of_the_environment",
+            "--nocapture",
+        ]);
+        let output = child
+            .env("PRINT_TIME", "1")
+            .env("TZ", zone)
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.contains(expected), "{zone}: {output}");
+    }
+}

@@ -1,0 +1,164 @@
+//! The arbiter, for Python: it forks through the interpreter and otherwise knows nothing of it. Invariant: the interpreter
+//! lock is held only during the fork.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use oxicorn_arbiter::sys::process;
+use oxicorn_arbiter::{Fork, Host, ListenFds, Notice, Outcome, Policy, Setup, SocketOptions, WorkerSeed};
+use oxicorn_settings as settings;
+use pyo3::exceptions::{PyException, PyRuntimeError};
+use pyo3::prelude::*;
+use pyo3::types::PyAny;
+
+use crate::config::Config;
+
+pyo3::create_exception!(
+    oxicorn._native,
+    BindError,
+    PyException,
+    "The server could not take its place: a socket or the pidfile; the message says which and why."
+);
+
+/// Forks by calling `os.fork`.
+#[derive(Debug)]
+struct Interpreter {
+    fork: Py<PyAny>,
+}
+
+impl Host for Interpreter {
+    fn fork(&mut self, _worker: &WorkerSeed) -> io::Result<Fork> {
+        let pid = Python::attach(|py| self.fork.call0(py)?.extract::<i32>(py));
+        match pid {
+            Ok(0) => Ok(Fork::Child),
+            Ok(pid) => Ok(Fork::Parent(pid)),
+            Err(error) => Err(io::Error::other(error.to_string())),
+        }
+    }
+
+    fn reopen_logs(&mut self) {
+        oxicorn_logs::reopen_all();
+    }
+
+    fn notify(&mut self, _notice: Notice<'_>) {}
+}
+
+/// The process manager. `fork` is `os.fork`, called with the interpreter lock held. `owner`: the user and group that Unix
+/// sockets are given to.
+#[pyclass(frozen, module = "oxicorn._native")]
+#[derive(Debug)]
+pub(crate) struct Arbiter {
+    config: Config,
+    owner: Option<(u32, u32)>,
+    fork: Py<PyAny>,
+    bound: Mutex<Option<oxicorn_arbiter::Arbiter<Interpreter>>>,
+}
+
+#[pymethods]
+impl Arbiter {
+    #[new]
+    #[pyo3(signature = (config, fork, owner=None))]
+    fn new(config: &Config, fork: Py<PyAny>, owner: Option<(u32, u32)>) -> Self {
+        Self { config: config.clone(), owner, fork, bound: Mutex::new(None) }
+    }
+
+    /// Takes the pidfile and the listening sockets.
+    fn bind(&self, py: Python<'_>) -> PyResult<()> {
+        let listen_fds = take_listen_fds(py)?;
+        let setup = setup(&self.config.config, self.owner, listen_fds);
+        let host = Interpreter { fork: self.fork.clone_ref(py) };
+        let bound = py
+            .detach(|| oxicorn_arbiter::Arbiter::start(setup, host))
+            .map_err(|fatal| BindError::new_err(fatal.to_string()))?;
+        *self.slot() = Some(bound);
+        Ok(())
+    }
+
+    /// The URLs of the listening sockets.
+    #[getter]
+    fn listeners(&self) -> Vec<String> {
+        self.slot().iter().flat_map(|bound| bound.listeners()).map(|one| one.local.to_string()).collect()
+    }
+
+    /// Runs until the server is stopped: the exit code. Returns in every forked worker as well, with its seed.
+    fn run<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let Some(bound) = self.slot().take() else {
+            return Err(PyRuntimeError::new_err("bind() comes before run()"));
+        };
+        match py.detach(|| bound.run()) {
+            Outcome::Exit(code) => Ok(code.into_pyobject(py)?.into_any()),
+            Outcome::Worker(seed) => Ok(Bound::new(py, Seed::new(seed))?.into_any()),
+        }
+    }
+}
+
+impl Arbiter {
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<oxicorn_arbiter::Arbiter<Interpreter>>> {
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// systemd's socket activation (`sd_listen_fds(3)`); the variables are used up.
+fn take_listen_fds(py: Python<'_>) -> PyResult<ListenFds> {
+    let environ = py.import("os")?.getattr("environ")?;
+    let variable = |name: &str| environ.call_method1("get", (name,))?.extract::<Option<String>>();
+    let (pid, fds) = (variable("LISTEN_PID")?, variable("LISTEN_FDS")?);
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let listen_fds = ListenFds::from_environment(pid.as_deref(), fds.as_deref(), own);
+    if listen_fds.are_ours() {
+        environ.call_method1("pop", ("LISTEN_PID", py.None()))?;
+        environ.call_method1("pop", ("LISTEN_FDS", py.None()))?;
+    }
+    Ok(listen_fds)
+}
+
+fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: ListenFds) -> Setup {
+    let policy = Policy {
+        workers: config.workers,
+        graceful_timeout: config.graceful_timeout,
+        boot_timeout: (!config.boot_timeout.is_zero()).then_some(config.boot_timeout),
+        daemon: config.daemon,
+    };
+    let sockets = SocketOptions {
+        backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
+        umask: config.umask,
+        owner,
+        reuse_port: false,
+    };
+    let pidfile = config.pidfile.as_ref().map(PathBuf::from);
+    Setup { policy, binds: config.bind.clone(), listen_fds, sockets, pidfile }
+}
+
+/// What a worker inherits from the arbiter through the fork.
+#[pyclass(frozen, module = "oxicorn._native")]
+#[derive(Debug)]
+pub(crate) struct Seed {
+    id: u64,
+    seed: Mutex<Option<WorkerSeed>>,
+}
+
+impl Seed {
+    fn new(seed: WorkerSeed) -> Self {
+        Self { id: seed.id, seed: Mutex::new(Some(seed)) }
+    }
+
+    pub(crate) fn take(&self) -> Option<WorkerSeed> {
+        self.seed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[pymethods]
+impl Seed {
+    /// The worker's age: counts from 1 over the whole life of the arbiter.
+    #[getter]
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+/// Detaches from the terminal. Before any thread is started.
+#[pyfunction]
+pub(crate) fn daemonize(inherit_stdio: bool) -> PyResult<()> {
+    process::daemonize(inherit_stdio).map_err(PyErr::from)
+}

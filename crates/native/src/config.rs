@@ -1,0 +1,123 @@
+//! The command line and the configuration, as Python sees them. All rules are in `oxicorn-settings`. Invariant: one object
+//! carries the whole configuration across the border.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use oxicorn_settings as settings;
+use pyo3::exceptions::{PyAttributeError, PyException};
+use pyo3::prelude::*;
+use pyo3::types::{PyAny, PyDict, PyString};
+
+use crate::convert::{to_object, to_value};
+
+pyo3::create_exception!(
+    oxicorn._native,
+    ConfigError,
+    PyException,
+    "A setting has a wrong value; the message names setting, value and source."
+);
+
+/// What was typed, checked value by value; no file has been read yet.
+#[pyclass(frozen, module = "oxicorn._native")]
+#[derive(Debug)]
+pub(crate) struct CommandLine {
+    line: settings::CommandLine,
+    environ: HashMap<String, String>,
+}
+
+#[pymethods]
+impl CommandLine {
+    #[new]
+    fn new(args: Vec<String>, environ: HashMap<String, String>) -> Self {
+        let line = settings::parse_command_line(&args, &|name| environ.get(name).cloned());
+        Self { line, environ }
+    }
+
+    /// `(code, text, to_stderr)` if there is nothing to run: help, version, a usage error.
+    #[getter]
+    fn exit(&self) -> Option<(u8, String, bool)> {
+        match &self.line {
+            settings::CommandLine::Exit { code, text, to_stderr } => {
+                Some((*code, text.clone(), *to_stderr))
+            }
+            settings::CommandLine::Run(_) => None,
+        }
+    }
+
+    /// `(source, explicitly named)` of the configuration file.
+    #[getter]
+    fn config_file(&self) -> Option<(String, bool)> {
+        self.typed().and_then(settings::Typed::config_file)
+    }
+
+    /// The directory to change to, if one was typed.
+    #[getter]
+    fn chdir(&self) -> Option<String> {
+        self.typed().and_then(|typed| typed.chdir().map(str::to_owned))
+    }
+
+    /// The whole configuration. `values`: the names of the configuration file, which is called `label` in messages.
+    fn resolve(&self, label: Option<String>, values: &Bound<'_, PyDict>) -> PyResult<Config> {
+        let typed = self.typed().cloned().unwrap_or_default();
+        let mut pairs = Vec::with_capacity(values.len());
+        for (name, value) in values {
+            pairs.push((name.cast::<PyString>()?.to_string_lossy().into_owned(), to_value(&value)?));
+        }
+        let file = label.map(|label| settings::FileValues { label, values: pairs });
+        let (config, warnings) = typed
+            .resolve(file, &|name| self.environ.get(name).cloned())
+            .map_err(|invalid| ConfigError::new_err(invalid.to_string()))?;
+        let warnings = warnings.iter().map(ToString::to_string).collect();
+        Ok(Config { config: Arc::new(config), warnings })
+    }
+}
+
+impl CommandLine {
+    fn typed(&self) -> Option<&settings::Typed> {
+        match &self.line {
+            settings::CommandLine::Run(typed) => Some(typed),
+            settings::CommandLine::Exit { .. } => None,
+        }
+    }
+}
+
+/// All settings in force, each an attribute by gunicorn's name.
+#[pyclass(frozen, module = "oxicorn._native")]
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) config: Arc<settings::Config>,
+    warnings: Vec<String>,
+}
+
+#[pymethods]
+impl Config {
+    /// What should be said about the configuration, though it is valid.
+    #[getter]
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+
+    /// The application: `MODULE[:VARIABLE]`.
+    #[getter]
+    fn app(&self) -> Option<String> {
+        self.config.wsgi_app.clone()
+    }
+
+    /// `--print-config`.
+    fn report(&self) -> String {
+        self.config.report()
+    }
+
+    fn __getattr__<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        let value = match name {
+            // In force may be another class than was asked for: `sync` with several threads.
+            "worker_class" => Some(settings::Value::text(self.config.worker_class.name())),
+            _ => self.config.value(name),
+        };
+        match value {
+            Some(value) => to_object(py, &value),
+            None => Err(PyAttributeError::new_err(format!("there is no setting '{name}'"))),
+        }
+    }
+}

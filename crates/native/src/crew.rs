@@ -1,0 +1,432 @@
+//! The driver `threads`: leader and followers over one engine. The *leader* waits for the network and, when a request is
+//! complete, leaves the seat and calls the application on its own thread. A *follower* is armed before that: it queues for
+//! the interpreter lock and so leads as soon as the application blocks. When every thread is inside the application, the
+//! *steward*, a native thread that never runs Python, keeps the engine going. Serves `sync` (one thread) and `gthread`.
+//!
+//! Invariants: at most one thread has the seat, and only it turns the engine; no lock is held while waiting for the network
+//! or for the interpreter; nothing wakes up while nothing happens.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use oxicorn_arbiter::channel::{Command, WorkerChannel};
+use oxicorn_arbiter::sys::signals::SignalPipe;
+use oxicorn_arbiter::{Listener, Signal};
+use oxicorn_engine::{Engine, Exchange, Notice, Now, Options, Poller, Stuck, Turn, Waker, WatchId};
+use oxicorn_logs::AccessLog;
+use pyo3::prelude::*;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+
+use crate::ffi;
+use crate::wsgi::Gateway;
+
+/// How long the seat may be empty before the steward takes it.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Who turns the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holder {
+    Thread,
+    Steward,
+}
+
+/// Who leads, who waits, who works.
+#[derive(Debug, Default)]
+struct Seat {
+    holder: Option<Holder>,
+    /// Followers waiting for a ticket.
+    parked: usize,
+    /// Followers allowed to wake up.
+    tickets: usize,
+    /// A follower has a ticket and has not looked at the seat yet.
+    armed: bool,
+    /// Threads inside the application.
+    inside: usize,
+    /// How often a thread entered the application.
+    entries: u64,
+    /// A thread wants the seat back from the steward.
+    wanted: bool,
+    steward_asleep: bool,
+    /// Complete requests that no thread was free for.
+    backlog: VecDeque<Box<Exchange>>,
+}
+
+/// What a thread without work got.
+enum Claim {
+    Seat,
+    Exchange(Box<Exchange>),
+    Stop,
+}
+
+/// What the crew needs from its worker.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) options: Options,
+    pub(crate) access: Option<AccessLog>,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) channel: WorkerChannel,
+    pub(crate) signals: SignalPipe,
+    /// Whether other workers accept from the same listeners.
+    pub(crate) siblings: bool,
+}
+
+/// The threads of one worker and their engine.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    engine: Mutex<Engine>,
+    poller: Mutex<Poller>,
+    waker: Waker,
+    seat: Mutex<Seat>,
+    followers: Condvar,
+    steward: Condvar,
+    draining: AtomicBool,
+    stopping: AtomicBool,
+    /// Becomes readable when the crew stops: what the main thread waits for.
+    stopped: OwnedFd,
+    channel: WorkerChannel,
+    signals: SignalPipe,
+    signal_watch: WatchId,
+    siblings: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic under a lock is caught at the border to Python; the state stays usable, each step leaves it whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Crew {
+    /// Makes the engine and everything around it. After the fork, with the application loaded.
+    pub(crate) fn new(setup: Setup) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        let mut engine = Engine::new(&poller, setup.options, setup.access)?;
+        for listener in setup.listeners {
+            engine.listen(listener.fd)?;
+        }
+        let signal_watch = engine.watch(setup.signals.as_fd().try_clone_to_owned()?)?;
+        engine.watch(setup.channel.as_fd().try_clone_to_owned()?)?;
+        Ok(Self {
+            waker: poller.waker(),
+            engine: Mutex::new(engine),
+            poller: Mutex::new(poller),
+            seat: Mutex::new(Seat::default()),
+            followers: Condvar::new(),
+            steward: Condvar::new(),
+            draining: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            stopped: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            channel: setup.channel,
+            signals: setup.signals,
+            signal_watch,
+            siblings: setup.siblings,
+        })
+    }
+
+    /// The engine, for a moment: never across a call into Python.
+    pub(crate) fn engine(&self) -> MutexGuard<'_, Engine> {
+        lock(&self.engine)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The arbiter's channel.
+    pub(crate) fn channel(&self) -> &WorkerChannel {
+        &self.channel
+    }
+
+    /// The life of one application thread: returns when the crew stops.
+    pub(crate) fn lead(&self, py: Python<'_>, gateway: &mut Gateway) -> PyResult<()> {
+        while let Some(exchange) = self.next(py)? {
+            gateway.serve(py, exchange);
+            lock(&self.seat).inside -= 1;
+        }
+        Ok(())
+    }
+
+    fn next(&self, py: Python<'_>) -> PyResult<Option<Box<Exchange>>> {
+        loop {
+            match self.claim(py) {
+                Claim::Stop => return Ok(None),
+                Claim::Exchange(mut exchange) => {
+                    self.engine().release(&mut exchange, Now::read());
+                    return Ok(Some(exchange));
+                }
+                Claim::Seat => {
+                    let found = self.turn_until_exchange(py);
+                    self.leave_seat(found.as_ref().is_ok_and(Option::is_some));
+                    if let Some(exchange) = found? {
+                        return Ok(Some(exchange));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for something to do, without the interpreter lock.
+    fn claim(&self, py: Python<'_>) -> Claim {
+        loop {
+            {
+                let mut seat = lock(&self.seat);
+                if self.is_stopping() {
+                    return Claim::Stop;
+                }
+                if let Some(exchange) = seat.backlog.pop_front() {
+                    seat.inside += 1;
+                    return Claim::Exchange(exchange);
+                }
+                match seat.holder {
+                    None => {
+                        seat.holder = Some(Holder::Thread);
+                        return Claim::Seat;
+                    }
+                    Some(Holder::Steward) => seat.wanted = true,
+                    Some(Holder::Thread) => {}
+                }
+                seat.parked += 1;
+                if seat.wanted {
+                    self.wake();
+                }
+            }
+            py.detach(|| self.park());
+            lock(&self.seat).armed = false;
+        }
+    }
+
+    fn park(&self) {
+        let mut seat = lock(&self.seat);
+        while seat.tickets == 0 && !self.is_stopping() {
+            seat = self.followers.wait(seat).unwrap_or_else(PoisonError::into_inner);
+        }
+        seat.tickets = seat.tickets.saturating_sub(1);
+        seat.parked -= 1;
+    }
+
+    /// Leaves the seat, to enter the application or because all is over; sees to it that somebody else leads when needed.
+    fn leave_seat(&self, enters: bool) {
+        let mut seat = lock(&self.seat);
+        seat.holder = None;
+        if !enters {
+            return;
+        }
+        seat.inside += 1;
+        seat.entries += 1;
+        if seat.parked > 0 && !seat.armed {
+            seat.armed = true;
+            self.give_ticket(&mut seat);
+        }
+        if seat.steward_asleep {
+            seat.steward_asleep = false;
+            self.steward.notify_one();
+        }
+    }
+
+    fn give_ticket(&self, seat: &mut Seat) {
+        seat.tickets += 1;
+        self.followers.notify_one();
+    }
+
+    fn turn_until_exchange(&self, py: Python<'_>) -> PyResult<Option<Box<Exchange>>> {
+        loop {
+            let turn = self.engine().turn(Now::read());
+            match turn {
+                Turn::Exchange(exchange) => return Ok(Some(exchange)),
+                Turn::Notice(notice) => self.on_notice(notice),
+                Turn::Idle { .. } if self.is_stopping() => return Ok(None),
+                Turn::Idle { again } => self.wait(py, again)?,
+            }
+        }
+    }
+
+    /// Waits for events: first without letting go of the interpreter lock, for under load there are some already.
+    fn wait(&self, py: Python<'_>, again: bool) -> PyResult<()> {
+        let mut poller = lock(&self.poller);
+        let mut found = poller.wait(Some(Duration::ZERO))?;
+        if found == 0 && !again {
+            let poller: &mut Poller = &mut poller;
+            found = py.detach(|| poller.wait(None))?;
+        }
+        self.engine().feed(&mut poller);
+        drop(poller);
+        if found == 0 {
+            // A signal may have ended the wait: the main thread runs Python's handlers here.
+            py.check_signals()?;
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            log::error!(target: "oxicorn", "The worker cannot wake its leader: {error}");
+        }
+    }
+
+    /// The steward's life; runs on a native thread of its own.
+    pub(crate) fn keep_house(&self) {
+        let mut seat = lock(&self.seat);
+        while !self.is_stopping() {
+            if seat.inside == 0 || seat.holder.is_some() {
+                seat.steward_asleep = true;
+                seat = self.steward.wait(seat).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let entries = seat.entries;
+            (seat, _) = self.steward.wait_timeout(seat, TICK).unwrap_or_else(PoisonError::into_inner);
+            if seat.holder.is_none() && seat.inside > 0 && seat.entries == entries {
+                seat.holder = Some(Holder::Steward);
+                drop(seat);
+                self.stand_in();
+                seat = lock(&self.seat);
+                seat.holder = None;
+                seat.wanted = false;
+                if seat.parked > 0 {
+                    self.give_ticket(&mut seat);
+                }
+            }
+        }
+    }
+
+    /// Leads without Python until a thread wants the seat. Requests that become complete meanwhile wait; so do new
+    /// connections, if another worker can take them.
+    fn stand_in(&self) {
+        self.engine().set_accepting(!self.siblings);
+        loop {
+            if self.is_stopping() || lock(&self.seat).wanted {
+                break;
+            }
+            let turn = self.engine().turn(Now::read());
+            match turn {
+                Turn::Exchange(exchange) => self.put_off(exchange),
+                Turn::Notice(notice) => self.on_notice(notice),
+                Turn::Idle { again } => {
+                    let mut poller = lock(&self.poller);
+                    if let Err(error) = poller.wait(again.then_some(Duration::ZERO)) {
+                        log::error!(target: "oxicorn", "Waiting for events failed: {error}");
+                        break;
+                    }
+                    self.engine().feed(&mut poller);
+                }
+            }
+        }
+        self.engine().set_accepting(true);
+    }
+
+    fn put_off(&self, exchange: Box<Exchange>) {
+        self.engine().hold(&exchange);
+        let mut seat = lock(&self.seat);
+        seat.backlog.push_back(exchange);
+        if seat.parked > 0 {
+            self.give_ticket(&mut seat);
+        }
+    }
+
+    fn on_notice(&self, notice: Notice) {
+        match notice {
+            Notice::Stuck(stuck) => self.report_stuck(&stuck),
+            Notice::Watched(id) if id == self.signal_watch => {
+                self.signals.received().into_iter().for_each(|signal| self.on_signal(signal));
+            }
+            Notice::Watched(_) => self.on_channel(),
+            Notice::Worn => {
+                log::info!(target: "oxicorn", "Autorestarting worker after current request.");
+                self.tell("retiring", self.channel.retiring());
+            }
+            Notice::Drained => self.stop(),
+        }
+    }
+
+    fn report_stuck(&self, stuck: &Stuck) {
+        let age = Duration::from_millis(stuck.age);
+        self.tell("stuck", self.channel.stuck(&stuck.line, &stuck.peer, age));
+    }
+
+    fn tell(&self, what: &str, told: io::Result<()>) {
+        if let Err(error) = told {
+            log::warn!(target: "oxicorn", "The arbiter could not be told '{what}': {error}");
+        }
+    }
+
+    fn on_signal(&self, signal: Signal) {
+        match signal {
+            Signal::Term => {
+                self.tell("draining", self.channel.draining());
+                self.drain();
+            }
+            Signal::Int | Signal::Quit => self.quit(),
+            Signal::Usr1 => oxicorn_logs::reopen_all(),
+            _ => {}
+        }
+    }
+
+    fn on_channel(&self) {
+        match self.channel.received() {
+            Some(Command::Drain) => self.drain(),
+            Some(Command::Orphaned) if !self.is_draining() => {
+                log::warn!(target: "oxicorn", "Parent changed, shutting down: the arbiter is gone");
+                self.drain();
+            }
+            Some(Command::Orphaned) | None => {}
+        }
+    }
+
+    /// Graceful stop: the crew stops when the last connection is gone.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.engine().drain(Now::read());
+        self.wake();
+    }
+
+    /// Quick stop. A request inside the application cannot be interrupted; then the process ends under it.
+    fn quit(&self) {
+        if lock(&self.seat).inside > 0 {
+            if let Some(access) = self.engine().access_log() {
+                access.flush();
+            }
+            log::info!(target: "oxicorn", "Worker exiting (pid: {}), requests were cut", std::process::id());
+            ffi::exit_now(0);
+        }
+        self.stop();
+    }
+
+    /// Every thread leaves.
+    pub(crate) fn stop(&self) {
+        if let Some(access) = self.engine().access_log() {
+            access.flush();
+        }
+        let seat = lock(&self.seat);
+        self.stopping.store(true, Ordering::Release);
+        drop(seat);
+        self.followers.notify_all();
+        self.steward.notify_all();
+        self.wake();
+        // The counter cannot overflow by ones.
+        let _ = rustix::io::write(&self.stopped, &1u64.to_ne_bytes());
+    }
+
+    /// Parks the main thread where signals reach it, until the crew stops.
+    pub(crate) fn watch(&self, py: Python<'_>) -> PyResult<()> {
+        while !self.is_stopping() {
+            py.detach(|| {
+                let mut fds = [PollFd::new(&self.stopped, PollFlags::IN)];
+                // Interrupted or not: the loop looks again.
+                let _ = poll(&mut fds, None);
+            });
+            py.check_signals()?;
+        }
+        Ok(())
+    }
+}
+
+/// Starts the steward of `crew`.
+pub(crate) fn start_steward(crew: Arc<Crew>) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name("oxicorn-steward".to_owned());
+    thread.spawn(move || crew.keep_house()).map(drop)
+}

@@ -1,0 +1,216 @@
+//! The only file of this crate with `unsafe`: the few C-API calls that the safe bindings lack or make dearer on the request
+//! path. Every function here is safe to call; each block names the rule it relies on. Invariant: no panic crosses into the
+//! interpreter, and every reference made here is owned by the value that is returned.
+
+#![expect(unsafe_code, reason = "raw C-API calls, each wrapped in a function that is safe to call")]
+
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::PySystemError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyAny, PyDict, PyString, PyTuple};
+
+/// A `str` with the same code points as `bytes` (latin-1), as PEP 3333 wants its strings.
+pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    let len = bytes.len().cast_signed();
+    // SAFETY: pointer and length describe `bytes`; the result is a new reference or null with an exception set.
+    let text = unsafe {
+        Bound::from_owned_ptr_or_err(
+            py,
+            ffi::PyUnicode_DecodeLatin1(bytes.as_ptr().cast(), len, std::ptr::null()),
+        )
+    }?;
+    // SAFETY: `PyUnicode_DecodeLatin1` returns nothing but `str`.
+    Ok(unsafe { text.cast_into_unchecked() })
+}
+
+/// The code points of `text` as bytes, if all are below 256: the view that latin-1 encoding would copy.
+#[cfg(not(Py_3_14))]
+pub(crate) fn latin1_view<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
+    let object = text.as_ptr();
+    // SAFETY: `object` is a `str`. Strings made by the legacy API (before 3.12) must be made ready before they are read.
+    if unsafe { ffi::PyUnicode_READY(object) } != 0 {
+        return None;
+    }
+    // SAFETY: as above, and ready.
+    if unsafe { ffi::PyUnicode_KIND(object) } != ffi::PyUnicode_1BYTE_KIND {
+        return None;
+    }
+    // SAFETY: kind 1 means that `PyUnicode_GET_LENGTH` bytes lie at `PyUnicode_1BYTE_DATA`. A `str` never changes, and
+    // `text` keeps it alive for as long as the slice is borrowed.
+    unsafe {
+        let len = ffi::PyUnicode_GET_LENGTH(object).cast_unsigned();
+        Some(std::slice::from_raw_parts(ffi::PyUnicode_1BYTE_DATA(object), len))
+    }
+}
+
+/// The code points of `text` as bytes, if it is ASCII. (On newer interpreters the layout of a `str` is private to it.)
+#[cfg(Py_3_14)]
+pub(crate) fn latin1_view<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
+    text.to_str().ok().filter(|text| text.is_ascii()).map(str::as_bytes)
+}
+
+/// `dict[key] = value` with borrowed references.
+pub(crate) fn set_item(
+    dict: &Bound<'_, PyDict>,
+    key: &Py<PyString>,
+    value: &Bound<'_, impl Sized>,
+) -> PyResult<()> {
+    // SAFETY: all three are live objects of their types; the call takes its own references.
+    let failed = unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) } != 0;
+    if failed { Err(PyErr::fetch(dict.py())) } else { Ok(()) }
+}
+
+/// How many references there are to `object`, this one included. Only 1 means anything: nobody else has it.
+pub(crate) fn is_unique(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: a live object.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
+}
+
+/// Calls a callable with two positional arguments, without a tuple in between.
+pub(crate) fn call_two<'py>(
+    callable: &Bound<'py, PyAny>,
+    first: &Bound<'py, PyAny>,
+    second: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let mut arguments = [std::ptr::null_mut(), first.as_ptr(), second.as_ptr()];
+    let flag = 2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+    // SAFETY: the two arguments behind the free slot are live for the call; the slot before them may be overwritten by the
+    // callee, as PY_VECTORCALL_ARGUMENTS_OFFSET says. The result is a new reference or null with an exception set.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            arguments.as_mut_ptr().add(1),
+            flag,
+            std::ptr::null_mut(),
+        );
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
+/// What a native function is given: its bound object, the positional arguments, and the names of keyword arguments whose
+/// values follow the positional ones.
+pub(crate) struct Arguments<'a, 'py> {
+    pub(crate) this: Borrowed<'a, 'py, PyAny>,
+    values: &'a [*mut ffi::PyObject],
+    positional: usize,
+    names: Option<Borrowed<'a, 'py, PyTuple>>,
+}
+
+impl<'a, 'py> Arguments<'a, 'py> {
+    /// The number of positional arguments.
+    pub(crate) fn positional(&self) -> usize {
+        self.positional
+    }
+
+    /// Argument `index`, or the keyword argument called `name`.
+    pub(crate) fn take(&self, index: usize, name: &str) -> Option<Borrowed<'a, 'py, PyAny>> {
+        let py = self.this.py();
+        if index < self.positional {
+            return self.value(py, index);
+        }
+        let names = self.names.as_ref()?;
+        let at = names.iter().position(|known| known.cast::<PyString>().is_ok_and(|text| text == name))?;
+        self.value(py, self.positional + at)
+    }
+
+    /// The number of keyword arguments.
+    pub(crate) fn keywords(&self) -> usize {
+        self.names.as_ref().map_or(0, |names| names.len())
+    }
+
+    fn value(&self, py: Python<'py>, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {
+        let pointer = *self.values.get(index)?;
+        // SAFETY: the vectorcall protocol guarantees live, borrowed references for the duration of the call.
+        Some(unsafe { Borrowed::from_ptr(py, pointer) })
+    }
+}
+
+/// A function written in Rust that is called by the vectorcall protocol.
+pub(crate) trait Native {
+    /// Its name.
+    const NAME: &'static CStr;
+    /// Its docstring.
+    const DOC: &'static CStr;
+    /// Its body.
+    fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>>;
+}
+
+/// The method table entry of a [`Native`]; the interpreter keeps a pointer to it.
+struct Method<N>(std::marker::PhantomData<N>);
+
+impl<N: Native> Method<N> {
+    const DEFINITION: &'static ffi::PyMethodDef = &ffi::PyMethodDef {
+        ml_name: N::NAME.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: trampoline::<N> },
+        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: N::DOC.as_ptr(),
+    };
+}
+
+/// A Python callable that runs `N` with `this` as its bound object.
+pub(crate) fn native_function<N: Native>(this: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    let definition = std::ptr::from_ref(Method::<N>::DEFINITION).cast_mut();
+    // SAFETY: the definition is a constant of the program and the interpreter never writes to it; `this` is a live object of
+    // which the function takes its own reference; the result is a new reference or null with an exception set.
+    unsafe {
+        let function = ffi::PyCFunction_NewEx(definition, this.as_ptr(), std::ptr::null_mut());
+        Bound::from_owned_ptr_or_err(this.py(), function).map(Bound::unbind)
+    }
+}
+
+unsafe extern "C" fn trampoline<N: Native>(
+    this: *mut ffi::PyObject,
+    values: *const *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+    names: *mut ffi::PyObject,
+) -> *mut ffi::PyObject {
+    let body = || {
+        // SAFETY: the interpreter calls this with a thread state attached.
+        let py = unsafe { Python::assume_attached() };
+        // SAFETY: `this` is the object the function is bound to, alive during the call.
+        let this = unsafe { Borrowed::from_ptr(py, this) };
+        // SAFETY: `names` is null or a live tuple of `str`.
+        let names = unsafe { Borrowed::from_ptr_or_opt(py, names) };
+        // SAFETY: as above: it is a tuple.
+        let names = names.map(|names| unsafe { names.cast_unchecked::<PyTuple>() });
+        let positional = count.cast_unsigned();
+        let total = positional + names.as_ref().map_or(0, |names| names.len());
+        // SAFETY: the protocol gives `count` positional values followed by one for each name; null only if there are none.
+        let values = if total == 0 {
+            &[][..]
+        } else {
+            unsafe { std::slice::from_raw_parts(values, total) }
+        };
+        N::call(&Arguments { this, values, positional, names }).map_err(|error| (py, error))
+    };
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(value)) => value.into_ptr(),
+        Ok(Err((py, error))) => {
+            error.restore(py);
+            std::ptr::null_mut()
+        }
+        Err(_) => {
+            // SAFETY: still inside the interpreter's call.
+            let py = unsafe { Python::assume_attached() };
+            PySystemError::new_err("internal error in a native function").restore(py);
+            std::ptr::null_mut()
+        }
+    }
+}
+
+/// A descriptor number from Python, for the moment of duplicating it.
+pub(crate) fn borrow_descriptor<'fd>(fd: i32) -> Option<std::os::fd::BorrowedFd<'fd>> {
+    // SAFETY: not −1, the one value that is not allowed. Whether the descriptor is open is for the system call to say: the
+    // only use is `dup`, which answers EBADF.
+    (fd >= 0).then(|| unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) })
+}
+
+/// Ends the process at once, without the interpreter's or the C library's clean-up: for a worker whose threads are stuck
+/// inside the application.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}

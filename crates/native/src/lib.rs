@@ -1,0 +1,34 @@
+//! The extension module `oxicorn._native`: what the thin Python package is built on. The only crate that names the
+//! interpreter. Invariant: nothing here waits while it holds the interpreter lock.
+
+mod arbiter;
+mod config;
+mod convert;
+mod crew;
+mod ffi;
+mod interned;
+mod logs;
+mod worker;
+mod wsgi;
+
+use pyo3::prelude::*;
+
+/// Settings, arbiter, workers and logs of Oxicorn, written in Rust.
+#[pymodule]
+mod _native {
+    use super::{Bound, PyModule, PyModuleMethods, PyResult};
+
+    #[pymodule_export]
+    use super::arbiter::{Arbiter, BindError, Seed, daemonize};
+    #[pymodule_export]
+    use super::config::{CommandLine, Config, ConfigError};
+    #[pymodule_export]
+    use super::logs::{log, setup_logs};
+    #[pymodule_export]
+    use super::worker::Worker;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,244 @@
+//! A worker process, for Python: made after the fork, started when the application is loaded, led by application threads.
+//! Invariant: the engine is made after the fork and never crosses another one.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use oxicorn_arbiter::sys::signals;
+use oxicorn_arbiter::{ListenAddr, Signal, WorkerSeed};
+use oxicorn_engine::{Options, TrustPolicy};
+use oxicorn_http1::{HeaderMap, Limits, Policy};
+use oxicorn_settings as settings;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyAny, PyDict, PyTuple};
+
+use crate::arbiter::Seed;
+use crate::config::Config;
+use crate::crew::{self, Crew};
+use crate::logs;
+use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway};
+
+/// What `SERVER_SOFTWARE` says.
+const SOFTWARE: &str = concat!("oxicorn/", env!("CARGO_PKG_VERSION"));
+
+/// A worker process's engine and its threads.
+#[pyclass(frozen, module = "oxicorn._native")]
+#[derive(Debug)]
+pub(crate) struct Worker {
+    config: Arc<settings::Config>,
+    seed: Mutex<Option<WorkerSeed>>,
+    serving: OnceLock<Serving>,
+    /// `stop` was called before `start`.
+    stopped_early: Mutex<bool>,
+}
+
+/// What there is once the application is loaded.
+#[derive(Debug)]
+struct Serving {
+    crew: Arc<Crew>,
+    app: Py<PyAny>,
+    listeners: Vec<ListenAddr>,
+    wanted: Vec<String>,
+}
+
+#[pymethods]
+impl Worker {
+    #[new]
+    fn new(config: &Config, seed: &Seed) -> PyResult<Self> {
+        let Some(seed) = seed.take() else {
+            return Err(PyRuntimeError::new_err("a seed makes one worker only"));
+        };
+        // Until the application is loaded a signal simply ends the worker.
+        signals::reset_to_default().map_err(PyErr::from)?;
+        log::info!(target: "oxicorn", "Booting worker with pid: {}", std::process::id());
+        let config = config.config.clone();
+        let (serving, stopped_early) = (OnceLock::new(), Mutex::new(false));
+        Ok(Self { config, seed: Mutex::new(Some(seed)), serving, stopped_early })
+    }
+
+    /// Accepts connections for `app` from now on, and tells the arbiter so.
+    fn start(&self, py: Python<'_>, app: Py<PyAny>) -> PyResult<()> {
+        let Some(seed) = lock(&self.seed).take() else {
+            return Err(PyRuntimeError::new_err("a worker starts once only"));
+        };
+        let listeners = seed.listeners.iter().map(|listener| listener.local.clone()).collect();
+        let (access, wanted) = logs::access_log(&self.config)?;
+        let setup = crew::Setup {
+            options: options(&self.config),
+            access,
+            listeners: seed.listeners,
+            channel: seed.channel,
+            signals: signals::install(&[Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1])?,
+            siblings: self.config.workers > 1,
+        };
+        let crew = Arc::new(py.detach(|| Crew::new(setup))?);
+        crew::start_steward(crew.clone())?;
+        crew.channel().ready()?;
+        if *lock(&self.stopped_early) {
+            crew.drain();
+        }
+        let serving = Serving { crew, app, listeners, wanted };
+        self.serving.set(serving).map_err(|_| PyRuntimeError::new_err("a worker starts once only"))
+    }
+
+    /// The body of one application thread; returns at shutdown.
+    fn lead(&self, py: Python<'_>) -> PyResult<()> {
+        let serving = self.serving()?;
+        let setup = self.gateway_setup(py, serving)?;
+        let mut gateway = Gateway::new(py, serving.app.clone_ref(py), serving.crew.clone(), setup)?;
+        serving.crew.lead(py, &mut gateway)
+    }
+
+    /// For the main thread when others lead: runs signal handlers; returns at shutdown.
+    fn watch(&self, py: Python<'_>) -> PyResult<()> {
+        self.serving()?.crew.watch(py)
+    }
+
+    /// Ends the worker: after what it has begun, or at once.
+    #[pyo3(signature = (graceful=true))]
+    fn stop(&self, py: Python<'_>, graceful: bool) {
+        let Some(serving) = self.serving.get() else {
+            *lock(&self.stopped_early) = true;
+            return;
+        };
+        py.detach(|| if graceful { serving.crew.drain() } else { serving.crew.stop() });
+    }
+
+    /// What the process should exit with.
+    #[getter]
+    #[expect(clippy::unused_self, reason = "an attribute of the worker; every orderly end is 0 today")]
+    fn exit_code(&self) -> i32 {
+        0
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Worker {
+    fn serving(&self) -> PyResult<&Serving> {
+        self.serving.get().ok_or_else(|| PyRuntimeError::new_err("start() comes first"))
+    }
+
+    fn gateway_setup(&self, py: Python<'_>, serving: &Serving) -> PyResult<wsgi::Setup> {
+        let template = |listener| self.template(py, listener);
+        Ok(wsgi::Setup {
+            templates: serving.listeners.iter().map(template).collect::<PyResult<_>>()?,
+            script_name: environment(py, "SCRIPT_NAME")?.unwrap_or_default(),
+            sendfile: self.config.sendfile,
+            wanted: serving.wanted.clone(),
+        })
+    }
+
+    /// The environ entries that are the same for every request of a listener. Those that every request sets are here as
+    /// well, so that a copy has room for them.
+    fn template(&self, py: Python<'_>, listener: &ListenAddr) -> PyResult<(Py<PyDict>, bool)> {
+        let template = PyDict::new(py);
+        for (key, value) in [
+            ("wsgi.url_scheme", "http"),
+            ("SERVER_SOFTWARE", SOFTWARE),
+            ("SERVER_PROTOCOL", "HTTP/1.1"),
+            ("SCRIPT_NAME", ""),
+            ("PATH_INFO", ""),
+            ("RAW_URI", ""),
+            ("QUERY_STRING", ""),
+            ("REQUEST_METHOD", ""),
+            ("REMOTE_ADDR", ""),
+        ] {
+            template.set_item(pyo3::types::PyString::intern(py, key), pyo3::types::PyString::intern(py, value))?;
+        }
+        for (key, value) in [
+            ("wsgi.multithread", self.config.threads > 1),
+            ("wsgi.multiprocess", self.config.workers > 1),
+            ("wsgi.run_once", false),
+            ("wsgi.input_terminated", true),
+        ] {
+            template.set_item(key, value)?;
+        }
+        template.set_item("wsgi.version", PyTuple::new(py, [1, 0])?)?;
+        template.set_item("wsgi.errors", Bound::new(py, ErrorStream::new(logs::error_sink()))?)?;
+        template.set_item("wsgi.input", Bound::new(py, EmptyInput)?)?;
+        template.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
+        let unix = match listener {
+            ListenAddr::Tcp(address) => {
+                template.set_item("SERVER_NAME", address.ip().to_string())?;
+                template.set_item("SERVER_PORT", address.port().to_string())?;
+                template.set_item("REMOTE_PORT", "")?;
+                false
+            }
+            ListenAddr::Unix(_) => true,
+        };
+        Ok((template.unbind(), unix))
+    }
+}
+
+fn environment(py: Python<'_>, name: &str) -> PyResult<Option<String>> {
+    py.import("os")?.getattr("environ")?.call_method1("get", (name,))?.extract()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// The engine's part of the configuration.
+fn options(config: &settings::Config) -> Options {
+    Options {
+        http: policy(config),
+        trust: TrustPolicy {
+            proxies: config.forwarded_allow_ips.clone(),
+            secure_fields: config.secure_scheme_headers.clone(),
+        },
+        head_timeout: millis(config.head_timeout),
+        body_timeout: millis(config.body_timeout),
+        body_min_rate: config.body_min_rate,
+        keep_alive: millis(config.keepalive),
+        write_timeout: millis(config.write_timeout),
+        linger_timeout: millis(config.linger_timeout),
+        app_timeout: millis(config.timeout),
+        body_memory: size(config.body_memory_limit),
+        body_limit: config.limit_request_body,
+        response_memory: size(config.response_memory_limit),
+        response_spool: config.response_spool_limit,
+        spool_dir: config.tmp_upload_dir.as_ref().map(Into::into),
+        connections: config.worker_connections,
+        max_requests: max_requests(config),
+    }
+}
+
+/// `max_requests` and this worker's share of the jitter, so that workers do not all leave at once.
+fn max_requests(config: &settings::Config) -> u64 {
+    if config.max_requests == 0 || config.max_requests_jitter == 0 {
+        return config.max_requests;
+    }
+    let pid = u64::from(std::process::id());
+    let nanos = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| u64::from(since.subsec_nanos()));
+    let dice = (pid ^ nanos).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+    config.max_requests + dice % (config.max_requests_jitter + 1)
+}
+
+fn policy(config: &settings::Config) -> Policy {
+    Policy {
+        limits: Limits::new(
+            config.limit_request_line,
+            config.limit_request_fields,
+            config.limit_request_field_size,
+        ),
+        header_map: match config.header_map {
+            settings::HeaderMap::Drop => HeaderMap::Drop,
+            settings::HeaderMap::Refuse => HeaderMap::Refuse,
+            settings::HeaderMap::Dangerous => HeaderMap::Dangerous,
+        },
+        forwarder_headers: config.forwarder_headers.clone(),
+        permit_unconventional_method: config.permit_unconventional_http_method,
+        permit_unconventional_version: config.permit_unconventional_http_version,
+        casefold_method: config.casefold_http_method,
+    }
+}

@@ -1,0 +1,377 @@
+//! One application call: `start_response`, `write`, and the response on its way out. The transaction lies in a slot that the
+//! two callables share; whoever works on it takes it out meanwhile, so that no lock is held over a wait or a call into
+//! Python. Invariant: a response head that was sent is never replaced, and nothing is sent after an ending.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use oxicorn_engine::{Exchange, Flow, Now, wait_writable};
+use oxicorn_http1::{Version, response};
+use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyAny, PyBytes, PyList, PyString, PyTuple};
+
+use crate::crew::Crew;
+use crate::ffi::{self, Arguments, Native};
+use crate::wsgi::head::{Framing, Head};
+
+/// Bytes given to the engine at once.
+const SLICE: usize = 1 << 20;
+
+/// Blocks up to this size are copied behind the head and leave with it in one call.
+const SMALL: usize = 16 * 1024;
+
+/// Sending more than this at once lets other threads run meanwhile.
+const BIG: usize = 64 * 1024;
+
+/// A response in the making, with the request it answers.
+#[derive(Debug)]
+pub(crate) struct Transaction {
+    pub(crate) exchange: Box<Exchange>,
+    pub(crate) head: Head,
+    /// `start_response` was called.
+    pub(crate) drafted: bool,
+    /// The head is on its way; set together with it.
+    pub(crate) framing: Option<Framing>,
+    /// The client left: nothing more needs to be made for it.
+    pub(crate) gone: bool,
+    /// What `start_response` returns.
+    pub(crate) write: Py<PyAny>,
+    crew: Arc<Crew>,
+}
+
+impl Transaction {
+    pub(crate) fn new(crew: Arc<Crew>, exchange: Box<Exchange>, write: Py<PyAny>) -> Self {
+        let head = Head::default();
+        Self { exchange, head, drafted: false, framing: None, gone: false, write, crew }
+    }
+
+    /// Whether the response head was sent.
+    pub(crate) fn begun(&self) -> bool {
+        self.framing.is_some()
+    }
+
+    fn is_head_request(&self) -> bool {
+        self.exchange.head.method.of(self.exchange.bytes()) == b"HEAD"
+    }
+
+    /// Completes the head. `total`: the length of the body, where it is known.
+    fn begin(&mut self, total: Option<u64>) -> Framing {
+        let is_head = self.is_head_request();
+        let http11 = self.exchange.head.version == Version::Http11;
+        self.exchange.keep_alive &= !self.crew.is_draining();
+        let encoded = &mut self.exchange.response.head;
+        let framing = self.head.complete(encoded, total, is_head, http11);
+        self.exchange.keep_alive &= !self.head.close && framing != Framing::UntilClose;
+        self.head.finish(encoded, self.exchange.keep_alive, http11, Now::read().unix);
+        self.exchange.response.status = self.head.status;
+        self.framing = Some(framing);
+        framing
+    }
+
+    /// Sends the whole body at once, with its length. For responses that are known to be complete.
+    pub(crate) fn send_whole(&mut self, py: Python<'_>, block: &[u8]) {
+        let framing = self.begin(Some(block.len() as u64));
+        let block = self.clip(framing, block);
+        self.exchange.response.body_bytes += block.len() as u64;
+        self.send_with_head(py, &[block]);
+    }
+
+    /// Sends one block of a body; the head first, if it is the first.
+    pub(crate) fn send_block(&mut self, py: Python<'_>, block: &[u8]) {
+        let first = !self.begun();
+        let framing = self.framing.unwrap_or_else(|| self.begin(None));
+        let block = self.clip(framing, block);
+        if block.is_empty() && !first {
+            return;
+        }
+        self.exchange.response.body_bytes += block.len() as u64;
+        if framing == Framing::Chunked && !block.is_empty() {
+            let mut size = Vec::with_capacity(18);
+            response::chunk_head(block.len(), &mut size);
+            self.send_parts(py, first, &[&size, block, b"\r\n"]);
+        } else {
+            self.send_parts(py, first, &[block]);
+        }
+    }
+
+    /// Ends the body. The head goes out now if nothing else did.
+    pub(crate) fn end(&mut self, py: Python<'_>) {
+        if !self.begun() {
+            self.send_whole(py, b"");
+        } else if self.framing == Some(Framing::Chunked) {
+            self.send(py, &[b"0\r\n\r\n"]);
+        }
+    }
+
+    /// The part of `block` that the promised length still has room for. What it promised and did not give is noticed at
+    /// the end.
+    fn clip<'b>(&mut self, framing: Framing, block: &'b [u8]) -> &'b [u8] {
+        match framing {
+            Framing::None => &[],
+            Framing::Chunked | Framing::UntilClose => block,
+            Framing::Length(left) => {
+                let len = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+                if len < block.len() {
+                    log::warn!(
+                        target: "oxicorn",
+                        "The application gave more than its Content-Length for {}; the rest was cut",
+                        String::from_utf8_lossy(self.exchange.head.line.of(self.exchange.bytes()))
+                    );
+                }
+                self.framing = Some(Framing::Length(left - len as u64));
+                block.get(..len).unwrap_or_default()
+            }
+        }
+    }
+
+    fn send_parts(&mut self, py: Python<'_>, with_head: bool, parts: &[&[u8]]) {
+        if with_head { self.send_with_head(py, parts) } else { self.send(py, parts) }
+    }
+
+    /// The head and what follows it in as few system calls as possible.
+    fn send_with_head(&mut self, py: Python<'_>, parts: &[&[u8]]) {
+        let mut head = std::mem::take(&mut self.exchange.response.head);
+        let len = head.len();
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        if total <= SMALL {
+            parts.iter().for_each(|part| head.extend_from_slice(part));
+            self.send(py, &[&head]);
+            head.truncate(len);
+        } else {
+            let mut all: Vec<&[u8]> = Vec::with_capacity(parts.len() + 1);
+            all.push(&head);
+            all.extend_from_slice(parts);
+            self.send(py, &all);
+        }
+        self.exchange.response.head = head;
+    }
+
+    /// Sends a complete response that was made elsewhere.
+    pub(crate) fn send_raw(&mut self, py: Python<'_>, page: &[u8]) {
+        self.framing = Some(Framing::None);
+        self.send(py, &[page]);
+    }
+
+    fn send(&mut self, py: Python<'_>, parts: &[&[u8]]) {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        if total <= SLICE {
+            self.send_slice(py, parts, total);
+            return;
+        }
+        for slice in parts.iter().flat_map(|part| part.chunks(SLICE)) {
+            self.send_slice(py, &[slice], slice.len());
+        }
+    }
+
+    fn send_slice(&mut self, py: Python<'_>, parts: &[&[u8]], total: usize) {
+        if self.gone {
+            return;
+        }
+        let (crew, exchange) = (&self.crew, &self.exchange);
+        let send = || crew.engine().send(exchange, parts, Now::read());
+        let flow = if total > BIG { py.detach(send) } else { send() };
+        self.settle(py, flow);
+    }
+
+    /// Sends a part of a file; the head was sent before.
+    pub(crate) fn send_file(&mut self, py: Python<'_>, part: crate::wsgi::streams::FilePart) {
+        let mut len = part.len;
+        if let Some(Framing::Length(left)) = self.framing {
+            len = len.min(left);
+            self.framing = Some(Framing::Length(left - len));
+        }
+        self.exchange.response.body_bytes += len;
+        let (crew, exchange) = (&self.crew, &self.exchange);
+        let flow = crew.engine().send_file(exchange, part.file, part.offset, len, Now::read());
+        self.settle(py, flow);
+    }
+
+    /// Sends the head alone; a file follows.
+    pub(crate) fn send_head(&mut self, py: Python<'_>, total: u64) -> Framing {
+        let framing = self.begin(Some(total));
+        self.send_with_head(py, &[]);
+        framing
+    }
+
+    fn settle(&mut self, py: Python<'_>, flow: Flow) {
+        match flow {
+            Flow::Clear => {}
+            Flow::Gone => self.gone = true,
+            Flow::Full => self.hold_back(py),
+        }
+    }
+
+    /// The queue is full: the application waits until the client has read some of it.
+    fn hold_back(&mut self, py: Python<'_>) {
+        loop {
+            let (socket, timeout) = {
+                let mut engine = self.crew.engine();
+                (engine.socket(&self.exchange), engine.write_timeout())
+            };
+            let Some(socket) = socket else { break };
+            match py.detach(|| wait_writable(&socket, timeout)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    log::info!(target: "oxicorn", "Closed: {} does not read its response", self.exchange.peer);
+                    break;
+                }
+                Err(error) => {
+                    log::warn!(target: "oxicorn", "Waiting for {} failed: {error}", self.exchange.peer);
+                    break;
+                }
+            }
+            match self.crew.engine().flush_exchange(&self.exchange, Now::read()) {
+                Flow::Clear => return,
+                Flow::Gone => break,
+                Flow::Full => {}
+            }
+        }
+        self.exchange.keep_alive = false;
+        self.gone = true;
+    }
+}
+
+/// What `start_response` and `write` are bound to. One for each thread, used again for every request unless the
+/// application kept one of them.
+#[pyclass(frozen, module = "oxicorn._native")]
+#[derive(Debug, Default)]
+pub(crate) struct Call {
+    slot: Mutex<Option<Box<Transaction>>>,
+}
+
+impl Call {
+    pub(crate) fn put(&self, transaction: Box<Transaction>) {
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(transaction);
+    }
+
+    pub(crate) fn take(&self) -> Option<Box<Transaction>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Runs `work` on the transaction of the request in progress.
+    fn with<T>(
+        this: &Borrowed<'_, '_, PyAny>,
+        name: &str,
+        work: impl FnOnce(&mut Transaction) -> PyResult<T>,
+    ) -> PyResult<T> {
+        let call = this.cast::<Self>()?.get();
+        let Some(mut transaction) = call.take() else {
+            return Err(PyAssertionError::new_err(format!("{name} was called outside its request")));
+        };
+        let result = work(&mut transaction);
+        call.put(transaction);
+        result
+    }
+}
+
+/// `start_response(status, response_headers, exc_info=None)`.
+#[derive(Debug)]
+pub(crate) struct StartResponse;
+
+impl Native for StartResponse {
+    const NAME: &'static std::ffi::CStr = c"start_response";
+    const DOC: &'static std::ffi::CStr = c"Begins the response (PEP 3333). Returns the write callable.";
+
+    fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.this.py();
+        let (Some(status), Some(headers)) =
+            (arguments.take(0, "status"), arguments.take(1, "response_headers").or_else(|| arguments.take(1, "headers")))
+        else {
+            return Err(PyTypeError::new_err("start_response needs a status and a list of headers"));
+        };
+        if arguments.positional() + arguments.keywords() > 3 {
+            return Err(PyTypeError::new_err("start_response takes at most three arguments"));
+        }
+        let exc_info = arguments.take(2, "exc_info").filter(|value| !value.is_none());
+        Call::with(&arguments.this, "start_response", |transaction| {
+            start(transaction, &status, &headers, exc_info.as_deref())?;
+            Ok(transaction.write.bind(py).clone())
+        })
+    }
+}
+
+fn start(
+    transaction: &mut Transaction,
+    status: &Bound<'_, PyAny>,
+    headers: &Bound<'_, PyAny>,
+    exc_info: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    match exc_info {
+        Some(info) if transaction.begun() => return Err(raise(info)?),
+        None if transaction.drafted => {
+            return Err(PyAssertionError::new_err(
+                "start_response was called a second time without exc_info",
+            ));
+        }
+        _ => {}
+    }
+    transaction.drafted = false;
+    let encoded = &mut transaction.exchange.response.head;
+    transaction.head.start(encoded, text(status, "the status")?)?;
+    if let Ok(list) = headers.cast_exact::<PyList>() {
+        for index in 0..list.len() {
+            add(&mut transaction.head, encoded, &list.get_item(index)?)?;
+        }
+    } else {
+        for item in headers.try_iter()? {
+            add(&mut transaction.head, encoded, &item?)?;
+        }
+    }
+    transaction.drafted = true;
+    Ok(())
+}
+
+fn add(head: &mut Head, encoded: &mut Vec<u8>, item: &Bound<'_, PyAny>) -> PyResult<()> {
+    let pair = item.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
+    let Some(pair) = pair else {
+        return Err(PyTypeError::new_err("each response header must be a tuple (name, value)"));
+    };
+    let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
+    head.add(encoded, text(&name, "a header name")?, text(&value, "a header value")?)
+}
+
+/// A native string as bytes (PEP 3333: `str` with code points below 256).
+fn text<'a>(object: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a [u8]> {
+    let Ok(string) = object.cast::<PyString>() else {
+        let kind = object.get_type().name()?;
+        return Err(PyTypeError::new_err(format!("{what} must be str, not {kind}")));
+    };
+    ffi::latin1_view(string)
+        .ok_or_else(|| PyValueError::new_err(format!("{what} has characters beyond latin-1")))
+}
+
+/// The exception of an `exc_info` triple, with its traceback.
+fn raise(exc_info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
+    let value = exc_info.get_item(1)?;
+    if value.is_none() {
+        return Ok(PyAssertionError::new_err("the response has begun; exc_info holds no exception"));
+    }
+    let traceback = exc_info.get_item(2)?;
+    if !traceback.is_none() {
+        return Ok(PyErr::from_value(value.call_method1("with_traceback", (traceback,))?));
+    }
+    Ok(PyErr::from_value(value))
+}
+
+/// `write(body_data)`: the legacy way to send a block.
+#[derive(Debug)]
+pub(crate) struct Write;
+
+impl Native for Write {
+    const NAME: &'static std::ffi::CStr = c"write";
+    const DOC: &'static std::ffi::CStr = c"Sends a block of the response body (PEP 3333).";
+
+    fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.this.py();
+        let block = arguments.take(0, "body_data").ok_or_else(|| PyTypeError::new_err("write needs bytes"))?;
+        let Ok(block) = block.cast::<PyBytes>() else {
+            let kind = block.get_type().name()?;
+            return Err(PyTypeError::new_err(format!("write needs bytes, not {kind}")));
+        };
+        Call::with(&arguments.this, "write", |transaction| {
+            transaction.send_block(py, block.as_bytes());
+            Ok(())
+        })?;
+        Ok(py.None().into_bound(py))
+    }
+}

@@ -1,0 +1,197 @@
+//! The response head: checking what the application gave, adding what is missing. Pure: no Python objects, no sockets; only
+//! its errors are Python's, since the application gets them. Invariant: what lies in the buffer is always a valid head so
+//! far; a head that is refused is thrown away whole.
+
+use oxicorn_http1::response;
+use oxicorn_logs::http_date;
+use pyo3::PyResult;
+use pyo3::exceptions::PyValueError;
+
+/// How the body will be delimited (RFC 9112 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// There is none: HEAD, 204, 304.
+    None,
+    /// By its length; how much of it is still to come.
+    Length(u64),
+    /// Chunked.
+    Chunked,
+    /// By the end of the connection.
+    UntilClose,
+}
+
+/// What the application said in `start_response`, apart from the encoded bytes themselves.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each field that must not be doubled")]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    /// The application's Content-Length.
+    length: Option<u64>,
+    /// The application asked for `Connection: close`.
+    pub(crate) close: bool,
+    has_date: bool,
+    has_server: bool,
+}
+
+fn refused<T>(message: String) -> PyResult<T> {
+    Err(PyValueError::new_err(message))
+}
+
+fn shown(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
+
+impl Head {
+    /// Begins anew with a status such as `200 OK`.
+    pub(crate) fn start(&mut self, encoded: &mut Vec<u8>, status: &[u8]) -> PyResult<()> {
+        *self = Self::default();
+        encoded.clear();
+        let Some(code) = response::is_status_line(status) else {
+            return refused(format!(
+                "the status must be three digits, a space and a reason without control characters, not '{}'",
+                shown(status)
+            ));
+        };
+        if code < 200 {
+            return refused(format!("{code} is not a final status"));
+        }
+        self.status = code;
+        encoded.extend_from_slice(b"HTTP/1.1 ");
+        encoded.extend_from_slice(status);
+        encoded.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// Adds a field. Fields about the connection itself are the server's business (PEP 3333, "hop-by-hop").
+    pub(crate) fn add(&mut self, encoded: &mut Vec<u8>, name: &[u8], value: &[u8]) -> PyResult<()> {
+        if !response::is_field_name(name) {
+            return refused(format!("'{}' is not a header name", shown(name)));
+        }
+        if !response::is_field_value(value) {
+            return refused(format!("the value of header {} has control characters", shown(name)));
+        }
+        let value = value.trim_ascii();
+        if self.is_ours(name, value)? {
+            return Ok(());
+        }
+        encoded.extend_from_slice(name);
+        encoded.extend_from_slice(b": ");
+        encoded.extend_from_slice(value);
+        encoded.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    /// Takes note of the fields that matter here. Whether the field is left out.
+    fn is_ours(&mut self, name: &[u8], value: &[u8]) -> PyResult<bool> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        match name.len() {
+            2 => return Ok(is("te")),
+            4 => self.has_date |= is("date"),
+            6 => self.has_server |= is("server"),
+            7 => return Ok(is("upgrade") || is("trailer")),
+            10 if is("connection") => {
+                self.close |= value
+                    .split(|&byte| byte == b',')
+                    .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
+                return Ok(true);
+            }
+            10 => return Ok(is("keep-alive")),
+            14 if is("content-length") => return self.note_length(value).map(|()| self.forbids_length()),
+            16 => return Ok(is("proxy-connection")),
+            17 => return Ok(is("transfer-encoding")),
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    /// RFC 9110 §8.6: no Content-Length with 1xx and 204.
+    fn forbids_length(&self) -> bool {
+        self.status < 200 || self.status == 204
+    }
+
+    fn note_length(&mut self, value: &[u8]) -> PyResult<()> {
+        if self.length.is_some() {
+            return refused("Content-Length was given twice".to_owned());
+        }
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
+        match length {
+            Some(length) => {
+                self.length = Some(length);
+                Ok(())
+            }
+            None => refused(format!("Content-Length '{}' is not a number of bytes", shown(value))),
+        }
+    }
+
+    /// Decides the framing and adds its field. `total`: the body's length, where it is known.
+    pub(crate) fn complete(
+        &self,
+        encoded: &mut Vec<u8>,
+        total: Option<u64>,
+        is_head: bool,
+        http11: bool,
+    ) -> Framing {
+        if !response::has_body(self.status, is_head) {
+            // What a GET would have said, if that is known; an empty body of a HEAD response says nothing.
+            if let (true, Some(total @ 1..), None) = (is_head && self.status != 204 && self.status != 304, total, self.length)
+            {
+                push_length(encoded, total);
+            }
+            return Framing::None;
+        }
+        match (self.length, total) {
+            (Some(length), _) => Framing::Length(length),
+            (None, Some(total)) => {
+                push_length(encoded, total);
+                Framing::Length(total)
+            }
+            (None, None) if http11 => {
+                encoded.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+                Framing::Chunked
+            }
+            (None, None) => Framing::UntilClose,
+        }
+    }
+
+    /// Adds the fields that every response has, and the empty line.
+    pub(crate) fn finish(&self, encoded: &mut Vec<u8>, keep_alive: bool, http11: bool, unix: i64) {
+        if !self.has_server {
+            encoded.extend_from_slice(b"Server: oxicorn\r\n");
+        }
+        if !self.has_date {
+            encoded.extend_from_slice(b"Date: ");
+            encoded.extend_from_slice(&date(unix));
+            encoded.extend_from_slice(b"\r\n");
+        }
+        if !keep_alive {
+            encoded.extend_from_slice(b"Connection: close\r\n");
+        } else if !http11 {
+            encoded.extend_from_slice(b"Connection: keep-alive\r\n");
+        }
+        encoded.extend_from_slice(b"\r\n");
+    }
+}
+
+fn push_length(encoded: &mut Vec<u8>, length: u64) {
+    encoded.extend_from_slice(b"Content-Length: ");
+    encoded.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+    encoded.extend_from_slice(b"\r\n");
+}
+
+/// The `Date` field's value, made once per second and thread.
+fn date(unix: i64) -> [u8; 29] {
+    use std::cell::Cell;
+    thread_local! {
+        static LAST: Cell<(i64, [u8; 29])> = const { Cell::new((i64::MIN, [0; 29])) };
+    }
+    LAST.with(|last| {
+        let (second, text) = last.get();
+        if second == unix {
+            return text;
+        }
+        let text = http_date(unix);
+        last.set((unix, text));
+        text
+    })
+}

@@ -1,0 +1,354 @@
+//! WSGI (PEP 3333) over exchanges: the environ, the call, the response. Invariant: the application's iterable is closed
+//! exactly once, whatever happened, and no exception of the application leaves [`Gateway::serve`].
+
+mod call;
+mod environ;
+mod head;
+mod input;
+mod names;
+mod streams;
+
+use std::sync::Arc;
+
+use oxicorn_engine::{Ending, Exchange, Now};
+use oxicorn_http1::response;
+use oxicorn_logs::http_date;
+use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::{PyAny, PyDict, PyList, PyString, PyTuple};
+
+use crate::crew::Crew;
+use crate::ffi;
+use crate::wsgi::call::{Call, StartResponse, Transaction, Write};
+use crate::wsgi::environ::{Environs, Refused};
+use crate::wsgi::head::Framing;
+pub(crate) use crate::wsgi::input::EmptyInput;
+pub(crate) use crate::wsgi::streams::{ErrorStream, FileWrapper};
+
+/// What a gateway needs to know of its worker.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// For each listener: its environ template, and whether it is a Unix socket.
+    pub(crate) templates: Vec<(Py<PyDict>, bool)>,
+    /// The process-wide `SCRIPT_NAME`.
+    pub(crate) script_name: String,
+    /// Whether files may be sent by the kernel.
+    pub(crate) sendfile: bool,
+    /// Environ entries the access log wants.
+    pub(crate) wanted: Vec<String>,
+}
+
+/// The callables of one call, used again unless the application kept one.
+#[derive(Debug)]
+struct Callables {
+    call: Py<Call>,
+    start_response: Py<PyAny>,
+    write: Py<PyAny>,
+}
+
+impl Callables {
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        let call = Bound::new(py, Call::default())?;
+        let start_response = ffi::native_function::<StartResponse>(call.as_any())?;
+        let write = ffi::native_function::<Write>(call.as_any())?;
+        Ok(Self { call: call.unbind(), start_response, write })
+    }
+
+    /// Nobody but us has them.
+    fn are_unique(&self, py: Python<'_>) -> bool {
+        ffi::is_unique(self.start_response.bind(py)) && ffi::is_unique(self.write.bind(py))
+    }
+}
+
+/// One application thread's way from exchange to application and back.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    app: Py<PyAny>,
+    crew: Arc<Crew>,
+    environs: Environs,
+    callables: Callables,
+    sendfile: bool,
+    wanted: Vec<String>,
+}
+
+/// Why a response could not be made as the application wanted.
+enum Fault {
+    /// The application raised, or broke a rule and the error says which.
+    Raised(PyErr),
+}
+
+impl From<PyErr> for Fault {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+type Served = Result<(), Fault>;
+
+impl Gateway {
+    pub(crate) fn new(py: Python<'_>, app: Py<PyAny>, crew: Arc<Crew>, setup: Setup) -> PyResult<Self> {
+        let environs = Environs::new(py, setup.templates, setup.script_name);
+        let callables = Callables::new(py)?;
+        Ok(Self { app, crew, environs, callables, sendfile: setup.sendfile, wanted: setup.wanted })
+    }
+
+    /// Serves one exchange from beginning to end.
+    pub(crate) fn serve(&mut self, py: Python<'_>, mut exchange: Box<Exchange>) {
+        let environ = match self.environs.build(py, &mut exchange) {
+            Ok(environ) => environ,
+            Err(refused) => return self.refuse(py, exchange, refused),
+        };
+        let write = self.callables.write.clone_ref(py);
+        let transaction = Transaction::new(self.crew.clone(), exchange, write);
+        self.callables.call.get().put(Box::new(transaction));
+        let served = self.run(py, &environ);
+        let Some(mut transaction) = self.callables.call.get().take() else {
+            log::error!(target: "oxicorn", "A response was still being written when its request ended");
+            return;
+        };
+        let ending = self.conclude(py, &mut transaction, served);
+        self.note_environ(&environ, &mut transaction);
+        drop(environ);
+        let Transaction { exchange, write, .. } = *transaction;
+        drop(write);
+        self.crew.engine().finish(exchange, ending, Now::read());
+        if !self.callables.are_unique(py) {
+            self.renew_callables(py);
+        }
+    }
+
+    fn renew_callables(&mut self, py: Python<'_>) {
+        match Callables::new(py) {
+            Ok(callables) => self.callables = callables,
+            Err(error) => log::error!(target: "oxicorn", "Out of memory for a request: {error}"),
+        }
+    }
+
+    fn refuse(&mut self, py: Python<'_>, exchange: Box<Exchange>, refused: Refused) {
+        let error = match refused {
+            Refused::Python(error) => error,
+            Refused::ScriptName => PyException::new_err(
+                "the proxy's SCRIPT_NAME is not a prefix of the request's path: correct the proxy or SCRIPT_NAME",
+            ),
+        };
+        let write = self.callables.write.clone_ref(py);
+        let mut transaction = Transaction::new(self.crew.clone(), exchange, write);
+        let ending = self.conclude(py, &mut transaction, Err(Fault::Raised(error)));
+        self.crew.engine().finish(transaction.exchange, ending, Now::read());
+    }
+
+    /// Calls the application and sends what it returns; closes the iterable.
+    fn run(&self, py: Python<'_>, environ: &Bound<'_, PyDict>) -> Served {
+        let start_response = self.callables.start_response.bind(py);
+        let iterable = ffi::call_two(self.app.bind(py), environ.as_any(), start_response)?;
+        let served = self.send_response(&iterable);
+        close(&iterable);
+        served
+    }
+
+    fn send_response(&self, iterable: &Bound<'_, PyAny>) -> Served {
+        let py = iterable.py();
+        if let Some(block) = only_block(iterable) {
+            return self.with(|transaction| {
+                must_be_drafted(transaction)?;
+                if transaction.begun() {
+                    transaction.send_block(py, bytes_of(&block)?);
+                    transaction.end(py);
+                } else {
+                    transaction.send_whole(py, bytes_of(&block)?);
+                }
+                Ok(())
+            });
+        }
+        if let Ok(wrapper) = iterable.cast_exact::<FileWrapper>()
+            && self.sendfile
+            && self.send_file(wrapper)?
+        {
+            return Ok(());
+        }
+        self.send_blocks(iterable)
+    }
+
+    /// Sends block by block: each is on its way before the next is asked for (PEP 3333, "Handling the Content-Length" and
+    /// "Buffering and Streaming").
+    fn send_blocks(&self, iterable: &Bound<'_, PyAny>) -> Served {
+        let py = iterable.py();
+        for block in iterable.try_iter()? {
+            let block = block?;
+            let bytes = bytes_of(&block)?;
+            let more = self.with(|transaction| {
+                must_be_drafted(transaction)?;
+                if !bytes.is_empty() {
+                    transaction.send_block(py, bytes);
+                }
+                Ok(!transaction.gone && !is_full(transaction))
+            })?;
+            if !more {
+                break;
+            }
+        }
+        self.with(|transaction| {
+            must_be_drafted(transaction)?;
+            transaction.end(py);
+            Ok(())
+        })
+    }
+
+    /// Lets the kernel send the file. `false`: it cannot, go block by block.
+    fn send_file(&self, wrapper: &Bound<'_, FileWrapper>) -> Result<bool, Fault> {
+        let py = wrapper.py();
+        let Some(part) = wrapper.get().part(py) else { return Ok(false) };
+        self.with(|transaction| {
+            must_be_drafted(transaction)?;
+            if transaction.begun() {
+                return Ok(false);
+            }
+            if transaction.send_head(py, part.len) != Framing::None {
+                transaction.send_file(py, part);
+            }
+            Ok(true)
+        })
+    }
+
+    /// Works on the transaction. It is in its slot whenever application code may run.
+    fn with<T>(&self, work: impl FnOnce(&mut Transaction) -> Result<T, Fault>) -> Result<T, Fault> {
+        let call = self.callables.call.get();
+        let Some(mut transaction) = call.take() else {
+            return Err(PyTypeError::new_err("the response is being written by another thread").into());
+        };
+        let result = work(&mut transaction);
+        call.put(transaction);
+        result
+    }
+
+    /// What is left to do when the application is through.
+    fn conclude(&self, py: Python<'_>, transaction: &mut Transaction, served: Served) -> Ending {
+        if let Err(Fault::Raised(error)) = served {
+            report(py, transaction, &error);
+            if transaction.begun() {
+                return Ending::Cut;
+            }
+            send_error(py, transaction);
+            return Ending::Complete;
+        }
+        match transaction.framing {
+            Some(Framing::Length(left @ 1..)) if !transaction.gone => {
+                log::error!(
+                    target: "oxicorn",
+                    "The application gave {left} bytes less than its Content-Length for {}; the connection was ended",
+                    line(transaction)
+                );
+                Ending::Cut
+            }
+            _ => Ending::Complete,
+        }
+    }
+
+    fn note_environ(&self, environ: &Bound<'_, PyDict>, transaction: &mut Transaction) {
+        for name in &self.wanted {
+            let value = environ.get_item(name).ok().flatten().and_then(|value| value.str().ok());
+            if let Some(value) = value {
+                let bytes = ffi::latin1_view(&value).map_or_else(
+                    || value.to_string_lossy().into_owned().into_bytes(),
+                    <[u8]>::to_vec,
+                );
+                transaction.exchange.environ.push((name.clone(), bytes));
+            }
+        }
+    }
+}
+
+/// The promised length is used up: whatever else the application has will not be sent.
+fn is_full(transaction: &Transaction) -> bool {
+    transaction.framing == Some(Framing::None)
+}
+
+fn line(transaction: &Transaction) -> String {
+    let exchange = &transaction.exchange;
+    String::from_utf8_lossy(exchange.head.line.of(exchange.bytes())).into_owned()
+}
+
+fn must_be_drafted(transaction: &Transaction) -> Served {
+    if transaction.drafted {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err("the application did not call start_response before its first block").into())
+}
+
+/// The block of a list or tuple that has just one: then the whole length is known.
+fn only_block<'py>(iterable: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    if let Ok(list) = iterable.cast_exact::<PyList>() {
+        return if list.len() == 1 { list.get_item(0).ok() } else { None };
+    }
+    let tuple = iterable.cast_exact::<PyTuple>().ok()?;
+    if tuple.len() == 1 { tuple.get_item(0).ok() } else { None }
+}
+
+fn bytes_of<'a>(block: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
+    match streams::as_bytes(block) {
+        Some(bytes) => Ok(bytes.as_bytes()),
+        None => Err(PyTypeError::new_err(format!(
+            "a block of the response must be bytes, not {}",
+            block.get_type().name()?
+        ))),
+    }
+}
+
+/// Calls `close()` if there is one. An error there changes nothing: the response is what it is.
+fn close(iterable: &Bound<'_, PyAny>) {
+    if iterable.is_exact_instance_of::<PyList>() || iterable.is_exact_instance_of::<PyTuple>() {
+        return;
+    }
+    let py = iterable.py();
+    let closed = match iterable.getattr_opt(pyo3::intern!(py, "close")) {
+        Ok(Some(close)) => close.call0().map(drop),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = closed {
+        log::error!(target: "oxicorn", "Error in close() of a response\n{}", described(py, &error));
+    }
+}
+
+fn report(py: Python<'_>, transaction: &Transaction, error: &PyErr) {
+    log::error!(
+        target: "oxicorn",
+        "Error handling request {}\n{}",
+        request(transaction),
+        described(py, error)
+    );
+}
+
+/// `GET /path`, as gunicorn names a request in its errors.
+fn request(transaction: &Transaction) -> String {
+    let (head, bytes) = (&transaction.exchange.head, transaction.exchange.bytes());
+    let text = |part| String::from_utf8_lossy(part).into_owned();
+    format!("{} {}", text(head.method.of(bytes)), text(head.target.of(bytes)))
+}
+
+/// The traceback, as Python prints it.
+pub(crate) fn described(py: Python<'_>, error: &PyErr) -> String {
+    let formatted = py.import("traceback").and_then(|traceback| {
+        let parts = traceback
+            .call_method1("format_exception", (error.get_type(py), error.value(py), error.traceback(py)))?;
+        PyString::new(py, "").call_method1("join", (parts,))?.extract::<String>()
+    });
+    formatted.map_or_else(|_| error.to_string(), |text| text.trim_end().to_owned())
+}
+
+fn send_error(py: Python<'_>, transaction: &mut Transaction) {
+    let date = http_date(Now::read().unix);
+    let text = "The application failed to answer this request.";
+    let mut page = response::error_page(500, text, &date, b"oxicorn");
+    let head_end = page.windows(4).position(|window| window == b"\r\n\r\n").map_or(page.len(), |at| at + 4);
+    let exchange = &mut transaction.exchange;
+    if exchange.head.method.of(exchange.bytes()) == b"HEAD" {
+        page.truncate(head_end);
+    }
+    exchange.keep_alive = false;
+    exchange.response.status = 500;
+    exchange.response.body_bytes = (page.len() - head_end) as u64;
+    exchange.response.head.clear();
+    exchange.response.head.extend_from_slice(page.get(..head_end).unwrap_or_default());
+    transaction.send_raw(py, &page);
+}

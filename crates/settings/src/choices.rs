@@ -1,0 +1,195 @@
+//! The settings that pick one of a few words, as enums.
+
+use crate::stored::Stored;
+use crate::value::Value;
+
+/// How a worker runs the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WorkerClass {
+    /// One request at a time.
+    #[default]
+    Sync,
+    /// Several requests at a time, each on a thread.
+    Gthread,
+}
+
+impl WorkerClass {
+    /// The name of the class, as logged.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Gthread => "gthread",
+        }
+    }
+}
+
+/// Which messages the error log keeps: those of this level and all that follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum LogLevel {
+    /// Everything, for whoever looks for a fault.
+    Debug,
+    /// What happens in normal operation.
+    #[default]
+    Info,
+    /// What deserves a look.
+    Warning,
+    /// What failed.
+    Error,
+    /// What stops the service.
+    Critical,
+}
+
+/// What to do with a request field whose name has an underscore, which a CGI-style environment
+/// cannot tell from the same name with a hyphen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HeaderMap {
+    /// Leave the field out.
+    #[default]
+    Drop,
+    /// Refuse the request with 400.
+    Refuse,
+    /// Pass it on, in reach of whoever forges it.
+    Dangerous,
+}
+
+/// How code changes are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReloadEngine {
+    /// The best that works here.
+    #[default]
+    Auto,
+    /// Look at the files' times once a second.
+    Poll,
+    /// Let the system tell.
+    Inotify,
+}
+
+impl Stored for WorkerClass {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let Some(name) = value.as_text() else {
+            return Err(own_class(value));
+        };
+        match name.trim() {
+            "sync" | "gunicorn.workers.sync.SyncWorker" => Ok(Self::Sync),
+            "gthread" | "threads" | "gunicorn.workers.gthread.ThreadWorker" => Ok(Self::Gthread),
+            other => Err(unavailable(other)),
+        }
+    }
+}
+
+impl Stored for LogLevel {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_text() {
+            Some("debug") => Ok(Self::Debug),
+            Some("info") => Ok(Self::Info),
+            Some("warning") => Ok(Self::Warning),
+            Some("error") => Ok(Self::Error),
+            Some("critical") => Ok(Self::Critical),
+            _ => Err("expected one of debug, info, warning, error, critical".into()),
+        }
+    }
+}
+
+impl Stored for HeaderMap {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_text() {
+            Some("drop") => Ok(Self::Drop),
+            Some("refuse") => Ok(Self::Refuse),
+            Some("dangerous") => Ok(Self::Dangerous),
+            _ => Err("expected one of drop, refuse, dangerous".into()),
+        }
+    }
+}
+
+impl Stored for ReloadEngine {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_text() {
+            Some("auto") => Ok(Self::Auto),
+            Some("poll") => Ok(Self::Poll),
+            Some("inotify") => Ok(Self::Inotify),
+            _ => Err("expected one of auto, poll, inotify".into()),
+        }
+    }
+}
+
+/// The families of worker classes that exist elsewhere, told by a part of their names.
+const ELSEWHERE: [(&str, &str); 6] = [
+    (
+        "gevent",
+        "greenlets are not supported yet; use gthread with more threads meanwhile",
+    ),
+    (
+        "eventlet",
+        "eventlet is no longer maintained; use gthread with more threads",
+    ),
+    (
+        "tornado",
+        "tornado is not supported yet; serve the application's WSGI interface with gthread",
+    ),
+    ("uvicorn", ASGI_LATER),
+    ("asgi", ASGI_LATER),
+    ("aiohttp", ASGI_LATER),
+];
+
+const ASGI_LATER: &str = "ASGI is not supported yet; serve a WSGI application with sync or gthread";
+
+fn unavailable(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    ELSEWHERE
+        .iter()
+        .find(|(part, _)| lower.contains(part))
+        .map_or_else(
+            || "expected sync or gthread".into(),
+            |(_, advice)| (*advice).into(),
+        )
+}
+
+fn own_class(value: &Value) -> String {
+    format!(
+        "{value} cannot run here, since workers are not Python classes; expected sync or gthread"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(name: &str) -> Result<WorkerClass, String> {
+        WorkerClass::from_value(&Value::text(name))
+    }
+
+    #[test]
+    fn worker_classes_are_known_by_alias_and_by_path() {
+        assert_eq!(class("gthread"), Ok(WorkerClass::Gthread));
+        assert_eq!(
+            class("gunicorn.workers.sync.SyncWorker"),
+            Ok(WorkerClass::Sync)
+        );
+    }
+
+    #[test]
+    fn worker_classes_of_others_get_advice() {
+        assert!(
+            class("uvicorn.workers.UvicornWorker")
+                .unwrap_err()
+                .contains("ASGI")
+        );
+        assert!(class("gevent_pywsgi").unwrap_err().contains("greenlets"));
+        assert!(
+            class("eventlet")
+                .unwrap_err()
+                .contains("no longer maintained")
+        );
+        assert_eq!(class("synk"), Err("expected sync or gthread".into()));
+        let own = WorkerClass::from_value(&Value::Opaque("class MyWorker".into()));
+        assert!(
+            own.unwrap_err()
+                .starts_with("<class MyWorker> cannot run here")
+        );
+    }
+
+    #[test]
+    fn log_levels_are_ordered_by_severity() {
+        assert!(LogLevel::Debug < LogLevel::Info && LogLevel::Error < LogLevel::Critical);
+    }
+}

@@ -1,0 +1,273 @@
+//! The typed configuration that the server runs on.
+//!
+//! One field for each setting in effect, under the setting's own name: what a name means is looked
+//! up in one place, the reference, whether one reads a configuration file or the code. Values in
+//! here are valid; where each came from is remembered beside them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::choices::{HeaderMap, LogLevel, ReloadEngine, WorkerClass};
+use crate::networks::Networks;
+use crate::table;
+use crate::value::Value;
+
+/// A complete, valid configuration. [`Config::default`] is what the server runs with when nobody
+/// sets anything.
+///
+/// Durations of zero mean "no limit" unless the field says otherwise.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one field per setting, and these are switches"
+)]
+pub struct Config {
+    /// The application: `MODULE[:VARIABLE]`, from the command line or else from `wsgi_app`.
+    pub wsgi_app: Option<String>,
+
+    /// Where to listen; never empty.
+    pub bind: Vec<Address>,
+    /// How many connections may wait to be accepted.
+    pub backlog: u32,
+
+    /// How many worker processes; at least 1.
+    pub workers: usize,
+    /// How a worker runs the application; already `Gthread` if there are several threads.
+    pub worker_class: WorkerClass,
+    /// How many application threads in each worker; at least 1.
+    pub threads: usize,
+    /// The most connections a worker holds; at least 1.
+    pub worker_connections: usize,
+    /// After how many requests a worker is replaced; 0 for never.
+    pub max_requests: u64,
+    /// The most that is added to `max_requests`, by chance, for each worker.
+    pub max_requests_jitter: u64,
+    /// Load the application before forking.
+    pub preload_app: bool,
+
+    /// How long a request may occupy the application before its worker is killed.
+    pub timeout: Duration,
+    /// How long a stopping worker may take to finish what it has. Zero: no time at all.
+    pub graceful_timeout: Duration,
+    /// How long an idle connection is kept for another request. Zero: it is closed at once.
+    pub keepalive: Duration,
+    /// How long a request head may take to arrive.
+    pub head_timeout: Duration,
+    /// How long a request body may pause.
+    pub body_timeout: Duration,
+    /// Bytes per second that a request body must keep up over its whole time; 0 for no minimum.
+    pub body_min_rate: u64,
+    /// How long a response may go without the client taking a byte.
+    pub write_timeout: Duration,
+    /// How long a closing connection is read, so that the client gets the response. Zero: not read.
+    pub linger_timeout: Duration,
+    /// How long a worker may take to become ready.
+    pub boot_timeout: Duration,
+
+    /// The most bytes of a request line; 0 for no limit.
+    pub limit_request_line: usize,
+    /// The most fields in a request head; at least 1.
+    pub limit_request_fields: usize,
+    /// The most bytes of one field; 0 for no limit.
+    pub limit_request_field_size: usize,
+    /// The most bytes of a request body; 0 for no limit.
+    pub limit_request_body: u64,
+    /// The most bytes of a request body that are kept in memory rather than in a file.
+    pub body_memory_limit: u64,
+    /// The most bytes of one response that wait in memory for the client.
+    pub response_memory_limit: u64,
+    /// The most bytes of one response that wait for the client before the application has to wait.
+    pub response_spool_limit: u64,
+    /// Where large bodies are kept; the system's place for temporary files if not set.
+    pub tmp_upload_dir: Option<String>,
+
+    /// Let file responses go from file to socket inside the kernel.
+    pub sendfile: bool,
+    /// What happens to fields with an underscore in the name.
+    pub header_map: HeaderMap,
+    /// Allow methods that are not 3 to 20 capital letters.
+    pub permit_unconventional_http_method: bool,
+    /// Allow versions other than 1.0 and 1.1.
+    pub permit_unconventional_http_version: bool,
+    /// Turn methods into capitals.
+    pub casefold_http_method: bool,
+    /// Allow fields that go on in the next line.
+    pub permit_obsolete_folding: bool,
+    /// Allow blanks between a field's name and its colon.
+    pub strip_header_spaces: bool,
+
+    /// Which peers are proxies that may speak for their clients.
+    pub forwarded_allow_ips: Networks,
+    /// The fields (in capitals) and values by which a proxy says that its client used https.
+    pub secure_scheme_headers: Vec<(String, String)>,
+    /// Which fields with underscores (in capitals) a proxy may send; `*` for any.
+    pub forwarder_headers: Vec<String>,
+
+    /// Restart workers when code changes.
+    pub reload: bool,
+    /// How changes are noticed.
+    pub reload_engine: ReloadEngine,
+    /// Further files and patterns to watch.
+    pub reload_extra_files: Vec<String>,
+    /// Check the configuration and the application, then leave; also set by `print_config`.
+    pub check_config: bool,
+    /// Print the configuration, then leave.
+    pub print_config: bool,
+
+    /// The directory to run in; where it was started if not set.
+    pub chdir: Option<String>,
+    /// Directories to import from.
+    pub pythonpath: Vec<String>,
+    /// Variables to put into the environment.
+    pub raw_env: Vec<(String, String)>,
+    /// Detach from the terminal.
+    pub daemon: bool,
+    /// Keep standard input and output when detached.
+    pub enable_stdio_inheritance: bool,
+    /// Where to write the process id.
+    pub pidfile: Option<String>,
+    /// The user (name or number) that workers run as.
+    pub user: Option<String>,
+    /// The group (name or number) that workers run as.
+    pub group: Option<String>,
+    /// Give workers all groups of their user.
+    pub initgroups: bool,
+    /// The permission bits that Unix sockets are created without.
+    pub umask: u32,
+    /// The name for process titles.
+    pub proc_name: Option<String>,
+    /// The name for process titles when `proc_name` is not set: the application.
+    pub default_proc_name: String,
+
+    /// The access log's file; `-` for standard output, none for no log.
+    pub accesslog: Option<String>,
+    /// The form of an access log line.
+    pub access_log_format: String,
+    /// The error log's file; `-` for standard error, none for no log.
+    pub errorlog: Option<String>,
+    /// The least severe messages that the error log keeps.
+    pub loglevel: LogLevel,
+    /// Send what the application prints to the error log's file.
+    pub capture_output: bool,
+
+    pub(crate) origins: BTreeMap<&'static str, Origin>,
+}
+
+/// A setting's value as reported, and who set it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Origin {
+    pub(crate) value: Value,
+    pub(crate) source: String,
+}
+
+impl Config {
+    /// The value of any setting, in effect or not.
+    pub fn value(&self, name: &str) -> Option<Value> {
+        self.origins.get(name).map(|origin| origin.value.clone())
+    }
+
+    /// Who set a setting: `command line`, `GUNICORN_CMD_ARGS`, `gunicorn.conf.py`,
+    /// `environment PORT`, `default`.
+    pub fn source(&self, name: &str) -> Option<&str> {
+        self.origins.get(name).map(|origin| origin.source.as_str())
+    }
+
+    /// The name that process titles carry.
+    pub fn process_name(&self) -> &str {
+        self.proc_name.as_deref().unwrap_or(&self.default_proc_name)
+    }
+
+    /// What the server runs with: `name = value  # source`, a line for each setting in effect,
+    /// sorted by name; the last line has no line end.
+    pub fn report(&self) -> String {
+        let rows: Vec<_> = self
+            .origins
+            .iter()
+            .filter(|(name, _)| is_in_effect(name))
+            .collect();
+        let names = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let lines: Vec<_> = rows
+            .iter()
+            .map(|(name, origin)| (format!("{name:names$} = {}", origin.value), &origin.source))
+            .collect();
+        let width = lines
+            .iter()
+            .map(|(line, _)| line.len())
+            .filter(|n| *n <= 60)
+            .max()
+            .unwrap_or(0);
+        let report = lines
+            .iter()
+            .map(|(line, source)| format!("{line:width$}  # {source}"));
+        report.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn is_in_effect(name: &str) -> bool {
+    table::find(name).is_some_and(crate::Setting::is_in_effect)
+}
+
+/// The configuration before the table's defaults are applied to it.
+pub(crate) const BLANK: Config = Config {
+    wsgi_app: None,
+    bind: Vec::new(),
+    backlog: 0,
+    workers: 0,
+    worker_class: WorkerClass::Sync,
+    threads: 0,
+    worker_connections: 0,
+    max_requests: 0,
+    max_requests_jitter: 0,
+    preload_app: false,
+    timeout: Duration::ZERO,
+    graceful_timeout: Duration::ZERO,
+    keepalive: Duration::ZERO,
+    head_timeout: Duration::ZERO,
+    body_timeout: Duration::ZERO,
+    body_min_rate: 0,
+    write_timeout: Duration::ZERO,
+    linger_timeout: Duration::ZERO,
+    boot_timeout: Duration::ZERO,
+    limit_request_line: 0,
+    limit_request_fields: 0,
+    limit_request_field_size: 0,
+    limit_request_body: 0,
+    body_memory_limit: 0,
+    response_memory_limit: 0,
+    response_spool_limit: 0,
+    tmp_upload_dir: None,
+    sendfile: false,
+    header_map: HeaderMap::Drop,
+    permit_unconventional_http_method: false,
+    permit_unconventional_http_version: false,
+    casefold_http_method: false,
+    permit_obsolete_folding: false,
+    strip_header_spaces: false,
+    forwarded_allow_ips: Networks::NONE,
+    secure_scheme_headers: Vec::new(),
+    forwarder_headers: Vec::new(),
+    reload: false,
+    reload_engine: ReloadEngine::Auto,
+    reload_extra_files: Vec::new(),
+    check_config: false,
+    print_config: false,
+    chdir: None,
+    pythonpath: Vec::new(),
+    raw_env: Vec::new(),
+    daemon: false,
+    enable_stdio_inheritance: false,
+    pidfile: None,
+    user: None,
+    group: None,
+    initgroups: false,
+    umask: 0,
+    proc_name: None,
+    default_proc_name: String::new(),
+    accesslog: None,
+    access_log_format: String::new(),
+    errorlog: None,
+    loglevel: LogLevel::Info,
+    capture_output: false,
+    origins: BTreeMap::new(),
+};

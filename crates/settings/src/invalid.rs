@@ -1,0 +1,77 @@
+//! What can be wrong with a configuration, in words for whoever wrote it.
+
+use std::fmt;
+
+use crate::setting::Setting;
+use crate::value::Value;
+
+/// A setting has a value that it cannot have. Displays as
+/// `workers = 'many' (from gunicorn.conf.py): expected a whole number of at least 1`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invalid {
+    name: &'static str,
+    value: String,
+    source: String,
+    problem: String,
+}
+
+impl Invalid {
+    pub(crate) fn new(setting: &Setting, value: &Value, source: &str, problem: String) -> Self {
+        let (value, source) = (value.to_string(), source.into());
+        Self {
+            name: setting.name,
+            value,
+            source,
+            problem,
+        }
+    }
+
+    /// The setting's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Who set it, as [`Config::source`](crate::Config::source) says it.
+    pub fn origin(&self) -> &str {
+        &self.source
+    }
+
+    /// What is wrong, and what is allowed.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let article = if self.source == COMMAND_LINE {
+            "the "
+        } else {
+            ""
+        };
+        let Self {
+            name,
+            value,
+            source,
+            problem,
+        } = self;
+        write!(f, "{name} = {value} (from {article}{source}): {problem}")
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// Something that is probably not meant, but does not keep the server from running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning(pub(crate) String);
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The source of what was typed.
+pub(crate) const COMMAND_LINE: &str = "command line";
+/// The source of what nobody set.
+pub(crate) const DEFAULT: &str = "default";

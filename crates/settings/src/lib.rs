@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod address;
+mod choices;
+mod cli;
+mod config;
+mod invalid;
+mod kind;
+mod networks;
+mod number;
+pub mod render;
+mod resolve;
+mod setting;
+mod shlex;
+mod sources;
+mod stored;
+pub mod table;
+mod typed;
+mod usage;
+mod value;
+
+pub use address::Address;
+pub use choices::{HeaderMap, LogLevel, ReloadEngine, WorkerClass};
+pub use config::Config;
+pub use invalid::{Invalid, Warning};
+pub use kind::Kind;
+pub use networks::Networks;
+pub use resolve::FileValues;
+pub use setting::{Apply, Preset, Section, Setting, Status, Variable};
+pub use sources::process_environment;
+pub use typed::{CommandLine, Typed, parse_command_line};
+pub use value::Value;

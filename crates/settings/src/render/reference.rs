@@ -1,0 +1,83 @@
+//! The reference of all settings, in Markdown.
+
+use super::{NOTICE, code_list, default, flags_with_value, variables};
+use crate::setting::{Section, Setting, Status};
+use crate::table::SECTIONS;
+
+/// `docs/reference/settings.md`.
+pub fn reference() -> String {
+    let contents: String = SECTIONS.iter().map(|section| contents(section)).collect();
+    let sections: String = SECTIONS.iter().map(|section| chapter(section)).collect();
+    format!("<!-- {NOTICE} -->\n\n{INTRODUCTION}\n{contents}{sections}")
+}
+
+const INTRODUCTION: &str = "\
+# Settings
+
+A setting can be set in several places. From the weakest to the strongest:
+
+1. the environment: `OXICORN_<NAME>`, and for a few settings a variable of their own, such as
+   `WEB_CONCURRENCY`;
+2. the configuration file, a Python file whose lower-case names are settings;
+3. the variable `GUNICORN_CMD_ARGS`, then the variable `OXICORN_CMD_ARGS`, both holding a piece of
+   command line;
+4. the command line.
+
+`oxicorn --print-config` shows every value in effect and where it comes from. In the environment lists
+are written with commas, truth values as `true` or `false`, and a variable that is empty counts as
+not set. Sizes can be written as text with a unit: `64K`, `10M`, `1G`.
+";
+
+fn contents(section: &Section) -> String {
+    let links: Vec<_> = section
+        .rows
+        .iter()
+        .map(|row| format!("[`{0}`](#{0})", row.name))
+        .collect();
+    format!("- **{}**: {}\n", section.title, links.join(", "))
+}
+
+fn chapter(section: &Section) -> String {
+    let entries: String = section.rows.iter().map(entry).collect();
+    format!("\n## {}\n{entries}", section.title)
+}
+
+fn entry(setting: &Setting) -> String {
+    let facts = facts(setting)
+        .into_iter()
+        .filter(|(_, text)| !text.is_empty());
+    let facts: String = facts.map(fact).collect();
+    let Setting {
+        name, summary, doc, ..
+    } = setting;
+    format!("\n### `{name}`\n\n**{summary}**\n\n{doc}\n\n{facts}")
+}
+
+fn fact((label, text): (&str, String)) -> String {
+    format!("- {label}: {text}\n")
+}
+
+fn facts(setting: &Setting) -> [(&'static str, String); 6] {
+    [
+        ("Command line", code_list(flags_with_value(setting))),
+        ("Environment", code_list(variables(setting))),
+        ("Value", setting.kind.expected()),
+        (
+            "Default",
+            default(setting).map_or_else(|| "none".into(), |text| code_list([text])),
+        ),
+        ("Examples", code_list(setting.examples)),
+        ("Compared with gunicorn", comparison(setting.status)),
+    ]
+}
+
+fn comparison(status: Status) -> String {
+    match status {
+        Status::Same => "the same".into(),
+        Status::Better { how } => format!("better: {how}"),
+        Status::WithoutEffect { why } => format!("accepted without effect: {why}"),
+        Status::Refused { advice } => format!("refused: {advice}"),
+        Status::Later { meanwhile } => format!("not supported yet; until then: {meanwhile}"),
+        Status::Ours => "gunicorn has no such setting".into(),
+    }
+}

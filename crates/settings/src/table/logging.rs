@@ -1,0 +1,190 @@
+//! What is logged, where and how.
+
+use crate::kind::Kind;
+use crate::setting::{Preset, Section, Setting, Status};
+use crate::stored::store;
+
+const LOGGING_LATER: Status = Status::Later {
+    meanwhile: "use errorlog, accesslog, loglevel and access_log_format; the application's own \
+                logging is not touched by the server and can be configured in the application",
+};
+const SYSLOG_LATER: Status = Status::Later {
+    meanwhile: "log to standard error (errorlog = '-', accesslog = '-') and let the service manager \
+                pass it on, for example through systemd's journal",
+};
+
+pub(super) static SECTION: Section = Section {
+    title: "Logging",
+    rows: &[
+        Setting {
+            name: "accesslog",
+            cli: &["--access-logfile"],
+            meta: "FILE",
+            summary: "The access log's file; - for standard output.",
+            doc: "One line for each request. Without it there is no access log. The signal USR1 reopens the file.",
+            examples: &["-", "/var/log/app/access.log"],
+            apply: |config, value| store(&mut config.accesslog, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "access_log_format",
+            cli: &["--access-logformat"],
+            default: Preset::Text(r#"%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s""#),
+            meta: "FORMAT",
+            summary: "The form of an access log line.",
+            doc: "| atom | stands for |\n\
+                  |---|---|\n\
+                  | `h` | the peer's address |\n\
+                  | `l` | `-` |\n\
+                  | `u` | the user name of a Basic authorization |\n\
+                  | `t` | the time |\n\
+                  | `r` | the request line: `m`, the target and `H` |\n\
+                  | `m` | the method |\n\
+                  | `U` | the path |\n\
+                  | `q` | the query |\n\
+                  | `H` | the protocol |\n\
+                  | `s` | the status |\n\
+                  | `B` | the bytes of the response body |\n\
+                  | `b` | the same, or `-` for none |\n\
+                  | `f` | the Referer field |\n\
+                  | `a` | the User-Agent field |\n\
+                  | `T` | the time it took in seconds |\n\
+                  | `M` | the same in milliseconds |\n\
+                  | `D` | the same in microseconds |\n\
+                  | `L` | the same in seconds with six decimals |\n\
+                  | `p` | the process id |\n\
+                  | `{name}i` | a request field |\n\
+                  | `{name}o` | a response field |\n\
+                  | `{name}e` | an entry of the environment |\n\n\
+                  Each is written as `%(h)s`.",
+            examples: &["%(h)s \"%(r)s\" %(s)s %(L)s"],
+            apply: |config, value| store(&mut config.access_log_format, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "errorlog",
+            cli: &["--error-logfile", "--log-file"],
+            default: Preset::Text("-"),
+            meta: "FILE",
+            summary: "The error log's file; - for standard error.",
+            doc: "What the server has to say: start, stop, refused requests, failing workers. The signal USR1 reopens \
+                  the file.",
+            examples: &["-", "/var/log/app/error.log"],
+            apply: |config, value| store(&mut config.errorlog, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "loglevel",
+            cli: &["--log-level"],
+            kind: Kind::Choice(&["debug", "info", "warning", "error", "critical"]),
+            default: Preset::Text("info"),
+            meta: "LEVEL",
+            status: Status::Better {
+                how: "an unknown level is refused, where gunicorn quietly uses `info`",
+            },
+            summary: "The least severe messages that the error log keeps.",
+            doc: "`debug`, `info`, `warning`, `error` or `critical`.",
+            examples: &["debug", "WARNING"],
+            apply: |config, value| store(&mut config.loglevel, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "capture_output",
+            cli: &["--capture-output"],
+            summary: "Send what the application prints to the error log's file.",
+            doc: "Has nothing to do while the error log is standard error.",
+            apply: |config, value| store(&mut config.capture_output, value),
+            ..Setting::SWITCH
+        },
+        Setting {
+            name: "logger_class",
+            cli: &["--logger-class"],
+            kind: Kind::Class,
+            default: Preset::Text("gunicorn.glogging.Logger"),
+            meta: "NAME",
+            status: LOGGING_LATER,
+            summary: "The Python class that logs.",
+            doc: "The server logs by itself, without Python.",
+            examples: &["project.logging.Logger"],
+            ..Setting::ROW
+        },
+        Setting {
+            name: "logconfig",
+            cli: &["--log-config"],
+            meta: "FILE",
+            status: LOGGING_LATER,
+            summary: "A file in the format of Python's logging.config.fileConfig.",
+            doc: "Configures Python's logging for the server's messages.",
+            examples: &["logging.ini"],
+            ..Setting::ROW
+        },
+        Setting {
+            name: "logconfig_json",
+            cli: &["--log-config-json"],
+            meta: "FILE",
+            status: LOGGING_LATER,
+            summary: "A JSON file with a dictionary for Python's logging.config.",
+            doc: "Configures Python's logging for the server's messages.",
+            examples: &["logging.json"],
+            ..Setting::ROW
+        },
+        Setting {
+            name: "logconfig_dict",
+            kind: Kind::Any,
+            default: Preset::Dict(&[]),
+            meta: "DICT",
+            status: LOGGING_LATER,
+            summary: "A dictionary for Python's logging.config.dictConfig.",
+            doc: "Configures Python's logging for the server's messages.",
+            ..Setting::ROW
+        },
+        Setting {
+            name: "syslog",
+            cli: &["--log-syslog"],
+            status: SYSLOG_LATER,
+            summary: "Send the logs to syslog.",
+            doc: "Both logs, unless `disable_redirect_access_to_syslog` is set.",
+            ..Setting::SWITCH
+        },
+        Setting {
+            name: "syslog_addr",
+            cli: &["--log-syslog-to"],
+            default: Preset::Text("udp://localhost:514"),
+            meta: "ADDRESS",
+            status: SYSLOG_LATER,
+            summary: "Where syslog listens.",
+            doc: "`unix://PATH`, `udp://HOST:PORT` or `tcp://HOST:PORT`.",
+            examples: &["unix:///dev/log"],
+            ..Setting::ROW
+        },
+        Setting {
+            name: "syslog_prefix",
+            cli: &["--log-syslog-prefix"],
+            meta: "TEXT",
+            status: SYSLOG_LATER,
+            summary: "What the program is called in syslog.",
+            doc: "Becomes a part of the program's name.",
+            examples: &["shop"],
+            ..Setting::ROW
+        },
+        Setting {
+            name: "syslog_facility",
+            cli: &["--log-syslog-facility"],
+            default: Preset::Text("user"),
+            meta: "NAME",
+            status: SYSLOG_LATER,
+            summary: "The syslog facility.",
+            doc: "One of syslog's own names, such as `daemon` or `local0`.",
+            examples: &["local0"],
+            ..Setting::ROW
+        },
+        Setting {
+            name: "disable_redirect_access_to_syslog",
+            cli: &["--disable-redirect-access-to-syslog"],
+            status: SYSLOG_LATER,
+            summary: "Keep the access log out of syslog.",
+            doc: "Only the error log goes to syslog then.",
+            ..Setting::SWITCH
+        },
+    ],
+};

@@ -1,0 +1,73 @@
+//! Where the server listens.
+
+use crate::kind::Kind;
+use crate::setting::{Preset, Section, Setting, Status, Variable};
+use crate::stored::store;
+use crate::value::Value;
+
+pub(super) static SECTION: Section = Section {
+    title: "Server socket",
+    rows: &[
+        Setting {
+            name: "bind",
+            cli: &["-b", "--bind"],
+            env: Some(Variable {
+                name: "PORT",
+                read: every_interface,
+            }),
+            kind: Kind::List,
+            default: Preset::List(&["127.0.0.1:8000"]),
+            meta: "ADDRESS",
+            status: Status::Better {
+                how: "a bare number is a port, and a malformed address says what is wrong with it",
+            },
+            summary: "The address to listen on; repeatable.",
+            doc: "`HOST:PORT`, `HOST`, `:PORT`, `PORT`, `[IPV6]:PORT`, `unix:PATH` or `fd://N` (a listening \
+                  socket that was inherited). `tcp://` and `unix://` are understood too. Without a \
+                  host every IPv4 interface is meant, without a port 8000. Port 0 lets the system \
+                  choose; the log says what it chose.\n\n\
+                  If only the variable `PORT` is set, the address is `0.0.0.0:$PORT`.",
+            examples: &[
+                "127.0.0.1:8000",
+                "[::1]:8000",
+                "unix:/run/app.sock",
+                "fd://3",
+                "8080",
+            ],
+            apply: |config, value| store(&mut config.bind, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "backlog",
+            cli: &["--backlog"],
+            kind: Kind::Int {
+                min: 1,
+                max: i32::MAX as i64,
+            },
+            default: Preset::Int(2048),
+            meta: "INT",
+            summary: "How many connections may wait to be accepted.",
+            doc: "The kernel may allow fewer: on Linux never more than `net.core.somaxconn`. A connection \
+                  beyond that waits at the client, which tries again after a second.",
+            examples: &["64", "4096"],
+            apply: |config, value| store(&mut config.backlog, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "reuse_port",
+            cli: &["--reuse-port"],
+            status: Status::Later {
+                meanwhile: "remove it; the workers share one listening socket, which loses no \
+                            connection when a worker leaves",
+            },
+            summary: "Give each worker a listening socket of its own.",
+            doc: "Sets `SO_REUSEPORT`, so that the kernel spreads connections over the workers.",
+            ..Setting::SWITCH
+        },
+    ],
+};
+
+/// `PORT` moves the default address to a port of every interface.
+fn every_interface(port: &str) -> Value {
+    Value::texts([format!("0.0.0.0:{port}")])
+}

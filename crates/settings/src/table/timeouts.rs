@@ -1,0 +1,142 @@
+//! How long anything may take.
+
+use crate::kind::Kind;
+use crate::setting::{Preset, Section, Setting, Status};
+use crate::stored::store;
+
+pub(super) static SECTION: Section = Section {
+    title: "Timeouts",
+    rows: &[
+        Setting {
+            name: "timeout",
+            cli: &["-t", "--timeout"],
+            kind: Kind::WHOLE_SECONDS,
+            default: Preset::Int(30),
+            meta: "SECONDS",
+            status: Status::Better {
+                how: "bounds the time of each request in the application for every worker class, and \
+                      the log shows the request and the Python stacks before the worker is killed. \
+                      Slow clients do not count: they have timeouts of their own",
+            },
+            summary: "How long a request may occupy the application; 0 for ever.",
+            doc: "A worker with a request that has been in the application for so long is taken to be \
+                  stuck. Its stacks are logged, then it is killed and replaced.",
+            examples: &["0", "30", "120"],
+            apply: |config, value| store(&mut config.timeout, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "graceful_timeout",
+            cli: &["--graceful-timeout"],
+            kind: Kind::WHOLE_SECONDS,
+            default: Preset::Int(30),
+            meta: "SECONDS",
+            summary: "How long a stopping worker may take to finish its requests.",
+            doc: "When this is over, workers that still run are killed.",
+            examples: &["5", "30"],
+            apply: |config, value| store(&mut config.graceful_timeout, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "keepalive",
+            cli: &["--keep-alive"],
+            kind: Kind::WHOLE_SECONDS,
+            default: Preset::Int(2),
+            meta: "SECONDS",
+            status: Status::Better {
+                how: "`sync` workers keep connections alive too",
+            },
+            summary: "How long an idle connection is kept for the next request.",
+            doc: "Behind a load balancer that reuses connections choose more than its idle timeout, often 60 \
+                  seconds: otherwise it may send a request on a connection that is just being closed. \
+                  With 0 every connection ends after one response.",
+            examples: &["0", "2", "75"],
+            apply: |config, value| store(&mut config.keepalive, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "head_timeout",
+            cli: &["--head-timeout"],
+            kind: Kind::Seconds,
+            default: Preset::Float(10.0),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long a request head may take to arrive; 0 for ever.",
+            doc: "Counts from the connection's acceptance, or from the first byte of a further request on \
+                  it. A head that is late is answered with 408, a connection that sent nothing is closed.",
+            examples: &["10", "2.5"],
+            apply: |config, value| store(&mut config.head_timeout, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "body_timeout",
+            cli: &["--body-timeout"],
+            kind: Kind::Seconds,
+            default: Preset::Float(30.0),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long a request body may pause; 0 for ever.",
+            doc: "Counts from the last byte that arrived. A body that pauses for longer is answered with 408.",
+            examples: &["30", "5"],
+            apply: |config, value| store(&mut config.body_timeout, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "body_min_rate",
+            cli: &["--body-min-rate"],
+            kind: Kind::Size,
+            default: Preset::Int(240),
+            meta: "BYTES",
+            status: Status::Ours,
+            summary: "The bytes per second that a request body must keep up; 0 for none.",
+            doc: "Taken over the whole body so far, after a period of grace. Stops clients that send a byte \
+                  now and then to stay below `body_timeout`; they are answered with 408.",
+            examples: &["240", "0", "1K"],
+            apply: |config, value| store(&mut config.body_min_rate, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "write_timeout",
+            cli: &["--write-timeout"],
+            kind: Kind::Seconds,
+            default: Preset::Float(30.0),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long a response may go without any progress; 0 for ever.",
+            doc: "Counts from the last byte that the client's side took. A client that stops reading for longer \
+                  loses its connection; one that reads slowly does not.",
+            examples: &["30", "120"],
+            apply: |config, value| store(&mut config.write_timeout, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "linger_timeout",
+            cli: &["--linger-timeout"],
+            kind: Kind::Seconds,
+            default: Preset::Float(2.0),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long a closing connection is still read.",
+            doc: "A client that is still sending when its connection is closed would lose the response. So \
+                  the server first closes its own direction and reads on for so long (RFC 9112 §9.6). \
+                  No thread waits for it.",
+            examples: &["2", "0"],
+            apply: |config, value| store(&mut config.linger_timeout, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "boot_timeout",
+            cli: &["--boot-timeout"],
+            kind: Kind::Seconds,
+            default: Preset::Float(60.0),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long a worker may take to become ready; 0 for ever.",
+            doc: "Counts from the fork until the application is loaded. A worker that is late is killed, with \
+                  its stacks in the log.",
+            examples: &["60", "300"],
+            apply: |config, value| store(&mut config.boot_timeout, value),
+            ..Setting::ROW
+        },
+    ],
+};

@@ -1,0 +1,106 @@
+//! Encrypted connections.
+
+use crate::kind::Kind;
+use crate::setting::{Preset, Section, Setting, Status};
+
+/// What the rows of this section start from.
+const ROW: Setting = Setting {
+    status: Status::Later {
+        meanwhile: "let a proxy in front terminate TLS, and name the proxy \
+                    in forwarded_allow_ips",
+    },
+    ..Setting::ROW
+};
+
+pub(super) static SECTION: Section = Section {
+    title: "TLS",
+    rows: &[
+        Setting {
+            name: "keyfile",
+            cli: &["--keyfile"],
+            meta: "FILE",
+            summary: "The file of the private key.",
+            doc: "In PEM form.",
+            examples: &["/etc/ssl/private/app.key"],
+            ..ROW
+        },
+        Setting {
+            name: "certfile",
+            cli: &["--certfile"],
+            meta: "FILE",
+            summary: "The file of the certificate and its chain.",
+            doc: "In PEM form, the server's certificate first.",
+            examples: &["/etc/ssl/certs/app.pem"],
+            ..ROW
+        },
+        Setting {
+            name: "ssl_version",
+            cli: &["--ssl-version"],
+            kind: Kind::Any,
+            meta: "VERSION",
+            status: Status::WithoutEffect {
+                why: "gunicorn ignores it as well",
+            },
+            summary: "Once chose the version of TLS.",
+            doc: "Without a meaning since Python 3.6.",
+            ..Setting::ROW
+        },
+        Setting {
+            name: "cert_reqs",
+            cli: &["--cert-reqs"],
+            kind: Kind::Int { min: 0, max: 2 },
+            default: Preset::Int(0),
+            meta: "INT",
+            summary: "Ask clients for a certificate: 0 no, 1 optional, 2 required.",
+            doc: "The numbers of Python's `ssl.CERT_NONE`, `CERT_OPTIONAL` and `CERT_REQUIRED`.",
+            examples: &["2"],
+            ..ROW
+        },
+        Setting {
+            name: "ca_certs",
+            cli: &["--ca-certs"],
+            meta: "FILE",
+            summary: "The authorities that may sign clients' certificates.",
+            doc: "In PEM form.",
+            examples: &["/etc/ssl/certs/clients.pem"],
+            ..ROW
+        },
+        Setting {
+            name: "suppress_ragged_eofs",
+            cli: &["--suppress-ragged-eofs"],
+            kind: Kind::Bool,
+            default: Preset::Bool(true),
+            meta: "BOOL",
+            summary: "Take a connection that ends without TLS's own ending as ended.",
+            doc: "As Python's `ssl` module understands it.",
+            ..ROW
+        },
+        Setting {
+            name: "do_handshake_on_connect",
+            cli: &["--do-handshake-on-connect"],
+            kind: Kind::Bool,
+            default: Preset::Bool(false),
+            meta: "BOOL",
+            summary: "Perform the TLS handshake before the connection is used.",
+            doc: "As Python's `ssl` module understands it.",
+            ..ROW
+        },
+        Setting {
+            name: "ciphers",
+            cli: &["--ciphers"],
+            meta: "TEXT",
+            summary: "The ciphers to offer.",
+            doc: "In OpenSSL's notation.",
+            examples: &["ECDHE+AESGCM"],
+            ..ROW
+        },
+        Setting {
+            name: "ssl_context",
+            kind: Kind::Hook,
+            meta: "FUNCTION",
+            summary: "Called to make the TLS context.",
+            doc: "`def ssl_context(config, default_ssl_context_factory)`, in the worker.",
+            ..ROW
+        },
+    ],
+};

@@ -1,0 +1,130 @@
+//! How many workers there are, and how each runs the application.
+
+use crate::kind::Kind;
+use crate::setting::{Preset, Section, Setting, Status, Variable};
+use crate::stored::store;
+use crate::value::Value;
+
+pub(super) static SECTION: Section = Section {
+    title: "Worker processes",
+    rows: &[
+        Setting {
+            name: "workers",
+            cli: &["-w", "--workers"],
+            env: Some(Variable {
+                name: "WEB_CONCURRENCY",
+                read: |text| Value::text(text),
+            }),
+            kind: Kind::POSITIVE,
+            default: Preset::Int(1),
+            meta: "INT",
+            status: Status::Better {
+                how: "0 is refused, since a server without workers serves nothing",
+            },
+            summary: "The number of worker processes.",
+            doc: "Each worker is a process with its own interpreter and its own copy of the \
+                  application. One or two for each core is a good start; measure before using more, \
+                  and use threads for an application that mostly waits.",
+            examples: &["1", "4"],
+            apply: |config, value| store(&mut config.workers, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "worker_class",
+            cli: &["-k", "--worker-class"],
+            kind: Kind::Class,
+            default: Preset::Text("sync"),
+            meta: "NAME",
+            status: Status::Better {
+                how: "slow clients never occupy a `sync` or `gthread` worker, and `sync` keeps \
+                      connections alive. Other classes are not available yet",
+            },
+            summary: "How a worker runs the application: sync or gthread.",
+            doc: "`sync` runs one request at a time, `gthread` as many as there are `threads`; `sync` with \
+                  several threads is `gthread`. In both, the network is served by the engine: requests \
+                  reach the application complete, and responses leave without it waiting.",
+            examples: &["sync", "gthread"],
+            apply: |config, value| store(&mut config.worker_class, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "threads",
+            cli: &["--threads"],
+            kind: Kind::POSITIVE,
+            default: Preset::Int(1),
+            meta: "INT",
+            summary: "The number of application threads in each worker.",
+            doc: "So many requests run in one worker at the same time. Threads share the interpreter: they \
+                  help an application that waits for databases and other services, and need one \
+                  that is safe to call from several threads.",
+            examples: &["1", "16"],
+            apply: |config, value| store(&mut config.threads, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "worker_connections",
+            cli: &["--worker-connections"],
+            kind: Kind::POSITIVE,
+            default: Preset::Int(10_000),
+            meta: "INT",
+            status: Status::Better {
+                how: "holds for every worker class; at the limit idle connections are closed first. \
+                      The default is 10000, since an idle connection costs next to nothing",
+            },
+            summary: "The most connections that a worker holds.",
+            doc: "Counts every connection: idle, sending, in the application. A worker that holds so many \
+                  closes the one that has been idle the longest to accept another; if none is idle \
+                  it stops accepting until one is done, and new ones wait in the backlog.",
+            examples: &["1000", "10000"],
+            apply: |config, value| store(&mut config.worker_connections, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "max_requests",
+            cli: &["--max-requests"],
+            kind: Kind::COUNT,
+            default: Preset::Int(0),
+            meta: "INT",
+            summary: "Replace a worker after so many requests; 0 for never.",
+            doc: "Bounds what a leak in the application can cost. The worker finishes what it has \
+                  before it leaves.",
+            examples: &["0", "10000"],
+            apply: |config, value| store(&mut config.max_requests, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "max_requests_jitter",
+            cli: &["--max-requests-jitter"],
+            kind: Kind::COUNT,
+            default: Preset::Int(0),
+            meta: "INT",
+            summary: "The most that chance adds to max_requests for each worker.",
+            doc: "Keeps workers that started together from being replaced together.",
+            examples: &["0", "500"],
+            apply: |config, value| store(&mut config.max_requests_jitter, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "preload_app",
+            cli: &["--preload"],
+            summary: "Load the application once, before the workers are forked.",
+            doc: "Saves memory and start-up time, since workers share what was loaded. The application \
+                  must not open connections or start threads while it is imported: both do not \
+                  survive the fork.",
+            apply: |config, value| store(&mut config.preload_app, value),
+            ..Setting::SWITCH
+        },
+        Setting {
+            name: "worker_tmp_dir",
+            cli: &["--worker-tmp-dir"],
+            meta: "DIR",
+            status: Status::WithoutEffect {
+                why: "workers report over a socket, and need no heartbeat files",
+            },
+            summary: "Where gunicorn keeps its heartbeat files; not needed.",
+            doc: "There are no heartbeat files, so a slow disk cannot make a healthy worker look dead.",
+            examples: &["/dev/shm"],
+            ..Setting::ROW
+        },
+    ],
+};

@@ -1,0 +1,153 @@
+//! What was typed: the command line and the variables that stand in for it.
+
+use std::path::Path;
+
+use crate::cli;
+use crate::invalid::{COMMAND_LINE, Invalid, Warning};
+use crate::setting::Setting;
+use crate::shlex;
+use crate::sources;
+use crate::usage::Exit;
+use crate::value::Value;
+
+/// What a command line amounts to.
+#[derive(Debug, Clone)]
+pub enum CommandLine {
+    /// Go on with what was typed.
+    Run(Typed),
+    /// Print a text and leave: help, the version, or what was wrong.
+    Exit {
+        /// The exit code: 0, or 2 for a command line that cannot be understood.
+        code: u8,
+        /// The text, with its line end.
+        text: String,
+        /// Whether it belongs on standard error rather than standard output.
+        to_stderr: bool,
+    },
+}
+
+/// The settings that were typed, each checked by itself, with where they were typed.
+#[derive(Debug, Clone, Default)]
+pub struct Typed {
+    pub(crate) given: Vec<Given>,
+    pub(crate) application: Option<String>,
+    pub(crate) warnings: Vec<Warning>,
+    environment_config: Option<String>,
+    environment_chdir: Option<String>,
+}
+
+/// One value, checked, and its source.
+#[derive(Debug, Clone)]
+pub(crate) struct Given {
+    pub(crate) setting: &'static Setting,
+    pub(crate) value: Value,
+    pub(crate) source: String,
+}
+
+/// Reads the command line (`args` without the program's name) and, below it, `GUNICORN_CMD_ARGS` and
+/// `OXICORN_CMD_ARGS`, the latter of which wins.
+pub fn parse_command_line(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> CommandLine {
+    match Typed::read(args, env) {
+        Ok(typed) => CommandLine::Run(typed),
+        Err(Exit {
+            code,
+            text,
+            to_stderr,
+        }) => CommandLine::Exit {
+            code,
+            text,
+            to_stderr,
+        },
+    }
+}
+
+impl Typed {
+    fn read(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Exit> {
+        let variable = |name| env(name).filter(|text| !text.trim().is_empty());
+        let mut typed = Self {
+            environment_config: variable("OXICORN_CONFIG"),
+            environment_chdir: variable("OXICORN_CHDIR"),
+            ..Self::default()
+        };
+        for name in ["GUNICORN_CMD_ARGS", "OXICORN_CMD_ARGS"] {
+            if let Some(line) = variable(name) {
+                typed.add_variable(name, &line)?;
+            }
+        }
+        typed.add_command_line(args)?;
+        Ok(typed)
+    }
+
+    fn add_variable(&mut self, name: &str, line: &str) -> Result<(), Exit> {
+        let words = shlex::split(line).map_err(|why| Exit::usage(&format!("{name}: {why}")))?;
+        let positional = self.add(&words, name)?;
+        self.ignore(&positional, name);
+        Ok(())
+    }
+
+    fn add_command_line(&mut self, args: &[String]) -> Result<(), Exit> {
+        let mut positional = self.add(args, COMMAND_LINE)?;
+        if !positional.is_empty() {
+            self.application = Some(positional.remove(0));
+        }
+        self.ignore(&positional, COMMAND_LINE);
+        Ok(())
+    }
+
+    /// Adds what some words say; returns those that belong to no option.
+    fn add(&mut self, args: &[String], source: &str) -> Result<Vec<String>, Exit> {
+        let origin = Some(source).filter(|source| *source != COMMAND_LINE);
+        let words = cli::read(args).map_err(|error| Exit::from_parser(&error, origin))?;
+        for (setting, value) in words.given {
+            let value = setting.check(&value).map_err(|problem| {
+                let invalid = Invalid::new(setting, &value, source, problem);
+                Exit::usage(&format!("argument {}: {invalid}", setting.cli.join("/")))
+            })?;
+            self.given.push(Given {
+                setting,
+                value,
+                source: source.into(),
+            });
+        }
+        Ok(words.positional)
+    }
+
+    fn ignore(&mut self, words: &[String], source: &str) {
+        self.warnings.extend(words.iter().map(|word| {
+            Warning(format!(
+                "'{word}' ({source}) is ignored: it belongs to no option"
+            ))
+        }));
+    }
+
+    /// The configuration file to read, as `PATH`, `file:PATH` or `python:MODULE`, and whether
+    /// somebody named it. One that nobody named exists in the current directory: ask before
+    /// changing to another.
+    pub fn config_file(&self) -> Option<(String, bool)> {
+        self.text("config")
+            .or(self.environment_config.as_deref())
+            .map(|name| (name.to_owned(), true))
+            .or_else(|| {
+                sources::default_config_file(Path::new(".")).map(|name| (name.to_owned(), false))
+            })
+    }
+
+    /// The directory to change to, as far as it is known without the configuration file.
+    pub fn chdir(&self) -> Option<&str> {
+        self.text("chdir").or(self.environment_chdir.as_deref())
+    }
+
+    /// The application that the command line names.
+    pub fn app(&self) -> Option<&str> {
+        self.application.as_deref()
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        let given = self
+            .given
+            .iter()
+            .rev()
+            .find(|given| given.setting.name == name)?;
+        given.value.as_text()
+    }
+}

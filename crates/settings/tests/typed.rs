@@ -1,0 +1,220 @@
+//! What the command line tells before there is a configuration, and what is printed about one.
+
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use oxicorn_settings::{
+    CommandLine, Config, FileValues, HeaderMap, LogLevel, Typed, Value, WorkerClass,
+    parse_command_line,
+};
+
+fn nothing(_: &str) -> Option<String> {
+    None
+}
+
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(Into::into).collect()
+}
+
+fn typed(line: &str, env: &dyn Fn(&str) -> Option<String>) -> Typed {
+    match parse_command_line(&words(line), env) {
+        CommandLine::Run(typed) => typed,
+        CommandLine::Exit { text, .. } => panic!("{line}: {text}"),
+    }
+}
+
+fn config(line: &str, values: &[(&str, Value)]) -> Config {
+    let values = values
+        .iter()
+        .map(|(name, value)| ((*name).into(), value.clone()))
+        .collect();
+    let file = FileValues {
+        label: "gunicorn.conf.py".into(),
+        values,
+    };
+    match typed(line, &nothing).resolve(Some(file), &nothing) {
+        Ok((config, _)) => config,
+        Err(invalid) => panic!("{line}: {invalid}"),
+    }
+}
+
+fn printed(line: &str) -> String {
+    match parse_command_line(&words(line), &nothing) {
+        CommandLine::Exit {
+            code: 0,
+            text,
+            to_stderr: false,
+        } => text,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_command_line_tells_what_is_needed_before_the_file_is_read() {
+    let typed = typed("-c file:a.py --chdir /srv site:app", &nothing);
+    assert_eq!(typed.config_file(), Some(("file:a.py".into(), true)));
+    assert_eq!(typed.chdir(), Some("/srv"));
+    assert_eq!(typed.app(), Some("site:app"));
+}
+
+#[test]
+fn the_environment_names_the_file_and_the_directory_unless_the_command_line_does() {
+    let env = |name: &str| match name {
+        "OXICORN_CONFIG" => Some("env.py".to_string()),
+        "OXICORN_CHDIR" => Some("/env".to_string()),
+        "GUNICORN_CMD_ARGS" => Some("--chdir /args".to_string()),
+        _ => None,
+    };
+    assert_eq!(
+        typed("app", &env).config_file(),
+        Some(("env.py".into(), true))
+    );
+    assert_eq!(
+        typed("app -c b.py", &env).config_file(),
+        Some(("b.py".into(), true))
+    );
+    assert_eq!(typed("app", &env).chdir(), Some("/args"));
+}
+
+#[test]
+fn without_a_name_and_without_a_default_file_there_is_none() {
+    assert_eq!(typed("app", &nothing).config_file(), None);
+}
+
+#[test]
+fn the_version_is_printed_as_gunicorn_prints_it() {
+    let version = format!("oxicorn (version {})\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(printed("--version"), version);
+    assert_eq!(printed("app -v"), version);
+}
+
+#[test]
+fn help_is_grouped_and_shows_what_is_in_effect() {
+    let help = printed("--help");
+    assert_eq!(help, printed("-h"));
+    for part in [
+        "Usage: oxicorn [OPTIONS] MODULE[:VARIABLE]",
+        "Worker processes:",
+        "Logging:",
+        "-w, --workers <INT>",
+    ] {
+        assert!(help.contains(part), "{part} is missing in:\n{help}");
+    }
+    assert!(!help.contains("--certfile"), "{help}");
+    assert!(
+        help.lines().all(|line| line.chars().count() <= 100),
+        "{help}"
+    );
+}
+
+#[test]
+fn usage_errors_go_to_standard_error_with_a_hint() {
+    let outcome = parse_command_line(&words("--nope"), &nothing);
+    let CommandLine::Exit {
+        code,
+        text,
+        to_stderr,
+    } = outcome
+    else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((code, to_stderr), (2, true));
+    assert_eq!(
+        text,
+        "usage: oxicorn [OPTIONS] MODULE[:VARIABLE]\n\
+         oxicorn: error: unrecognized argument: --nope\n\
+         Try 'oxicorn --help' for all options.\n"
+    );
+}
+
+#[test]
+fn values_are_typed() {
+    let config = config(
+        "site:app -w 2 -t 0 --keep-alive 75 --head-timeout 2.5 --log-level WARNING -e A=b=c",
+        &[
+            (
+                "secure_scheme_headers",
+                Value::Dict(vec![("x-scheme".into(), Value::text("https"))]),
+            ),
+            ("header_map", Value::text("refuse")),
+            ("forwarder_headers", Value::text("remote_user")),
+            ("pythonpath", Value::text("/a, /b")),
+        ],
+    );
+    assert_eq!(config.wsgi_app.as_deref(), Some("site:app"));
+    assert_eq!(config.process_name(), "site:app");
+    assert_eq!((config.workers, config.timeout), (2, Duration::ZERO));
+    assert_eq!(config.keepalive, Duration::from_secs(75));
+    assert_eq!(config.head_timeout, Duration::from_millis(2500));
+    assert_eq!(
+        (config.loglevel, config.header_map),
+        (LogLevel::Warning, HeaderMap::Refuse)
+    );
+    assert_eq!(config.raw_env, [("A".into(), "b=c".into())]);
+    assert_eq!(
+        config.secure_scheme_headers,
+        [("X-SCHEME".into(), "https".into())]
+    );
+    assert_eq!(config.forwarder_headers, ["REMOTE_USER"]);
+    assert_eq!(config.pythonpath, ["/a", "/b"]);
+}
+
+#[test]
+fn sync_with_several_threads_is_gthread() {
+    assert_eq!(config("app", &[]).worker_class, WorkerClass::Sync);
+    assert_eq!(
+        config("app --threads 2", &[]).worker_class,
+        WorkerClass::Gthread
+    );
+    assert_eq!(
+        config("app -k gthread", &[]).worker_class,
+        WorkerClass::Gthread
+    );
+}
+
+#[test]
+fn printing_the_configuration_implies_checking_it() {
+    let config = config("app --print-config", &[]);
+    assert!(config.check_config && config.print_config);
+}
+
+#[test]
+fn there_are_never_more_header_fields_than_gunicorn_allows() {
+    for (text, limit) in [("0", 32_768), ("40000", 32_768), ("1", 1)] {
+        let config = config(&format!("app --limit-request-fields {text}"), &[]);
+        assert_eq!(config.limit_request_fields, limit);
+    }
+}
+
+#[test]
+fn the_report_shows_each_value_with_its_source() {
+    let report = config("site:app -w 2", &[("accesslog", Value::text("-"))]).report();
+    let lines: Vec<_> = report.lines().collect();
+    for expected in [
+        ("accesslog", "'-'", "gunicorn.conf.py"),
+        ("workers", "2", "command line"),
+        ("bind", "['127.0.0.1:8000']", "default"),
+    ] {
+        let (name, value, source) = expected;
+        let found = lines.iter().any(|line| {
+            line.starts_with(&format!("{name} "))
+                && line.contains(&format!(" = {value} "))
+                && line.ends_with(&format!("  # {source}"))
+        });
+        assert!(found, "{expected:?} is missing in:\n{report}");
+    }
+    assert!(lines.is_sorted(), "{report}");
+    assert!(!report.contains("certfile"), "{report}");
+}
+
+#[test]
+fn any_setting_can_be_asked_for() {
+    let config = config("app", &[]);
+    assert_eq!(config.value("certfile"), Some(Value::None));
+    assert_eq!(config.source("workers"), Some("default"));
+    assert_eq!(
+        (config.value("nothing"), config.source("nothing")),
+        (None, None)
+    );
+}

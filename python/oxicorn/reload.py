@@ -1,0 +1,136 @@
+"""`--reload`: sees that source files change, and shows why an application could not be loaded.
+
+Files are polled: it works on every file system, and a second is fast enough for a person. A worker
+that sees a change ends gracefully; the arbiter's next worker imports the new code.
+
+Not for production: the failure page shows source lines to whoever asks.
+"""
+
+from __future__ import annotations
+
+import glob
+import html
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from oxicorn.app import Application
+
+__all__ = ["Reloader", "failure_page"]
+
+INTERVAL = 1.0
+"""Seconds between two looks at the files."""
+
+_Stamp = tuple[int, int]
+
+
+class Reloader:
+    """Watches the files of all loaded modules and `extra_files` (paths and glob patterns)."""
+
+    def __init__(
+        self,
+        extra_files: Sequence[str],
+        changed: Callable[[str], None],
+        interval: float = INTERVAL,
+    ) -> None:
+        self._extra = list(extra_files)
+        self._changed = changed
+        self._interval = interval
+        self._seen: dict[str, _Stamp] = {}
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        """Remembers the files as they are now, and watches from a thread of its own."""
+        self.remember()
+        threading.Thread(target=self._watch, name="oxicorn-reloader", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the thread at its next look."""
+        self._stopped.set()
+
+    def remember(self, files: Iterable[str] = ()) -> None:
+        """Remembers modules loaded since the last look, and watches `files` too.
+
+        To be called after an import: a file saved before the thread's next look is a change.
+        """
+        self._extra.extend(files)
+        self.first_change()
+
+    def first_change(self) -> str | None:
+        """A file that differs from when it was first seen; None if all are as they were.
+
+        A file that is away is not a change: it is being replaced, and comes back different.
+        """
+        for path in self._files():
+            stamp = _stamp(path)
+            if stamp is not None and self._seen.setdefault(path, stamp) != stamp:
+                return path
+        return None
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self._interval):
+            path = self.first_change()
+            if path is not None:
+                self._changed(path)
+                return
+
+    def _files(self) -> Iterable[str]:
+        yield from _module_files()
+        for entry in tuple(self._extra):
+            if glob.has_magic(entry):
+                yield from glob.iglob(entry, recursive=True)
+            else:
+                yield entry
+
+
+def _module_files() -> Iterable[str]:
+    for module in tuple(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str):
+            yield file[:-1] if file.endswith(".pyc") else file
+
+
+def _stamp(path: str) -> _Stamp | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def failure_page(message: str) -> Application:
+    """A WSGI application that answers everything with 500 and `message`, as text or HTML."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
+        as_html = "text/html" in environ.get("HTTP_ACCEPT", "")
+        kind = "text/html" if as_html else "text/plain"
+        body = (_PAGE.format(html.escape(message)) if as_html else message + "\n").encode(
+            "utf-8", "backslashreplace"
+        )
+        headers = [
+            ("Content-Type", f"{kind}; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+        ]
+        start_response("500 Internal Server Error", headers)
+        return [body]
+
+    return application
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>The application could not be loaded</title>
+<style>
+body {{ margin: 3rem auto; max-width: 60rem; padding: 0 1rem; font: 1rem/1.5 system-ui }}
+pre {{ padding: 1rem; overflow-x: auto; border-left: 4px solid #c0392b; background: #8881 }}
+:root {{ color-scheme: light dark }}
+</style>
+<h1>The application could not be loaded</h1>
+<pre>{}</pre>
+<p>Oxicorn reloads as soon as a file is saved.</p>
+</html>
+"""

@@ -1,0 +1,100 @@
+"""A worker's life, from the fork to its exit code.
+
+The order is gunicorn's: signals, process title, stack dumps, privileges, reloader, application,
+serving. `random` needs no reseeding here: workers are forked by `os.fork`, which runs the hooks of
+`random`, `threading` and `logging`. The environment (`raw_env`) is inherited.
+
+Exit codes: 0 after a shutdown, 3 if the worker could not boot, 4 if the specification names no
+application, 255 for an error of ours after the boot.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import sys
+import threading
+import traceback
+
+from oxicorn._native import Config, Seed, Worker, log
+from oxicorn.app import Application, load
+from oxicorn.errors import ApplicationError, ModuleMissing
+from oxicorn.identity import Identity
+from oxicorn.reload import Reloader, failure_page
+from oxicorn.title import set_title
+
+__all__ = ["run"]
+
+BOOT_FAILED = 3
+CRASHED = 255
+
+
+def run(config: Config, seed: Seed, application: Application | None, identity: Identity) -> int:
+    """Boots and serves in a process just forked; returns its exit code.
+
+    `application` is what was loaded before the fork, if anything was (`preload_app`).
+    """
+    booted = False
+    try:
+        worker = Worker(config, seed)
+        set_title("worker", config)
+        _dump_stacks_on_abort(config.errorlog)
+        identity.assume()
+        worker.start(application or _load(config, worker))
+        booted = True
+        _serve(config, worker)
+        return worker.exit_code
+    except ApplicationError as error:
+        log("error", f"The application could not be loaded. {error}")
+        return error.exit_code
+    except Exception:
+        log("critical", f"Exception in worker process\n{traceback.format_exc().rstrip()}")
+        return CRASHED if booted else BOOT_FAILED
+
+
+def _dump_stacks_on_abort(errorlog: str) -> None:
+    """Makes SIGABRT, which the arbiter sends to a hung worker, write all threads' stacks.
+
+    faulthandler writes from the signal handler itself, so it works while C code holds the
+    interpreter lock; afterwards SIGABRT's own action ends the process.
+    """
+    to_file = errorlog and errorlog != "-"
+    faulthandler.enable(open(errorlog, "ab", buffering=0) if to_file else sys.stderr)  # noqa: SIM115
+
+
+def _load(config: Config, worker: Worker) -> Application:
+    if config.reload:
+        return _load_watched(config, worker)
+    return load(config.app or "", lambda text: log("info", text))
+
+
+def _load_watched(config: Config, worker: Worker) -> Application:
+    """Under `--reload` an application that fails to load is a page, until the next save."""
+
+    def changed(path: str) -> None:
+        log("info", f"Worker reloading: {path} modified")
+        worker.stop(graceful=True)
+
+    log("warning", "Reloader is on. Use in development only!")
+    reloader = Reloader(config.reload_extra_files, changed)
+    reloader.start()
+    try:
+        application = load(config.app or "", lambda text: log("info", text))
+        reloader.remember()
+    except ModuleMissing:
+        raise
+    except ApplicationError as error:
+        log("error", f"The application could not be loaded. {error}")
+        reloader.remember(error.files)
+        application = failure_page(str(error))
+    return application
+
+
+def _serve(config: Config, worker: Worker) -> None:
+    """Returns at shutdown. Alone, the main thread leads; else it only runs signal handlers."""
+    if config.threads == 1:
+        worker.lead()
+        return
+    for number in range(1, config.threads + 1):
+        name = f"oxicorn-{number}"
+        threading.Thread(target=worker.lead, name=name, daemon=True).start()
+    worker.watch()

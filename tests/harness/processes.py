@@ -1,0 +1,82 @@
+"""What the kernel says about processes: families, memory, descriptors, processor time, wake-ups."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+def _stat(pid: int | str) -> list[str]:
+    """The fields of /proc/PID/stat after the command name; state is first. Empty if it is gone."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def _all() -> dict[int, list[str]]:
+    found = {int(name): _stat(name) for name in os.listdir(_PROC) if name.isdigit()}
+    return {pid: fields for pid, fields in found.items() if fields}
+
+
+def children(pid: int) -> list[int]:
+    """Living children of `pid` (no zombies), oldest first."""
+    alive = [child for child, f in _all().items() if int(f[1]) == pid and f[0] not in "ZX"]
+    return sorted(alive, key=lambda child: (int(_stat(child)[19] if _stat(child) else 0), child))
+
+
+def family(group: int) -> list[int]:
+    """Every process of the process group or session `group`, zombies of lost parents included."""
+    return [pid for pid, f in _all().items() if group in (int(f[2]), int(f[3]))]
+
+
+def zombies(pid: int) -> list[int]:
+    """Children of `pid` that ended and were not collected."""
+    return [child for child, f in _all().items() if int(f[1]) == pid and f[0] == "Z"]
+
+
+def alive(pid: int) -> bool:
+    """Whether `pid` runs (a zombie does not)."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] not in "ZX"
+
+
+def _status(pid: int, task: int | None = None) -> dict[str, str]:
+    folder = _PROC / str(pid) if task is None else _PROC / str(pid) / "task" / str(task)
+    lines = (folder / "status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def resident(pid: int) -> int:
+    """Resident anonymous memory in KiB: what the process itself holds, without mapped files."""
+    return int(_status(pid)["RssAnon"].split()[0])
+
+
+def peak(pid: int) -> int:
+    """The highest resident size so far, in KiB (VmHWM)."""
+    return int(_status(pid)["VmHWM"].split()[0])
+
+
+def descriptors(pid: int) -> int:
+    """How many file descriptors are open."""
+    return len(os.listdir(_PROC / str(pid) / "fd"))
+
+
+def ticks(pid: int) -> int:
+    """User and system time used so far by all threads, in clock ticks."""
+    fields = _stat(pid)
+    return int(fields[11]) + int(fields[12])
+
+
+def wakeups(pid: int) -> int:
+    """Voluntary context switches so far of all threads."""
+    tasks = os.listdir(_PROC / str(pid) / "task")
+    return sum(int(_status(pid, int(task))["voluntary_ctxt_switches"]) for task in tasks)
+
+
+def threads(pid: int) -> int:
+    """How many threads the process has."""
+    return len(os.listdir(_PROC / str(pid) / "task"))

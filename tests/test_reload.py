@@ -1,0 +1,218 @@
+"""`--reload`: a saved file becomes the served code, and an error in it becomes a page."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from conftest import Serve
+from harness.server import Server
+from harness.wait import until
+from oxicorn.reload import Reloader, failure_page
+
+GOOD = 'def app(environ, start_response):\n    start_response("200 OK", [])\n    return [b"{}"]\n'
+
+
+def ignore(path: str) -> None:
+    """For reloaders that a test asks by itself."""
+
+
+def touch(path: Path, text: str = "changed") -> None:
+    """Writes the file so that its time of modification differs, however coarse the clock is."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    path.write_text(text)
+    after = path.stat()
+    os.utime(path, ns=(after.st_atime_ns, max(after.st_mtime_ns, before + 1_000_000_000)))
+
+
+# Seeing changes.
+
+
+def test_nothing_is_a_change_at_the_first_look(tmp_path: Path) -> None:
+    touch(tmp_path / "a.txt")
+    assert Reloader([str(tmp_path / "a.txt")], ignore).first_change() is None
+
+
+def test_a_saved_extra_file_is_a_change(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    touch(file)
+    reloader = Reloader([str(file)], ignore)
+    reloader.remember()
+    touch(file)
+    assert reloader.first_change() == str(file)
+
+
+def test_an_older_version_put_back_is_a_change(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    touch(file)
+    reloader = Reloader([str(file)], ignore)
+    reloader.remember()
+    os.utime(file, (1, 1))
+    assert reloader.first_change() == str(file)
+
+
+def test_a_file_being_replaced_is_a_change_only_once_it_is_back(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    touch(file)
+    reloader = Reloader([str(file)], ignore)
+    reloader.remember()
+    time = file.stat().st_mtime_ns
+    file.unlink()
+    assert reloader.first_change() is None
+    file.write_text("back")
+    os.utime(file, ns=(time, time + 1))
+    assert reloader.first_change() == str(file)
+
+
+def test_patterns_are_expanded_at_each_look(tmp_path: Path) -> None:
+    reloader = Reloader([str(tmp_path / "**/*.html")], ignore)
+    reloader.remember()
+    (tmp_path / "deep").mkdir()
+    touch(tmp_path / "deep/page.html")
+    assert reloader.first_change() is None
+    touch(tmp_path / "deep/page.html")
+    assert reloader.first_change() == str(tmp_path / "deep/page.html")
+
+
+@pytest.mark.parametrize("suffix", ["py", "pyc"])
+def test_the_source_of_a_loaded_module_is_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    touch(tmp_path / "loaded.py")
+    module = ModuleType("loaded_for_this_test")
+    module.__file__ = str(tmp_path / f"loaded.{suffix}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    reloader = Reloader([], ignore)
+    reloader.remember()
+    touch(tmp_path / "loaded.py")
+    assert reloader.first_change() == str(tmp_path / "loaded.py")
+
+
+def test_modules_without_a_file_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    odd: Any = ModuleType("odd_for_this_test")
+    odd.__file__ = None
+    monkeypatch.setitem(sys.modules, "odd_for_this_test", odd)
+    assert Reloader([], ignore).first_change() is None
+
+
+def test_the_thread_reports_the_first_change_once_and_ends(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    touch(file)
+    changes: list[str] = []
+    reloader = Reloader([str(file)], changes.append, interval=0.001)
+    reloader.start()
+    touch(file)
+    until(lambda: "oxicorn-reloader" not in threads(), "the reloader's thread ends")
+    assert changes == [str(file)]
+
+
+def test_the_thread_ends_when_stopped() -> None:
+    reloader = Reloader([], ignore, interval=0.001)
+    reloader.start()
+    assert "oxicorn-reloader" in threads()
+    reloader.stop()
+    until(lambda: "oxicorn-reloader" not in threads(), "the reloader's thread ends")
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
+
+
+# The page.
+
+
+def page(accept: str) -> tuple[str, dict[str, str], bytes]:
+    seen: list[Any] = []
+    application = failure_page("NameError: <oops> & co")
+    body = b"".join(application({"HTTP_ACCEPT": accept}, lambda *head: seen.extend(head)))  # type: ignore[attr-defined]
+    return seen[0], dict(seen[1]), body
+
+
+def test_the_page_is_text_unless_html_is_asked_for() -> None:
+    status, headers, body = page("*/*")
+    assert status == "500 Internal Server Error"
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert headers["Content-Length"] == str(len(body))
+    assert body == b"NameError: <oops> & co\n"
+
+
+def test_the_page_is_escaped_as_html() -> None:
+    _, headers, body = page("text/html,*/*;q=0.8")
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert b"NameError: &lt;oops&gt; &amp; co" in body
+    assert b"<oops>" not in body
+
+
+# The server.
+
+
+@pytest.fixture
+def site(tmp_path: Path, serve: Serve) -> Callable[..., Server]:
+    """Starts a server under `--reload` whose application is `site_app.py` of the folder."""
+
+    def start(text: str = GOOD.format("first"), *options: str) -> Server:
+        touch(tmp_path / "site_app.py", text)
+        return serve("site_app:app", "--reload", *options, cwd=tmp_path)
+
+    return start
+
+
+def answers(server: Server, status: int, body: bytes) -> None:
+    """Waits until the server answers so: an old worker may still take a few requests."""
+
+    def matches() -> bool:
+        response = server.request()
+        return response.status == status and body in response.body
+
+    until(matches, f"the answer {status} {body!r}")
+
+
+def test_saved_code_is_served(site: Callable[..., Server], tmp_path: Path) -> None:
+    server = site()
+    answers(server, 200, b"first")
+    touch(tmp_path / "site_app.py", GOOD.format("second"))
+    server.wait_for_log(rf"Worker reloading: {tmp_path}/site_app.py modified")
+    answers(server, 200, b"second")
+
+
+def test_a_saved_extra_file_reloads(site: Callable[..., Server], tmp_path: Path) -> None:
+    touch(tmp_path / "texts.yaml")
+    server = site(GOOD.format("same"), "--reload-extra-file", str(tmp_path / "*.yaml"))
+    answers(server, 200, b"same")
+    touch(tmp_path / "texts.yaml")
+    server.wait_for_log(rf"Worker reloading: {tmp_path}/texts.yaml modified")
+    server.wait_for_log("Booting worker with pid", 2)
+    answers(server, 200, b"same")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("def app(:\n", b"SyntaxError"),
+        ("import no_such_library\n", b"No module named 'no_such_library'"),
+        ("undefined_name\n", b"NameError: name 'undefined_name' is not defined"),
+        ("ap = 1\n", b"Module 'site_app' has no attribute 'app'. Did you mean 'ap'?"),
+    ],
+)
+def test_an_error_is_a_page_until_the_next_save(
+    site: Callable[..., Server], tmp_path: Path, text: str, shown: bytes
+) -> None:
+    server = site()
+    touch(tmp_path / "site_app.py", text)
+    answers(server, 500, shown)
+    assert shown.decode() in server.log
+    touch(tmp_path / "site_app.py", GOOD.format("mended"))
+    answers(server, 200, b"mended")
+
+
+def test_a_missing_module_ends_the_start_even_under_reload(serve: Serve, tmp_path: Path) -> None:
+    server = serve("no_such_module:app", "--reload", cwd=tmp_path, launch=True)
+    server.expect_exit(3)
+    assert "There is no module 'no_such_module'" in server.log
