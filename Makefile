@@ -138,6 +138,7 @@ other-pythons: $(VENV)/tools
 		venv=target/pythons/$$version; \
 		[ -x "$$venv/bin/pytest" ] || { \
 			"$$python" -m venv "$$venv"; "$$venv/bin/pip" install --quiet pytest setproctitle; }; \
+		rm -rf "$$venv/wheel"; \
 		env -u PYO3_PYTHON $(BIN)/maturin build --quiet --profile dev --locked \
 			--interpreter "$$venv/bin/python" --out "$$venv/wheel"; \
 		"$$venv/bin/pip" install --quiet --force-reinstall --no-deps "$$venv"/wheel/oxicorn-*.whl; \

@@ -28,16 +28,26 @@ as_root apt-get install -y -q wrk util-linux gcc libc6-dev libev-dev libpcre2-de
 "$venv/bin/python" -m pip install -q 'setuptools<81'
 "$venv/bin/python" -m pip install -q flask django uvloop
 
+# The last lines a failed build printed, or pip's own first error, on one line.
+reason() {
+    awk '/lines of output\]/ { inside = 1; next }
+         /\[end of output\]/ { exit }
+         inside && NF { $1 = $1; third = second; second = last; last = $0 }
+         END { print third, second, last }' "$1" | grep '[^ ]' ||
+        grep -m1 -i error "$1" || tail -n 1 "$1"
+}
+
 mkdir -p "$failures"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 missing=0
 for peer in gunicorn granian uwsgi bjoern fastwsgi fastpysgi freastal peregrine-server; do
-    log=$failures/$peer.log
     if "$venv/bin/python" -m pip install -q "$peer" >"$log" 2>&1; then
-        rm -f "$log"
         echo "installed      $peer"
     else
         missing=$((missing + 1))
-        echo "NOT INSTALLED  $peer: $(grep -m1 -iE 'error' "$log" || tail -n 1 "$log")"
+        reason "$log" >"$failures/$peer"
+        echo "NOT INSTALLED  $peer: $(cat "$failures/$peer")"
     fi
 done
 "$venv/bin/python" --version

@@ -19,6 +19,7 @@ import pytest
 
 import oxicorn
 from conftest import Serve
+from harness.client import message
 from harness.server import Server
 from harness.wait import PATIENCE
 from oxicorn import banner
@@ -288,8 +289,49 @@ def test_the_log_says_what_gunicorns_says(site: Callable[..., Server]) -> None:
 def test_atexit_functions_of_the_application_run(site: Callable[..., Server], folder: Path) -> None:
     register = "import atexit, pathlib\natexit.register(pathlib.Path('left').touch)\n"
     (folder / "site_app.py").write_text(register + SITE)
-    site().stop()
+    server = site()
+    assert facts(server)
+    server.stop()
     assert (folder / "left").exists()
+
+
+@pytest.mark.parametrize("path", ["/sleeps", "/holds-the-lock"])
+@pytest.mark.parametrize("options", [(), ("--threads", "2")])
+def test_a_hung_workers_stacks_are_in_the_error_logs_file(
+    serve: Serve, folder: Path, path: str, options: tuple[str, ...]
+) -> None:
+    (folder / "hangs.py").write_text(HANGING)
+    log = folder / "error.log"
+    log.touch()
+    options = (*options, "--timeout", "1", "--error-logfile", str(log))
+    server = serve("hangs:app", *options, cwd=folder, launch=True)
+    server.path = log
+    with server.connect() as connection:
+        connection.send(message(path))
+        server.wait_for_log("in hang_here")
+    server.wait_for_log("Booting worker", 2)
+
+
+HANGING = """
+import re, time
+
+def app(environ, start_response):
+    hang_here(environ["PATH_INFO"])
+
+def hang_here(path):
+    time.sleep(600) if path == "/sleeps" else re.match("(a+)+$", "a" * 60 + "b")
+"""
+
+
+def test_the_bundled_example_shows_the_request(serve: Serve) -> None:
+    example = Path(__file__).parent.parent / "examples/hello"
+    server = serve("hello:app", cwd=example)
+    told = json.loads(server.request("/a%20b?c=d", headers=[("Accept", "application/json")]).body)
+    assert told["Request"]["path"] == "/a b"
+    assert told["Request"]["query"] == "c=d"
+    assert told["Server"]["process"] == server.worker
+    page = server.request("/<b>", headers=[("Accept", "text/html")]).body
+    assert b"&lt;b&gt;" in page
 
 
 # User and group.
@@ -420,7 +462,5 @@ def read_until(descriptor: int, words: str) -> str:
 def test_the_log_lines_are_gunicorns() -> None:
     assert banner.log_lines(FACTS) == [
         f"Starting oxicorn {oxicorn.__version__}",
-        "Listening at: http://127.0.0.1:8000 (99)",
-        "Listening at: unix:/run/s (99)",
         "Using worker: gthread",
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import threading
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -102,7 +104,25 @@ def test_modules_without_a_file_are_no_trouble(monkeypatch: pytest.MonkeyPatch) 
     assert Reloader([], ignore).first_change() is None
 
 
-def test_the_thread_reports_the_first_change_once_and_ends(tmp_path: Path) -> None:
+def test_a_file_saved_while_it_is_imported_is_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SourceFileLoader, "path_stats", SourceFileLoader.path_stats)
+    monkeypatch.setitem(sys.modules, "slow_to_import", None)
+    del sys.modules["slow_to_import"]
+    monkeypatch.syspath_prepend(tmp_path)
+    changes: list[str] = []
+    Reloader([], changes.append, interval=0.001).start()
+    touch(tmp_path / "slow_to_import.py", "import os\nos.utime(__file__, (1, 1))\n")
+    importlib.import_module("slow_to_import")
+    until(lambda: "oxicorn-reloader" not in threads(), "the reloader's thread ends")
+    assert changes == [str(tmp_path / "slow_to_import.py")]
+
+
+def test_the_thread_reports_the_first_change_once_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SourceFileLoader, "path_stats", SourceFileLoader.path_stats)
     file = tmp_path / "a.txt"
     touch(file)
     changes: list[str] = []
@@ -111,14 +131,6 @@ def test_the_thread_reports_the_first_change_once_and_ends(tmp_path: Path) -> No
     touch(file)
     until(lambda: "oxicorn-reloader" not in threads(), "the reloader's thread ends")
     assert changes == [str(file)]
-
-
-def test_the_thread_ends_when_stopped() -> None:
-    reloader = Reloader([], ignore, interval=0.001)
-    reloader.start()
-    assert "oxicorn-reloader" in threads()
-    reloader.stop()
-    until(lambda: "oxicorn-reloader" not in threads(), "the reloader's thread ends")
 
 
 def threads() -> list[str]:

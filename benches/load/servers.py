@@ -171,18 +171,12 @@ def unavailable(server: Server, oxicorn_binary: Path) -> str:
         return "" if oxicorn_binary.exists() else "no binary; build it or give --oxicorn"
     if not VENV.exists():
         return "benches/setup.sh has not been run"
-    log = VENV / "not-installed" / f"{server.distribution}.log"
-    if log.exists():
-        return "not installed: " + _first_error(log.read_text())
+    reason = VENV / "not-installed" / server.distribution
+    if reason.exists():
+        return "not installed: " + reason.read_text().strip()
     if not version(server):
         return "not installed"
     return ""
-
-
-def _first_error(log: str) -> str:
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return (errors or lines or ["no reason given"])[0]
 
 
 def python_of(server: Server, oxicorn_binary: Path) -> Path:

@@ -5,6 +5,20 @@ from typing import final
 
 from oxicorn._settings import Config as Settings
 
+__all__ = [
+    "Arbiter",
+    "BindError",
+    "CommandLine",
+    "Config",
+    "ConfigError",
+    "Seed",
+    "Worker",
+    "__version__",
+    "daemonize",
+    "log",
+    "setup_logs",
+]
+
 __version__: str
 
 class ConfigError(Exception):
@@ -26,6 +40,7 @@ class CommandLine:
     def chdir(self) -> str | None: ...
     def resolve(self, label: str | None, values: dict[str, object]) -> Config: ...
 
+@final
 class Config(Settings):
     """All settings in force, each an attribute by gunicorn's name."""
 

@@ -1,8 +1,8 @@
 """What the arbiter says once its sockets are bound: what runs, where, and with what.
 
 A person at a terminal gets a few aligned lines, in colour unless `NO_COLOR` is set (no-color.org).
-Log files get log lines only. The lines "Starting", "Listening at" and "Using worker" are
-gunicorn's: tools search for them.
+Log files get log lines only. The lines "Starting", "Using worker" and the arbiter's "Listening
+at" are gunicorn's: tools search for them.
 """
 
 from __future__ import annotations
@@ -37,12 +37,8 @@ class Facts:
 
 
 def log_lines(facts: Facts) -> list[str]:
-    """The facts for the error log, one a line."""
-    return [
-        f"Starting oxicorn {__version__}",
-        *(f"Listening at: {url} ({facts.pid})" for url in facts.urls),
-        f"Using worker: {facts.worker_class}",
-    ]
+    """The facts for the error log, one a line; where it listens is said by the arbiter."""
+    return [f"Starting oxicorn {__version__}", f"Using worker: {facts.worker_class}"]
 
 
 def show(facts: Facts, stream: TextIO, environ: Mapping[str, str]) -> None:

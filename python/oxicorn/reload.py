@@ -13,7 +13,9 @@ import html
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
+from importlib.machinery import SourceFileLoader
 from typing import Any
 
 from oxicorn.app import Application
@@ -39,24 +41,34 @@ class Reloader:
         self._changed = changed
         self._interval = interval
         self._seen: dict[str, _Stamp] = {}
-        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Remembers the files as they are now, and watches from a thread of its own."""
         self.remember()
+        self._remember_imports()
         threading.Thread(target=self._watch, name="oxicorn-reloader", daemon=True).start()
 
-    def stop(self) -> None:
-        """Ends the thread at its next look."""
-        self._stopped.set()
-
     def remember(self, files: Iterable[str] = ()) -> None:
-        """Remembers modules loaded since the last look, and watches `files` too.
-
-        To be called after an import: a file saved before the thread's next look is a change.
-        """
+        """Watches `files` too, and remembers what is not yet known as it is now."""
         self._extra.extend(files)
         self.first_change()
+
+    def _remember_imports(self) -> None:
+        """Remembers each source file as it is just before it is imported.
+
+        A file that is saved while a slow import is still running is a change then. The import
+        system asks for the file's state before it reads it, and so is listened to here.
+        """
+        original = SourceFileLoader.path_stats
+        seen = self._seen
+
+        def path_stats(loader: SourceFileLoader, path: str) -> Any:
+            stamp = _stamp(path)
+            if stamp is not None:
+                seen.setdefault(path, stamp)
+            return original(loader, path)
+
+        SourceFileLoader.path_stats = path_stats  # type: ignore[method-assign, assignment]
 
     def first_change(self) -> str | None:
         """A file that differs from when it was first seen; None if all are as they were.
@@ -70,11 +82,9 @@ class Reloader:
         return None
 
     def _watch(self) -> None:
-        while not self._stopped.wait(self._interval):
-            path = self.first_change()
-            if path is not None:
-                self._changed(path)
-                return
+        while (path := self.first_change()) is None:
+            time.sleep(self._interval)
+        self._changed(path)
 
     def _files(self) -> Iterable[str]:
         yield from _module_files()

@@ -206,7 +206,7 @@ def send_pipe(environ: Environ, query: Query) -> Iterable[bytes]:
     reader, writer = os.pipe()
     os.write(writer, query["text"].encode())
     os.close(writer)
-    wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](open(reader, "rb"))
+    wrapped: Iterable[bytes] = environ["wsgi.file_wrapper"](os.fdopen(reader, "rb"))
     return wrapped
 
 

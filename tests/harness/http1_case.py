@@ -38,7 +38,7 @@ class Accepted:
 
     @property
     def method(self) -> str:
-        return self.line.split(" ")[0]
+        return decode(self.line.split(" ")[0]).decode()
 
     @property
     def keeps_alive(self) -> bool:
@@ -130,10 +130,13 @@ def _wanted(event: Accepted) -> dict[str, Any]:
     method, _, rest = event.line.partition(" ")
     target, _, version = rest.rpartition(" ")
     path, _, query = decode(target).decode("latin-1").partition("?")
-    path = event.details.get("path", path)
+    if "path" in event.details:
+        path = decode(event.details["path"]).decode("latin-1")
+    for name, value in event.fields:
+        path = path.removeprefix(value) if name.upper() == "SCRIPT_NAME" else path
     body = decode(event.details.get("body", "").strip('"'))
     return {
-        "method": method,
+        "method": decode(method).decode(),
         "target": decode(target).decode("latin-1"),
         "version": version,
         "path": unquote_to_bytes(path).decode("latin-1"),

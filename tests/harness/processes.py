@@ -65,6 +65,15 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(_PROC / str(pid) / "fd"))
 
 
+def has_epoll(pid: int) -> bool:
+    """Whether the process waits for the network: it has made itself an epoll instance."""
+    folder = _PROC / str(pid) / "fd"
+    try:
+        return any("eventpoll" in os.readlink(folder / name) for name in os.listdir(folder))
+    except FileNotFoundError:
+        return False
+
+
 def ticks(pid: int) -> int:
     """User and system time used so far by all threads, in clock ticks."""
     fields = _stat(pid)

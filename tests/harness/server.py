@@ -76,9 +76,14 @@ class Server:
         """Starts the server and waits until `workers` are booted and requests are taken."""
         self.launch()
         self.wait_for_log(r"Listening at: ")
-        self.wait_for_log(r"Booting worker with pid", workers)
+        until(lambda: self._serving() >= workers, f"{workers} workers serve")
         until(self._accepts, "the server accepts connections")
         return self
+
+    def _serving(self) -> int:
+        """How many workers have got as far as waiting for requests."""
+        self._still_runs("booting")
+        return sum(processes.has_epoll(pid) for pid in self.workers())
 
     def _accepts(self) -> bool:
         try:

@@ -1,4 +1,4 @@
-//! Repository chores: `cargo xtask generate [--check]` and `cargo xtask tidy`.
+//! Repository chores: `cargo xtask generate`, `cargo xtask generate --check` and `cargo xtask tidy`.
 //!
 //! For people and CI alike: each chore says which file is wrong, what is wrong with it and how to
 //! mend it, and leaves with 1. Nothing here is part of the server.

@@ -1,7 +1,7 @@
 //! The invariants of ARCHITECTURE.md, as far as reading files can check them.
 //!
 //! A rule is a name, an advice and a function from a source file to the lines that break it. To add
-//! one, add a row to [`RULES`].
+//! one, add a row to [`rules::RULES`].
 
 mod crates;
 mod rules;

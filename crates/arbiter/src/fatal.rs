@@ -73,13 +73,13 @@ impl fmt::Display for Fatal {
             }
             Self::Descriptor { number, source } => write!(
                 f,
-                "Can't use fd://{number}: {source}. It must be a listening stream socket, inherited \
-                 from the process that started the server."
+                "Can't use fd://{number}: {source}. It must be a listening stream socket, \
+                 inherited from the process that started the server."
             ),
             Self::NotASocket { path } => write!(
                 f,
-                "Can't bind unix:{path}: it exists and is not a socket. Remove it or choose another \
-                 path.",
+                "Can't bind unix:{path}: it exists and is not a socket. Remove it or choose \
+                 another path.",
                 path = path.display()
             ),
             Self::AlreadyRunning { pid, path } => {

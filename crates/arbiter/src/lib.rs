@@ -7,8 +7,11 @@ mod host;
 mod oom;
 mod pidfile;
 mod run;
+#[cfg(test)]
+mod scratch;
 pub mod sockets;
 pub mod sys;
+mod translate;
 
 pub use crate::core::{Action, Event, Exit, Level, Pid, Policy, Signal, State, WorkerId};
 pub use crate::fatal::Fatal;

@@ -76,14 +76,12 @@ fn count_in(file: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn scratch(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("oxicorn-oom-{}-{name}", std::process::id()))
-    }
+    use crate::scratch::Scratch;
 
     #[test]
     fn each_counted_kill_accounts_for_one_death() {
-        let file = scratch("rising");
+        let scratch = Scratch::new("oom");
+        let file = scratch.folder().join("memory.events");
         fs::write(&file, "low 0\noom 1\noom_kill 2\noom_group_kill 0\n").unwrap();
         let mut counter = OomCounter::reading(Some(file.clone()));
         assert_eq!(counter.accounts_for_a_kill(), Some(false));
@@ -91,7 +89,6 @@ mod tests {
         assert_eq!(counter.accounts_for_a_kill(), Some(true));
         assert_eq!(counter.accounts_for_a_kill(), Some(true));
         assert_eq!(counter.accounts_for_a_kill(), Some(false));
-        fs::remove_file(file).unwrap();
     }
 
     #[test]

@@ -107,26 +107,10 @@ fn draft_file(draft: &Path, pid: Pid) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
 
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let dir =
-                std::env::temp_dir().join(format!("oxicorn-pid-{}-{name}", std::process::id()));
-            fs::create_dir_all(&dir).unwrap();
-            Self(dir)
-        }
-
-        fn file(&self) -> PathBuf {
-            self.0.join("server.pid")
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    fn file(scratch: &Scratch) -> PathBuf {
+        scratch.folder().join("server.pid")
     }
 
     fn own_pid() -> Pid {
@@ -136,17 +120,17 @@ mod tests {
     #[test]
     fn it_holds_the_number_and_a_line_end_and_is_readable_by_all() {
         let scratch = Scratch::new("content");
-        Pidfile::create(&scratch.file(), own_pid()).unwrap();
+        Pidfile::create(&file(&scratch), own_pid()).unwrap();
         assert_eq!(
-            fs::read_to_string(scratch.file()).unwrap(),
+            fs::read_to_string(file(&scratch)).unwrap(),
             format!("{}\n", own_pid())
         );
         assert_eq!(
-            fs::metadata(scratch.file()).unwrap().permissions().mode() & 0o777,
+            fs::metadata(file(&scratch)).unwrap().permissions().mode() & 0o777,
             0o644
         );
         assert_eq!(
-            fs::read_dir(&scratch.0).unwrap().count(),
+            fs::read_dir(scratch.folder()).unwrap().count(),
             1,
             "the draft is gone"
         );
@@ -155,24 +139,24 @@ mod tests {
     #[test]
     fn a_living_process_in_it_refuses_the_start() {
         let scratch = Scratch::new("living");
-        fs::write(scratch.file(), "1\n").unwrap();
-        let refusal = Pidfile::create(&scratch.file(), own_pid()).unwrap_err();
+        fs::write(file(&scratch), "1\n").unwrap();
+        let refusal = Pidfile::create(&file(&scratch), own_pid()).unwrap_err();
         let text = refusal.to_string();
         assert!(
             text.starts_with("Already running on PID 1 (or pid file '"),
             "{text}"
         );
-        assert_eq!(fs::read_to_string(scratch.file()).unwrap(), "1\n");
+        assert_eq!(fs::read_to_string(file(&scratch)).unwrap(), "1\n");
     }
 
     #[test]
     fn a_dead_process_or_nonsense_in_it_is_replaced() {
         let scratch = Scratch::new("stale");
         for stale in ["4194304\n", "nonsense", "", "-7"] {
-            fs::write(scratch.file(), stale).unwrap();
-            Pidfile::create(&scratch.file(), own_pid()).unwrap();
+            fs::write(file(&scratch), stale).unwrap();
+            Pidfile::create(&file(&scratch), own_pid()).unwrap();
             assert_eq!(
-                fs::read_to_string(scratch.file()).unwrap(),
+                fs::read_to_string(file(&scratch)).unwrap(),
                 format!("{}\n", own_pid())
             );
         }
@@ -181,13 +165,13 @@ mod tests {
     #[test]
     fn it_is_removed_only_while_it_is_ours() {
         let scratch = Scratch::new("removal");
-        let pidfile = Pidfile::create(&scratch.file(), own_pid()).unwrap();
-        fs::write(scratch.file(), "12345\n").unwrap();
+        let pidfile = Pidfile::create(&file(&scratch), own_pid()).unwrap();
+        fs::write(file(&scratch), "12345\n").unwrap();
         pidfile.remove();
-        assert!(scratch.file().exists());
-        fs::write(scratch.file(), format!("{}\n", own_pid())).unwrap();
+        assert!(file(&scratch).exists());
+        fs::write(file(&scratch), format!("{}\n", own_pid())).unwrap();
         pidfile.remove();
-        assert!(!scratch.file().exists());
+        assert!(!file(&scratch).exists());
     }
 
     #[test]

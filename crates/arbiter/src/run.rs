@@ -15,20 +15,21 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use oxicorn_settings::Address;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{
     Pid as SystemPid, Signal as SystemSignal, WaitOptions, WaitStatus, getpid, kill_process, wait,
 };
 
-use crate::channel::{self, ArbiterChannel, Incoming, Report};
-use crate::core::{Action, Event, Exit, Level, Pid, Policy, Signal, State, WorkerId};
+use crate::channel::{self, ArbiterChannel, Incoming};
+use crate::core::{Action, Event, Exit, Pid, Policy, Signal, State, WorkerId};
 use crate::fatal::Fatal;
 use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
 use crate::oom::OomCounter;
 use crate::pidfile::Pidfile;
 use crate::sockets::{ListenFds, Listener, Patience, SocketOptions, bind_all};
 use crate::sys::signals::{self, SignalPipe};
+use crate::translate::{TARGET, event_of, exit_of, timespec, write_log};
 
 /// What the operator asked for, as far as the arbiter is concerned.
 #[derive(Debug, Clone, Default)]
@@ -110,6 +111,9 @@ impl<H: Host> Arbiter<H> {
 
     /// Runs the server until it is stopped. Returns once in the arbiter, and once in every worker
     /// it forks.
+    ///
+    /// In a worker everything of the arbiter's is closed, and the host is dropped: a host that is
+    /// needed there as well is lent as `&mut`.
     pub fn run(mut self) -> Outcome {
         self.announce();
         self.events.push_back(Event::Started);
@@ -352,20 +356,6 @@ impl Patience for SignalPipe {
     }
 }
 
-const TARGET: &str = "oxicorn";
-/// The target that the log crate's consumer shows as CRITICAL, a level which `log` does not have.
-const CRITICAL: &str = "oxicorn::critical";
-
-fn write_log(level: Level, text: &str) {
-    match level {
-        Level::Debug => log::debug!(target: TARGET, "{text}"),
-        Level::Info => log::info!(target: TARGET, "{text}"),
-        Level::Warning => log::warn!(target: TARGET, "{text}"),
-        Level::Error => log::error!(target: TARGET, "{text}"),
-        Level::Critical => log::error!(target: CRITICAL, "{text}"),
-    }
-}
-
 /// Only workers that were not reaped are signalled, so the number cannot be another process'.
 fn send_signal(pid: Pid, signal: Signal) {
     let target = SystemPid::from_raw(pid).zip(SystemSignal::from_named_raw(signal.number()));
@@ -377,34 +367,6 @@ fn send_signal(pid: Pid, signal: Signal) {
 fn become_child() {
     if let Err(error) = signals::reset_to_default() {
         log::warn!(target: TARGET, "Can't reset the signals: {error}");
-    }
-}
-
-fn event_of(worker: WorkerId, report: Report) -> Event {
-    match report {
-        Report::Ready => Event::WorkerReady { worker },
-        Report::Stuck(request) => Event::WorkerStuck { worker, request },
-        Report::Retiring => Event::WorkerRetiring { worker },
-        Report::Draining => Event::WorkerDraining { worker },
-    }
-}
-
-/// `None` for a child that was stopped or continued.
-fn exit_of(status: WaitStatus) -> Option<Exit> {
-    const CORE_DUMPED: i32 = 0x80;
-    let killed = || {
-        let core = status.as_raw() & CORE_DUMPED != 0;
-        status
-            .terminating_signal()
-            .map(|number| Exit::Signal { number, core })
-    };
-    status.exit_status().map(Exit::Code).or_else(killed)
-}
-
-fn timespec(time: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(time.subsec_nanos()),
     }
 }
 

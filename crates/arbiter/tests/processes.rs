@@ -200,6 +200,17 @@ fn orphans_of_other_processes_are_reaped() {
 }
 
 #[test]
+fn a_lack_of_descriptors_is_survived_and_the_fork_repeated() {
+    let mut server = Server::start(&["bind=127.0.0.1:0", "workers=2", "spare_files=2"]);
+    server.expect("ERROR Cannot fork a worker: Too many open files (os error 24).");
+    server.expect("Trying again in 1 s.");
+    server.expect("worker 1 ready");
+    assert_eq!(server.connect(), "worker 1");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
 fn connections_outlive_the_workers_in_the_queue() {
     let mut server = Server::ready(1, &[]);
     server.url();

@@ -8,8 +8,14 @@ use oxicorn_engine::{Ending, Engine, Exchange, Now, Options, Poller, Turn};
 
 fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let port: u16 = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(8000);
-    let size: usize = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(13);
+    let port: u16 = arguments
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(8000);
+    let size: usize = arguments
+        .next()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(13);
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     listener.set_nonblocking(true)?;
     let mut poller = Poller::new()?;

@@ -36,7 +36,11 @@ pub(crate) struct Listening {
 
 impl Listening {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self { socket, ready: true, paused_until: 0 }
+        Self {
+            socket,
+            ready: true,
+            paused_until: 0,
+        }
     }
 }
 
@@ -57,7 +61,11 @@ impl Engine {
 
     /// Goes on accepting where it was left. Whether there is more to do at once.
     pub(crate) fn accept_pending(&mut self, now: Now) -> bool {
-        (0..self.listeners.len()).fold(false, |again, index| self.accept_from(index, now) || again)
+        let mut again = false;
+        for index in 0..self.listeners.len() {
+            again |= self.accept_from(index, now);
+        }
+        again
     }
 
     /// Before the listeners go: nobody who is in the queue shall be turned away.
@@ -101,8 +109,13 @@ impl Engine {
             );
             return Accepted::Failed;
         }
-        let Some(listener) = self.listeners.get(index) else { return Accepted::Empty };
-        match acceptfrom_with(&listener.socket, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC) {
+        let Some(listener) = self.listeners.get(index) else {
+            return Accepted::Empty;
+        };
+        match acceptfrom_with(
+            &listener.socket,
+            SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
+        ) {
             Ok((socket, address)) => {
                 let ip = address.and_then(|any| std::net::SocketAddr::try_from(any).ok());
                 self.admit(socket, Peer::from(ip), index, now);
@@ -133,7 +146,9 @@ impl Engine {
         let inserted = self.connections.insert_with(|id| {
             let fd = socket.as_raw_fd();
             let interest = Interest::READABLE | Interest::WRITABLE;
-            registry.register(&mut SourceFd(&fd), token(id.token()), interest).ok()?;
+            registry
+                .register(&mut SourceFd(&fd), token(id.token()), interest)
+                .ok()?;
             Some(Connection {
                 transport: Transport::Plain(Arc::new(socket)),
                 peer,
@@ -165,7 +180,9 @@ impl Engine {
     fn make_room(&mut self) -> bool {
         let mut victims = self.candidates(Connection::is_idle);
         if victims.is_empty() {
-            victims = self.candidates(|connection| matches!(connection.phase, Phase::Head | Phase::Linger { .. }));
+            victims = self.candidates(|connection| {
+                matches!(connection.phase, Phase::Head | Phase::Linger { .. })
+            });
         }
         let count = victims.len().min(EVICTION);
         if count == 0 {

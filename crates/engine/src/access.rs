@@ -23,7 +23,11 @@ pub(crate) fn write(log: &AccessLog, exchange: &Exchange, duration: Duration, no
         method: head.method.of(bytes),
         path: &percent_decoded(head.path.of(bytes)),
         query: head.query.of(bytes),
-        protocol: if head.version == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" },
+        protocol: if head.version == Version::Http10 {
+            "HTTP/1.0"
+        } else {
+            "HTTP/1.1"
+        },
         status: exchange.response.status,
         body_bytes: Some(exchange.response.body_bytes),
         duration,
@@ -36,20 +40,25 @@ pub(crate) fn write(log: &AccessLog, exchange: &Exchange, duration: Duration, no
 }
 
 fn environ_value<'x>(exchange: &'x Exchange, name: &str) -> Option<&'x [u8]> {
-    let found = exchange.environ.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let found = exchange
+        .environ
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
     found.map(|(_, value)| value.as_slice())
 }
 
 /// The last field called `name` in an encoded response head.
 fn response_field<'h>(head: &'h [u8], name: &str) -> Option<&'h [u8]> {
-    let lines = head.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
-    lines
-        .filter_map(|line| {
-            let colon = line.iter().position(|&byte| byte == b':')?;
-            let (field, value) = (line.get(..colon)?, line.get(colon + 1..)?);
-            field.eq_ignore_ascii_case(name.as_bytes()).then(|| value.trim_ascii_start())
-        })
-        .last()
+    let lines = head
+        .split(|&byte| byte == b'\n')
+        .map(<[u8]>::trim_ascii_end);
+    lines.rev().find_map(|line| {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let (field, value) = (line.get(..colon)?, line.get(colon + 1..)?);
+        field
+            .eq_ignore_ascii_case(name.as_bytes())
+            .then(|| value.trim_ascii_start())
+    })
 }
 
 /// `PATH_INFO`'s bytes: `%XX` resolved, anything else as it is.
@@ -74,7 +83,9 @@ pub fn percent_decoded(path: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]

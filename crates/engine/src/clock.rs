@@ -18,6 +18,9 @@ impl Now {
         let mono = clock_gettime(ClockId::MonotonicCoarse);
         let unix = clock_gettime(ClockId::RealtimeCoarse);
         let millis = mono.tv_sec.unsigned_abs() * 1000 + mono.tv_nsec.unsigned_abs() / 1_000_000;
-        Self { mono: millis, unix: unix.tv_sec }
+        Self {
+            mono: millis,
+            unix: unix.tv_sec,
+        }
     }
 }

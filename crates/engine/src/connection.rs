@@ -56,6 +56,10 @@ pub(crate) enum Phase {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about the socket, each on its own and true in every phase"
+)]
 pub(crate) struct Connection {
     pub(crate) transport: Transport,
     pub(crate) peer: Peer,

@@ -15,7 +15,11 @@ const DRAIN_GRACE: u64 = 1_000;
 
 /// `now + timeout`, where 0 means never.
 fn after(now: Now, timeout: u64) -> u64 {
-    if timeout == 0 { u64::MAX } else { now.mono.saturating_add(timeout) }
+    if timeout == 0 {
+        u64::MAX
+    } else {
+        now.mono.saturating_add(timeout)
+    }
 }
 
 impl Engine {
@@ -49,12 +53,18 @@ impl Engine {
             return idle;
         }
         let earned = received.saturating_mul(1000) / rate;
-        idle.min(since.saturating_add(self.options.body_timeout.max(1_000)).saturating_add(earned))
+        idle.min(
+            since
+                .saturating_add(self.options.body_timeout.max(1_000))
+                .saturating_add(earned),
+        )
     }
 
     /// Moves a connection's deadline. Later is a store; earlier queues a new entry.
     pub(crate) fn set_deadline(&mut self, id: Id, at: u64) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         connection.deadline = at;
         if at < connection.queued_deadline {
             connection.queued_deadline = self.timer.queue(at, id);
@@ -63,13 +73,17 @@ impl Engine {
 
     pub(crate) fn expire_due(&mut self, now: Now) {
         for _ in 0..BATCH {
-            let Some((entry, id)) = self.timer.pop_due(now.mono) else { return };
+            let Some((entry, id)) = self.timer.pop_due(now.mono) else {
+                return;
+            };
             self.look_at(entry, id, now);
         }
     }
 
     fn look_at(&mut self, entry: u64, id: Id, now: Now) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         if connection.queued_deadline != entry {
             // An earlier entry replaced this one.
             return;
@@ -84,7 +98,9 @@ impl Engine {
     }
 
     fn expire(&mut self, id: Id, now: Now) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         match &connection.phase {
             Phase::App { line, since } => {
                 let stuck = stuck(connection, line, now.mono.saturating_sub(*since));
@@ -96,8 +112,8 @@ impl Engine {
                 self.stats.timed_out += u64::from(silent);
                 self.drop_connection(id);
             }
-            Phase::Head => self.refuse(id, Refusal::SlowHead, now),
-            Phase::Body(_) => self.refuse(id, Refusal::SlowBody, now),
+            Phase::Head => self.refuse(id, &Refusal::SlowHead, now),
+            Phase::Body(_) => self.refuse(id, &Refusal::SlowBody, now),
             Phase::Flush { .. } => {
                 log::info!(target: "oxicorn", "Closed: {} does not read its response", connection.peer);
                 self.stats.timed_out += 1;

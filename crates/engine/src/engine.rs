@@ -71,6 +71,10 @@ pub enum Turn {
 }
 
 /// See the crate documentation.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "accepting, draining, worn are independent of each other"
+)]
 pub struct Engine {
     pub(crate) options: Options,
     pub(crate) registry: Registry,
@@ -79,6 +83,10 @@ pub struct Engine {
     pub(crate) connections: Slab<Connection>,
     pub(crate) notices: VecDeque<Notice>,
     pub(crate) spare: Box<Exchange>,
+    #[expect(
+        clippy::vec_box,
+        reason = "exchanges travel as boxes; keeping the box saves an allocation each time"
+    )]
     pub(crate) pool: Vec<Box<Exchange>>,
     pub(crate) lines: Vec<Vec<u8>>,
     pub(crate) stats: Stats,
@@ -97,7 +105,9 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("stats", &self.stats).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
     }
 }
 
@@ -136,7 +146,8 @@ impl Engine {
     pub fn listen(&mut self, socket: OwnedFd) -> io::Result<()> {
         let at = LISTENERS + self.listeners.len() as u64;
         let fd = socket.as_fd().as_raw_fd();
-        self.registry.register(&mut SourceFd(&fd), token(at), Interest::READABLE)?;
+        self.registry
+            .register(&mut SourceFd(&fd), token(at), Interest::READABLE)?;
         self.listeners.push(Listening::new(socket));
         Ok(())
     }
@@ -146,7 +157,8 @@ impl Engine {
         let id = self.watches.len();
         let raw = fd.as_raw_fd();
         let at = WATCHES + id as u64;
-        self.registry.register(&mut SourceFd(&raw), token(at), Interest::READABLE)?;
+        self.registry
+            .register(&mut SourceFd(&raw), token(at), Interest::READABLE)?;
         self.watches.push(fd);
         Ok(WatchId(id))
     }
@@ -303,7 +315,10 @@ impl Engine {
 
     /// The counters.
     pub fn stats(&self) -> Stats {
-        Stats { connections: self.connections.len(), ..self.stats }
+        Stats {
+            connections: self.connections.len(),
+            ..self.stats
+        }
     }
 
     /// Whether finished responses are written to an access log.
@@ -318,7 +333,9 @@ impl Engine {
 
     /// Removes a connection; the socket closes with it.
     pub(crate) fn drop_connection(&mut self, id: Id) {
-        let Some(connection) = self.connections.remove(id) else { return };
+        let Some(connection) = self.connections.remove(id) else {
+            return;
+        };
         // Shut first: a process forked by the application may hold a copy of the descriptor, and the client must see the
         // end all the same. An error means that the client was faster.
         let _ = rustix::net::shutdown(&connection.transport, rustix::net::Shutdown::Both);

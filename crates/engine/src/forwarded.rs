@@ -34,7 +34,8 @@ impl Default for TrustPolicy {
 impl TrustPolicy {
     /// Whether this peer's forwarding fields are believed.
     pub fn trusts(&self, peer: Peer) -> bool {
-        peer.ip().is_none_or(|address| self.proxies.contains(address))
+        peer.ip()
+            .is_none_or(|address| self.proxies.contains(address))
     }
 
     /// What a trusted peer's fields say of the scheme. `None`: they contradict each other.
@@ -43,8 +44,10 @@ impl TrustPolicy {
         for field in &head.fields {
             let name = field.name.of(bytes);
             // All default names begin with X; custom ones are compared in full.
-            let Some((_, secure)) =
-                self.secure_fields.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()))
+            let Some((_, secure)) = self
+                .secure_fields
+                .iter()
+                .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()))
             else {
                 continue;
             };
@@ -66,15 +69,24 @@ mod tests {
     fn scheme_of(fields: &str) -> Option<Scheme> {
         let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let mut head = Head::default();
-        assert!(head.parse(bytes.as_bytes(), &oxicorn_http1::Policy::default(), true).unwrap());
+        assert!(
+            head.parse(bytes.as_bytes(), &oxicorn_http1::Policy::default(), true)
+                .unwrap()
+        );
         TrustPolicy::default().scheme(&head, bytes.as_bytes())
     }
 
     #[test]
     fn the_scheme_is_what_the_fields_agree_on() {
         assert_eq!(scheme_of(""), Some(Scheme::Http));
-        assert_eq!(scheme_of("X-Forwarded-Proto: https\r\n"), Some(Scheme::Https));
+        assert_eq!(
+            scheme_of("X-Forwarded-Proto: https\r\n"),
+            Some(Scheme::Https)
+        );
         assert_eq!(scheme_of("x-forwarded-proto: http\r\n"), Some(Scheme::Http));
-        assert_eq!(scheme_of("X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n"), None);
+        assert_eq!(
+            scheme_of("X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n"),
+            None
+        );
     }
 }

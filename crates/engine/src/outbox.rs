@@ -29,6 +29,17 @@ pub(crate) enum Flushed {
     Burst,
 }
 
+/// A part of a regular file, for the kernel to send.
+#[derive(Debug)]
+pub struct FilePart {
+    /// The file; its own offset does not matter.
+    pub file: File,
+    /// Where the part begins, in bytes.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
 #[derive(Debug)]
 enum Part {
     Bytes { data: Vec<u8>, sent: usize },
@@ -60,7 +71,12 @@ impl Outbox {
     }
 
     /// Queues `data`; beyond `memory` bytes it is written to a file in `dir`.
-    pub(crate) fn push(&mut self, data: &[u8], memory: usize, dir: Option<&Path>) -> io::Result<()> {
+    pub(crate) fn push(
+        &mut self,
+        data: &[u8],
+        memory: usize,
+        dir: Option<&Path>,
+    ) -> io::Result<()> {
         if data.is_empty() {
             return Ok(());
         }
@@ -77,7 +93,10 @@ impl Outbox {
         if let Some(Part::Bytes { data: last, .. }) = self.parts.back_mut() {
             last.extend_from_slice(data);
         } else {
-            self.parts.push_back(Part::Bytes { data: data.to_vec(), sent: 0 });
+            self.parts.push_back(Part::Bytes {
+                data: data.to_vec(),
+                sent: 0,
+            });
         }
     }
 
@@ -96,15 +115,23 @@ impl Outbox {
         if let Some(Part::Spool { left, .. }) = self.parts.back_mut() {
             *left += data.len() as u64;
         } else {
-            self.parts.push_back(Part::Spool { offset: at, left: data.len() as u64 });
+            self.parts.push_back(Part::Spool {
+                offset: at,
+                left: data.len() as u64,
+            });
         }
         Ok(())
     }
 
-    /// Queues `len` bytes of `file` from `offset`.
-    pub(crate) fn push_file(&mut self, file: File, offset: u64, len: u64) {
-        if len > 0 {
-            self.parts.push_back(Part::File { file, offset, left: len });
+    /// Queues a part of a file.
+    pub(crate) fn push_file(&mut self, part: FilePart) {
+        if part.len > 0 {
+            let FilePart { file, offset, len } = part;
+            self.parts.push_back(Part::File {
+                file,
+                offset,
+                left: len,
+            });
         }
     }
 
@@ -128,7 +155,9 @@ impl Outbox {
     fn account(&mut self, sent: u64) {
         let finished = match self.parts.front() {
             Some(Part::Bytes { data, sent: at }) => {
-                self.in_memory = self.in_memory.saturating_sub(usize::try_from(sent).unwrap_or(0));
+                self.in_memory = self
+                    .in_memory
+                    .saturating_sub(usize::try_from(sent).unwrap_or(0));
                 *at == data.len()
             }
             Some(Part::Spool { left, .. }) => {
@@ -234,7 +263,11 @@ mod tests {
         outbox.push(&big, 8, None).unwrap();
         outbox.push(b"tail", 8, None).unwrap();
         assert_eq!(outbox.spooled(), (3 << 20) + 4);
-        outbox.push_file(file, 2, 4);
+        outbox.push_file(FilePart {
+            file,
+            offset: 2,
+            len: 4,
+        });
         let got = drain(&mut outbox, &ours, &mut theirs);
         assert_eq!(got.len(), 4 + big.len() + 4 + 4);
         assert!(got.starts_with(b"headbbb"));
@@ -247,7 +280,11 @@ mod tests {
     fn a_file_that_shrank_is_an_error() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let mut outbox = Outbox::default();
-        outbox.push_file(unlinked_file(None).unwrap(), 0, 10);
+        outbox.push_file(FilePart {
+            file: unlinked_file(None).unwrap(),
+            offset: 0,
+            len: 10,
+        });
         let error = outbox.flush(&ours).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }

@@ -61,7 +61,11 @@ impl Poller {
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker(Arc::new(mio::Waker::new(poll.registry(), WAKER)?));
-        Ok(Self { poll, events: Events::with_capacity(BATCH), waker })
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(BATCH),
+            waker,
+        })
     }
 
     /// What other threads use to end a wait.
@@ -88,7 +92,10 @@ impl Poller {
 
     /// The events of the last wait.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Ready> + '_ {
-        self.events.iter().filter(|event| event.token() != WAKER).map(Ready::from)
+        self.events
+            .iter()
+            .filter(|event| event.token() != WAKER)
+            .map(Ready::from)
     }
 
     pub(crate) fn clear(&mut self) {

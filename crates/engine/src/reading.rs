@@ -4,7 +4,9 @@
 
 use std::io;
 
-use oxicorn_http1::{Body as Decoder, Framing, Reject, Span, Step, Version, response, worth_parsing};
+use oxicorn_http1::{
+    Body as Decoder, Framing, Reject, Span, Step, Version, response, worth_parsing,
+};
 use oxicorn_logs::http_date;
 use rustix::net::{RecvFlags, recv};
 
@@ -59,7 +61,9 @@ impl std::fmt::Display for Refusal {
             Self::BodyTooLarge => f.write_str("the body is larger than limit_request_body"),
             Self::Scheme => f.write_str("the proxy's scheme fields contradict each other"),
             Self::SlowHead => f.write_str("the request head did not arrive within head_timeout"),
-            Self::SlowBody => f.write_str("the request body came slower than body_timeout and body_min_rate allow"),
+            Self::SlowBody => f.write_str(
+                "the request body came slower than body_timeout and body_min_rate allow",
+            ),
             Self::Spool(error) => write!(f, "the body could not be stored: {error}"),
         }
     }
@@ -118,7 +122,9 @@ impl Engine {
         let input = self.spare.bytes.get(..filled).unwrap_or_default();
         let seen = if connection.partial { kept } else { 0 };
         let parsed = if worth_parsing(input, seen) {
-            self.spare.head.parse(input, &self.options.http, connection.trusted)
+            self.spare
+                .head
+                .parse(input, &self.options.http, connection.trusted)
         } else {
             Ok(false)
         };
@@ -138,7 +144,7 @@ impl Engine {
                 None
             }
             Err(reject) => {
-                self.refuse(id, Refusal::Parse(reject), now);
+                self.refuse(id, &Refusal::Parse(reject), now);
                 None
             }
         }
@@ -149,12 +155,14 @@ impl Engine {
         let connection = self.connections.get_mut(id)?;
         connection.partial = false;
         let scheme = if connection.trusted {
-            self.options.trust.scheme(&self.spare.head, &self.spare.bytes)
+            self.options
+                .trust
+                .scheme(&self.spare.head, &self.spare.bytes)
         } else {
             Some(Scheme::Http)
         };
         let Some(scheme) = scheme else {
-            self.refuse(id, Refusal::Scheme, now);
+            self.refuse(id, &Refusal::Scheme, now);
             return None;
         };
         self.spare.scheme = scheme;
@@ -162,7 +170,7 @@ impl Engine {
         match self.spare.head.framing {
             Framing::Empty => Some(self.hand_out(id, end_of_head..filled, now)),
             Framing::Length(length) if exceeds(length, &self.options) => {
-                self.refuse(id, Refusal::BodyTooLarge, now);
+                self.refuse(id, &Refusal::BodyTooLarge, now);
                 None
             }
             Framing::Length(length) if length <= (filled - end_of_head) as u64 => {
@@ -208,7 +216,10 @@ impl Engine {
 
     fn send_continue(&mut self, id: Id, now: Now) {
         if let Some(connection) = self.connections.get_mut(id) {
-            connection.outbox.get_or_insert_default().push_memory(b"HTTP/1.1 100 Continue\r\n\r\n");
+            connection
+                .outbox
+                .get_or_insert_default()
+                .push_memory(b"HTTP/1.1 100 Continue\r\n\r\n");
             self.flush(id, now);
         }
     }
@@ -260,20 +271,26 @@ impl Engine {
 
     fn advance_body(&mut self, id: Id, input: &[u8], now: Now) -> Option<Box<Exchange>> {
         let connection = self.connections.get_mut(id)?;
-        let Phase::Body(reading) = &mut connection.phase else { return None };
+        let Phase::Body(reading) = &mut connection.phase else {
+            return None;
+        };
         let progress = decode(reading, input, &self.options);
         let (since, received) = (reading.since, reading.spool.len());
         match progress {
             Ok(Progress::More(used)) => {
                 connection.inbuf.clear();
-                connection.inbuf.extend_from_slice(input.get(used..).unwrap_or_default());
+                connection
+                    .inbuf
+                    .extend_from_slice(input.get(used..).unwrap_or_default());
                 let deadline = self.body_deadline(since, received, now);
                 self.set_deadline(id, deadline);
                 None
             }
-            Ok(Progress::Done(used)) => self.complete_body(id, input.get(used..).unwrap_or_default(), now),
+            Ok(Progress::Done(used)) => {
+                self.complete_body(id, input.get(used..).unwrap_or_default(), now)
+            }
             Err(refusal) => {
-                self.refuse(id, refusal, now);
+                self.refuse(id, &refusal, now);
                 None
             }
         }
@@ -306,7 +323,9 @@ impl Engine {
         let mut exchange = std::mem::replace(&mut self.spare, fresh);
         if let Some(connection) = self.connections.get_mut(id) {
             connection.inbuf.clear();
-            connection.inbuf.extend_from_slice(exchange.bytes.get(rest).unwrap_or_default());
+            connection
+                .inbuf
+                .extend_from_slice(exchange.bytes.get(rest).unwrap_or_default());
             if connection.inbuf.is_empty() {
                 // An idle connection keeps no buffer.
                 connection.inbuf = Vec::new();
@@ -319,7 +338,8 @@ impl Engine {
     fn enter_application(&mut self, id: Id, exchange: &mut Exchange, now: Now) {
         self.stats.requests += 1;
         self.stats.in_application += 1;
-        let worn = self.options.max_requests > 0 && self.stats.requests >= self.options.max_requests;
+        let worn =
+            self.options.max_requests > 0 && self.stats.requests >= self.options.max_requests;
         if worn && !self.worn {
             self.worn = true;
             self.notices.push_back(Notice::Worn);
@@ -335,19 +355,26 @@ impl Engine {
         if let Some(connection) = self.connections.get_mut(id) {
             exchange.peer = connection.peer;
             exchange.listener = usize::from(connection.listener);
-            connection.phase = Phase::App { line, since: now.mono };
+            connection.phase = Phase::App {
+                line,
+                since: now.mono,
+            };
         }
         self.set_deadline(id, self.app_deadline(now));
     }
 
     fn read_linger(&mut self, id: Id) {
         for _ in 0..BODY_READS {
-            let Some(connection) = self.connections.get_mut(id) else { return };
+            let Some(connection) = self.connections.get_mut(id) else {
+                return;
+            };
             if !connection.readable {
                 return;
             }
             let received = receive(connection, &mut self.spare.bytes, 0);
-            let Phase::Linger { dropped } = &mut connection.phase else { return };
+            let Phase::Linger { dropped } = &mut connection.phase else {
+                return;
+            };
             match received {
                 Ok(Received::Bytes(n)) => *dropped += n,
                 Ok(Received::Nothing) => return,
@@ -362,8 +389,10 @@ impl Engine {
     }
 
     /// Answers with an error page and ends the connection. What the client sends from here on is dropped unread.
-    pub(crate) fn refuse(&mut self, id: Id, refusal: Refusal, now: Now) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+    pub(crate) fn refuse(&mut self, id: Id, refusal: &Refusal, now: Now) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         let (status, peer) = (refusal.status(), connection.peer);
         log::warn!(target: "oxicorn", "Invalid request from ip={peer}: {refusal} ({status})");
         self.stats.refused += 1;
@@ -384,7 +413,10 @@ fn inline(start: usize, end: usize) -> Body {
         return Body::Empty;
     }
     let offset = |at| u32::try_from(at).unwrap_or(u32::MAX);
-    Body::Inline(Span { start: offset(start), end: offset(end) })
+    Body::Inline(Span {
+        start: offset(start),
+        end: offset(end),
+    })
 }
 
 fn exceeds(length: u64, options: &Options) -> bool {
@@ -403,7 +435,10 @@ fn decode(reading: &mut Reading, input: &[u8], options: &Options) -> Result<Prog
                     return Err(Refusal::BodyTooLarge);
                 }
                 let dir = options.spool_dir.as_deref();
-                reading.spool.push(data, options.body_memory, dir).map_err(Refusal::Spool)?;
+                reading
+                    .spool
+                    .push(data, options.body_memory, dir)
+                    .map_err(Refusal::Spool)?;
                 at += skip + len;
             }
             Step::More { consumed } => return Ok(Progress::More(at + consumed)),

@@ -19,7 +19,10 @@ impl Id {
     /// Reads a token back; `None` for tokens that were never ids.
     pub(crate) fn from_token(token: u64) -> Option<Self> {
         let generation = NonZeroU32::new(u32::try_from(token >> 32).ok()?)?;
-        Some(Self { index: u32::try_from(token & 0xffff_ffff).ok()?, generation })
+        Some(Self {
+            index: u32::try_from(token & 0xffff_ffff).ok()?,
+            generation,
+        })
     }
 }
 
@@ -38,7 +41,10 @@ pub(crate) struct Slab<T> {
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -55,22 +61,31 @@ impl<T> Slab<T> {
             Some(&index) => index,
             None => u32::try_from(self.slots.len()).ok()?,
         };
-        let generation =
-            self.slots.get(index as usize).map_or(NonZeroU32::MIN, |slot| slot.generation);
+        let generation = self
+            .slots
+            .get(index as usize)
+            .map_or(NonZeroU32::MIN, |slot| slot.generation);
         let id = Id { index, generation };
         let value = make(id)?;
         if let Some(slot) = self.slots.get_mut(index as usize) {
             slot.value = Some(value);
             self.free.pop();
         } else {
-            self.slots.push(Slot { generation, value: Some(value) });
+            self.slots.push(Slot {
+                generation,
+                value: Some(value),
+            });
         }
         Some(id)
     }
 
     pub(crate) fn get_mut(&mut self, id: Id) -> Option<&mut T> {
         let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.generation == id.generation { slot.value.as_mut() } else { None }
+        if slot.generation == id.generation {
+            slot.value.as_mut()
+        } else {
+            None
+        }
     }
 
     pub(crate) fn remove(&mut self, id: Id) -> Option<T> {
@@ -86,10 +101,16 @@ impl<T> Slab<T> {
 
     /// Every live connection with its id, in slot order.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Id, &mut T)> {
-        self.slots.iter_mut().enumerate().filter_map(|(index, slot)| {
-            let id = Id { index: u32::try_from(index).ok()?, generation: slot.generation };
-            slot.value.as_mut().map(|value| (id, value))
-        })
+        self.slots
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(index, slot)| {
+                let id = Id {
+                    index: u32::try_from(index).ok()?,
+                    generation: slot.generation,
+                };
+                slot.value.as_mut().map(|value| (id, value))
+            })
     }
 }
 

@@ -19,7 +19,11 @@ pub(crate) struct Spool {
 impl Spool {
     /// Room for `expected` bytes if they fit the memory limit.
     pub(crate) fn with_capacity(expected: usize) -> Self {
-        Self { memory: Vec::with_capacity(expected), file: None, len: 0 }
+        Self {
+            memory: Vec::with_capacity(expected),
+            file: None,
+            len: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {

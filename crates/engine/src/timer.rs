@@ -31,7 +31,11 @@ impl Timer {
             TimerfdClockId::Monotonic,
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
         )?;
-        Ok(Self { fd, queue: BinaryHeap::new(), armed: None })
+        Ok(Self {
+            fd,
+            queue: BinaryHeap::new(),
+            armed: None,
+        })
     }
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
@@ -66,7 +70,10 @@ impl Timer {
             tv_sec: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
             tv_nsec: i64::try_from(millis % 1000 * 1_000_000).unwrap_or(0),
         });
-        let spec = Itimerspec { it_interval: ZERO, it_value: value };
+        let spec = Itimerspec {
+            it_interval: ZERO,
+            it_value: value,
+        };
         timerfd_settime(&self.fd, TimerfdTimerFlags::ABSTIME, &spec)?;
         Ok(())
     }
@@ -80,7 +87,10 @@ impl Timer {
     }
 }
 
-const ZERO: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+const ZERO: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
 
 #[cfg(test)]
 mod tests {

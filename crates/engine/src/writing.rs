@@ -1,7 +1,6 @@
 //! From responses to bytes on the socket: sending, queueing, the end of an exchange. Invariant: a response whose first byte
 //! was sent is completed or its connection ends; nothing is ever sent in its place.
 
-use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use crate::connection::{Connection, Phase, Transport};
 use crate::engine::Engine;
 use crate::exchange::Exchange;
 use crate::options::Options;
-use crate::outbox::{Flushed, Outbox, retry};
+use crate::outbox::{FilePart, Flushed, Outbox, retry};
 use crate::slab::Id;
 
 /// Bytes over the memory limit that may be held when spooling fails, before the application is held back.
@@ -47,26 +46,36 @@ impl Engine {
     /// megabyte at once.
     pub fn send(&mut self, exchange: &Exchange, parts: &[&[u8]], now: Now) -> Flow {
         let deadline = self.app_deadline(now);
-        let Some((id, connection)) = self.in_application(exchange) else { return Flow::Gone };
+        let Some((id, connection)) = self.in_application(exchange) else {
+            return Flow::Gone;
+        };
         connection.deadline = connection.deadline.max(deadline);
-        let sent = if connection.outbox.is_some() { Ok(0) } else { send_now(connection, parts) };
+        let sent = if connection.outbox.is_some() {
+            Ok(0)
+        } else {
+            send_now(connection, parts)
+        };
         match sent {
             Ok(sent) => self.queue_rest(id, parts, sent),
             Err(error) => self.give_up(id, &error),
         }
     }
 
-    /// Sends `len` bytes of `file` from `offset` without copying them.
-    pub fn send_file(&mut self, exchange: &Exchange, file: File, offset: u64, len: u64, now: Now) -> Flow {
-        let Some((id, connection)) = self.in_application(exchange) else { return Flow::Gone };
-        connection.outbox.get_or_insert_default().push_file(file, offset, len);
+    /// Sends a part of a file without copying it.
+    pub fn send_file(&mut self, exchange: &Exchange, part: FilePart, now: Now) -> Flow {
+        let Some((id, connection)) = self.in_application(exchange) else {
+            return Flow::Gone;
+        };
+        connection.outbox.get_or_insert_default().push_file(part);
         self.flush(id, now);
         self.flow(exchange)
     }
 
     /// Whether the application may go on with its response.
     pub fn flow(&mut self, exchange: &Exchange) -> Flow {
-        let Some(id) = exchange.id else { return Flow::Gone };
+        let Some(id) = exchange.id else {
+            return Flow::Gone;
+        };
         match self.connections.get_mut(id) {
             Some(connection) if !connection.broken => flow_of(connection, &self.options),
             _ => Flow::Gone,
@@ -123,7 +132,9 @@ impl Engine {
     }
 
     fn end_exchange(&mut self, id: Id, keep: bool, now: Now) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         let next = Phase::Flush { close: !keep };
         if let Phase::App { line, .. } = std::mem::replace(&mut connection.phase, next) {
             self.lines.push(line);
@@ -141,8 +152,12 @@ impl Engine {
 
     /// Everything of the response is with the kernel.
     fn after_response(&mut self, id: Id, now: Now) {
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        let Phase::Flush { close } = connection.phase else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let Phase::Flush { close } = connection.phase else {
+            return;
+        };
         if close {
             connection.phase = Phase::Linger { dropped: 0 };
             connection.inbuf = Vec::new();
@@ -168,8 +183,12 @@ impl Engine {
     /// Sends queued bytes; ends the response when they are the last.
     pub(crate) fn flush(&mut self, id: Id, now: Now) {
         let deadline = self.write_deadline(now);
-        let Some(connection) = self.connections.get_mut(id) else { return };
-        let Some(outbox) = connection.outbox.as_mut() else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let Some(outbox) = connection.outbox.as_mut() else {
+            return;
+        };
         let before = outbox.left_so_far;
         let flushed = outbox.flush(&connection.transport);
         let progress = outbox.left_so_far > before;
@@ -194,7 +213,9 @@ impl Engine {
 
     /// The connection failed for writing. In the application's hands it stays until the exchange ends.
     fn give_up(&mut self, id: Id, error: &io::Error) -> Flow {
-        let Some(connection) = self.connections.get_mut(id) else { return Flow::Gone };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Flow::Gone;
+        };
         log::debug!(target: "oxicorn", "{} left before its response was sent: {error}", connection.peer);
         connection.broken = true;
         connection.outbox = None;
@@ -211,7 +232,9 @@ impl Engine {
     }
 
     fn queue_rest(&mut self, id: Id, parts: &[&[u8]], sent: usize) -> Flow {
-        let Some(connection) = self.connections.get_mut(id) else { return Flow::Gone };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Flow::Gone;
+        };
         let mut skip = sent;
         for part in parts {
             let rest = part.get(skip.min(part.len())..).unwrap_or_default();
@@ -222,7 +245,9 @@ impl Engine {
     }
 
     fn log_access(&mut self, exchange: &Exchange, now: Now) {
-        let (Some(access), Some(started)) = (self.access.as_mut(), exchange.started) else { return };
+        let (Some(access), Some(started)) = (self.access.as_mut(), exchange.started) else {
+            return;
+        };
         let status = exchange.response.status;
         if status != 0 {
             crate::access::write(access, exchange, started.elapsed(), now);
@@ -253,7 +278,11 @@ fn flow_of(connection: &Connection, options: &Options) -> Flow {
         outbox.spooled() > options.response_spool
             || outbox.in_memory() > options.response_memory + MEMORY_SLACK
     };
-    if connection.outbox.as_deref().is_some_and(full) { Flow::Full } else { Flow::Clear }
+    if connection.outbox.as_deref().is_some_and(full) {
+        Flow::Full
+    } else {
+        Flow::Clear
+    }
 }
 
 /// One system call with as much as the socket takes.

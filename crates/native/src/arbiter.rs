@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use oxicorn_arbiter::sys::process;
-use oxicorn_arbiter::{Fork, Host, ListenFds, Notice, Outcome, Policy, Setup, SocketOptions, WorkerSeed};
+use oxicorn_arbiter::{
+    Fork, Host, ListenFds, Notice, Outcome, Policy, Setup, SocketOptions, WorkerSeed,
+};
 use oxicorn_settings as settings;
 use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
@@ -60,14 +62,21 @@ impl Arbiter {
     #[new]
     #[pyo3(signature = (config, fork, owner=None))]
     fn new(config: &Config, fork: Py<PyAny>, owner: Option<(u32, u32)>) -> Self {
-        Self { config: config.clone(), owner, fork, bound: Mutex::new(None) }
+        Self {
+            config: config.clone(),
+            owner,
+            fork,
+            bound: Mutex::new(None),
+        }
     }
 
     /// Takes the pidfile and the listening sockets.
     fn bind(&self, py: Python<'_>) -> PyResult<()> {
         let listen_fds = take_listen_fds(py)?;
         let setup = setup(&self.config.config, self.owner, listen_fds);
-        let host = Interpreter { fork: self.fork.clone_ref(py) };
+        let host = Interpreter {
+            fork: self.fork.clone_ref(py),
+        };
         let bound = py
             .detach(|| oxicorn_arbiter::Arbiter::start(setup, host))
             .map_err(|fatal| BindError::new_err(fatal.to_string()))?;
@@ -78,7 +87,11 @@ impl Arbiter {
     /// The URLs of the listening sockets.
     #[getter]
     fn listeners(&self) -> Vec<String> {
-        self.slot().iter().flat_map(|bound| bound.listeners()).map(|one| one.local.to_string()).collect()
+        self.slot()
+            .iter()
+            .flat_map(oxicorn_arbiter::Arbiter::listeners)
+            .map(|one| one.local.to_string())
+            .collect()
     }
 
     /// Runs until the server is stopped: the exit code. Returns in every forked worker as well, with its seed.
@@ -102,7 +115,11 @@ impl Arbiter {
 /// systemd's socket activation (`sd_listen_fds(3)`); the variables are used up.
 fn take_listen_fds(py: Python<'_>) -> PyResult<ListenFds> {
     let environ = py.import("os")?.getattr("environ")?;
-    let variable = |name: &str| environ.call_method1("get", (name,))?.extract::<Option<String>>();
+    let variable = |name: &str| {
+        environ
+            .call_method1("get", (name,))?
+            .extract::<Option<String>>()
+    };
     let (pid, fds) = (variable("LISTEN_PID")?, variable("LISTEN_FDS")?);
     let own = i32::try_from(std::process::id()).unwrap_or(0);
     let listen_fds = ListenFds::from_environment(pid.as_deref(), fds.as_deref(), own);
@@ -127,7 +144,13 @@ fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: Liste
         reuse_port: false,
     };
     let pidfile = config.pidfile.as_ref().map(PathBuf::from);
-    Setup { policy, binds: config.bind.clone(), listen_fds, sockets, pidfile }
+    Setup {
+        policy,
+        binds: config.bind.clone(),
+        listen_fds,
+        sockets,
+        pidfile,
+    }
 }
 
 /// What a worker inherits from the arbiter through the fork.
@@ -140,11 +163,17 @@ pub(crate) struct Seed {
 
 impl Seed {
     fn new(seed: WorkerSeed) -> Self {
-        Self { id: seed.id, seed: Mutex::new(Some(seed)) }
+        Self {
+            id: seed.id,
+            seed: Mutex::new(Some(seed)),
+        }
     }
 
     pub(crate) fn take(&self) -> Option<WorkerSeed> {
-        self.seed.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.seed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 

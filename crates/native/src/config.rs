@@ -29,6 +29,10 @@ pub(crate) struct CommandLine {
 #[pymethods]
 impl CommandLine {
     #[new]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "values converted from Python belong to the call"
+    )]
     fn new(args: Vec<String>, environ: HashMap<String, String>) -> Self {
         let line = settings::parse_command_line(&args, &|name| environ.get(name).cloned());
         Self { line, environ }
@@ -38,9 +42,11 @@ impl CommandLine {
     #[getter]
     fn exit(&self) -> Option<(u8, String, bool)> {
         match &self.line {
-            settings::CommandLine::Exit { code, text, to_stderr } => {
-                Some((*code, text.clone(), *to_stderr))
-            }
+            settings::CommandLine::Exit {
+                code,
+                text,
+                to_stderr,
+            } => Some((*code, text.clone(), *to_stderr)),
             settings::CommandLine::Run(_) => None,
         }
     }
@@ -54,7 +60,8 @@ impl CommandLine {
     /// The directory to change to, if one was typed.
     #[getter]
     fn chdir(&self) -> Option<String> {
-        self.typed().and_then(|typed| typed.chdir().map(str::to_owned))
+        self.typed()
+            .and_then(|typed| typed.chdir().map(str::to_owned))
     }
 
     /// The whole configuration. `values`: the names of the configuration file, which is called `label` in messages.
@@ -62,14 +69,23 @@ impl CommandLine {
         let typed = self.typed().cloned().unwrap_or_default();
         let mut pairs = Vec::with_capacity(values.len());
         for (name, value) in values {
-            pairs.push((name.cast::<PyString>()?.to_string_lossy().into_owned(), to_value(&value)?));
+            pairs.push((
+                name.cast::<PyString>()?.to_string_lossy().into_owned(),
+                to_value(&value)?,
+            ));
         }
-        let file = label.map(|label| settings::FileValues { label, values: pairs });
+        let file = label.map(|label| settings::FileValues {
+            label,
+            values: pairs,
+        });
         let (config, warnings) = typed
             .resolve(file, &|name| self.environ.get(name).cloned())
             .map_err(|invalid| ConfigError::new_err(invalid.to_string()))?;
         let warnings = warnings.iter().map(ToString::to_string).collect();
-        Ok(Config { config: Arc::new(config), warnings })
+        Ok(Config {
+            config: Arc::new(config),
+            warnings,
+        })
     }
 }
 
@@ -117,7 +133,9 @@ impl Config {
         };
         match value {
             Some(value) => to_object(py, &value),
-            None => Err(PyAttributeError::new_err(format!("there is no setting '{name}'"))),
+            None => Err(PyAttributeError::new_err(format!(
+                "there is no setting '{name}'"
+            ))),
         }
     }
 }

@@ -16,7 +16,10 @@ pub(crate) fn to_value(object: &Bound<'_, PyAny>) -> PyResult<Value> {
         return Ok(Value::Bool(flag.is_true()));
     }
     if object.cast::<PyInt>().is_ok() {
-        return Ok(object.extract().map_or_else(|_| Value::Opaque("a number out of range".to_owned()), Value::Int));
+        return Ok(object.extract().map_or_else(
+            |_| Value::Opaque("a number out of range".to_owned()),
+            Value::Int,
+        ));
     }
     if let Ok(number) = object.cast::<PyFloat>() {
         return Ok(Value::Float(number.value()));
@@ -28,7 +31,11 @@ pub(crate) fn to_value(object: &Bound<'_, PyAny>) -> PyResult<Value> {
         let entry = |(key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
             Ok((key.str()?.to_string_lossy().into_owned(), to_value(&value)?))
         };
-        return dict.iter().map(entry).collect::<PyResult<_>>().map(Value::Dict);
+        return dict
+            .iter()
+            .map(entry)
+            .collect::<PyResult<_>>()
+            .map(Value::Dict);
     }
     if is_collection(object) {
         let items = object.try_iter()?.map(|item| to_value(&item?));
@@ -60,7 +67,10 @@ pub(crate) fn to_object<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
         Value::Float(number) => PyFloat::new(py, *number).into_any(),
         Value::Text(text) | Value::Opaque(text) => PyString::new(py, text).into_any(),
         Value::List(items) => {
-            let items: Vec<_> = items.iter().map(|item| to_object(py, item)).collect::<PyResult<_>>()?;
+            let items: Vec<_> = items
+                .iter()
+                .map(|item| to_object(py, item))
+                .collect::<PyResult<_>>()?;
             PyList::new(py, items)?.into_any()
         }
         Value::Dict(entries) => {

@@ -70,8 +70,6 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) channel: WorkerChannel,
     pub(crate) signals: SignalPipe,
-    /// Whether other workers accept from the same listeners.
-    pub(crate) siblings: bool,
 }
 
 /// The threads of one worker and their engine.
@@ -90,7 +88,6 @@ pub(crate) struct Crew {
     channel: WorkerChannel,
     signals: SignalPipe,
     signal_watch: WatchId,
-    siblings: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -121,7 +118,6 @@ impl Crew {
             channel: setup.channel,
             signals: setup.signals,
             signal_watch,
-            siblings: setup.siblings,
         })
     }
 
@@ -145,16 +141,18 @@ impl Crew {
 
     /// The life of one application thread: returns when the crew stops.
     pub(crate) fn lead(&self, py: Python<'_>, gateway: &mut Gateway) -> PyResult<()> {
-        while let Some(exchange) = self.next(py)? {
-            gateway.serve(py, exchange);
-            lock(&self.seat).inside -= 1;
+        let mut returns = false;
+        while let Some(exchange) = self.next(py, returns)? {
+            gateway.serve(py, exchange)?;
+            returns = true;
         }
         Ok(())
     }
 
-    fn next(&self, py: Python<'_>) -> PyResult<Option<Box<Exchange>>> {
+    /// The next request for this thread. `returns`: it comes out of the application.
+    fn next(&self, py: Python<'_>, mut returns: bool) -> PyResult<Option<Box<Exchange>>> {
         loop {
-            match self.claim(py) {
+            match self.claim(py, std::mem::take(&mut returns)) {
                 Claim::Stop => return Ok(None),
                 Claim::Exchange(mut exchange) => {
                     self.engine().release(&mut exchange, Now::read());
@@ -172,10 +170,11 @@ impl Crew {
     }
 
     /// Waits for something to do, without the interpreter lock.
-    fn claim(&self, py: Python<'_>) -> Claim {
+    fn claim(&self, py: Python<'_>, mut returns: bool) -> Claim {
         loop {
             {
                 let mut seat = lock(&self.seat);
+                seat.inside -= usize::from(std::mem::take(&mut returns));
                 if self.is_stopping() {
                     return Claim::Stop;
                 }
@@ -204,7 +203,10 @@ impl Crew {
     fn park(&self) {
         let mut seat = lock(&self.seat);
         while seat.tickets == 0 && !self.is_stopping() {
-            seat = self.followers.wait(seat).unwrap_or_else(PoisonError::into_inner);
+            seat = self
+                .followers
+                .wait(seat)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         seat.tickets = seat.tickets.saturating_sub(1);
         seat.parked -= 1;
@@ -269,18 +271,17 @@ impl Crew {
         }
     }
 
-    /// The steward's life; runs on a native thread of its own.
+    /// The steward's life; runs on a native thread of its own. While requests come and go it looks once a tick; when a tick
+    /// passes without any it sleeps until a thread enters the application.
     pub(crate) fn keep_house(&self) {
         let mut seat = lock(&self.seat);
         while !self.is_stopping() {
-            if seat.inside == 0 || seat.holder.is_some() {
-                seat.steward_asleep = true;
-                seat = self.steward.wait(seat).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
             let entries = seat.entries;
             (seat, _) = self.steward.wait_timeout(seat, TICK).unwrap_or_else(PoisonError::into_inner);
-            if seat.holder.is_none() && seat.inside > 0 && seat.entries == entries {
+            if seat.entries != entries {
+                continue;
+            }
+            if seat.inside > 0 && seat.holder.is_none() {
                 seat.holder = Some(Holder::Steward);
                 drop(seat);
                 self.stand_in();
@@ -290,14 +291,19 @@ impl Crew {
                 if seat.parked > 0 {
                     self.give_ticket(&mut seat);
                 }
+                continue;
+            }
+            seat.steward_asleep = true;
+            while seat.steward_asleep && !self.is_stopping() {
+                seat = self.steward.wait(seat).unwrap_or_else(PoisonError::into_inner);
             }
         }
     }
 
-    /// Leads without Python until a thread wants the seat. Requests that become complete meanwhile wait; so do new
-    /// connections, if another worker can take them.
+    /// Leads without Python until a thread wants the seat. Requests that become complete meanwhile wait. New connections
+    /// stay in the listeners' queues, where another worker can take them, or the successor of this one, should it be stuck.
     fn stand_in(&self) {
-        self.engine().set_accepting(!self.siblings);
+        self.engine().set_accepting(false);
         loop {
             if self.is_stopping() || lock(&self.seat).wanted {
                 break;
@@ -332,12 +338,15 @@ impl Crew {
         match notice {
             Notice::Stuck(stuck) => self.report_stuck(&stuck),
             Notice::Watched(id) if id == self.signal_watch => {
-                self.signals.received().into_iter().for_each(|signal| self.on_signal(signal));
+                self.signals
+                    .received()
+                    .into_iter()
+                    .for_each(|signal| self.on_signal(signal));
             }
             Notice::Watched(_) => self.on_channel(),
             Notice::Worn => {
                 log::info!(target: "oxicorn", "Autorestarting worker after current request.");
-                self.tell("retiring", self.channel.retiring());
+                tell("retiring", self.channel.retiring());
             }
             Notice::Drained => self.stop(),
         }
@@ -345,19 +354,13 @@ impl Crew {
 
     fn report_stuck(&self, stuck: &Stuck) {
         let age = Duration::from_millis(stuck.age);
-        self.tell("stuck", self.channel.stuck(&stuck.line, &stuck.peer, age));
-    }
-
-    fn tell(&self, what: &str, told: io::Result<()>) {
-        if let Err(error) = told {
-            log::warn!(target: "oxicorn", "The arbiter could not be told '{what}': {error}");
-        }
+        tell("stuck", self.channel.stuck(&stuck.line, &stuck.peer, age));
     }
 
     fn on_signal(&self, signal: Signal) {
         match signal {
             Signal::Term => {
-                self.tell("draining", self.channel.draining());
+                tell("draining", self.channel.draining());
                 self.drain();
             }
             Signal::Int | Signal::Quit => self.quit(),
@@ -422,6 +425,13 @@ impl Crew {
             py.check_signals()?;
         }
         Ok(())
+    }
+}
+
+/// A report that does not arrive changes nothing here; the arbiter has its own deadlines.
+fn tell(what: &str, told: io::Result<()>) {
+    if let Err(error) = told {
+        log::warn!(target: "oxicorn", "The arbiter could not be told '{what}': {error}");
     }
 }
 

@@ -2,7 +2,10 @@
 //! path. Every function here is safe to call; each block names the rule it relies on. Invariant: no panic crosses into the
 //! interpreter, and every reference made here is owned by the value that is returned.
 
-#![expect(unsafe_code, reason = "raw C-API calls, each wrapped in a function that is safe to call")]
+#![expect(
+    unsafe_code,
+    reason = "raw C-API calls, each wrapped in a function that is safe to call"
+)]
 
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,14 +45,20 @@ pub(crate) fn latin1_view<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]>
     // `text` keeps it alive for as long as the slice is borrowed.
     unsafe {
         let len = ffi::PyUnicode_GET_LENGTH(object).cast_unsigned();
-        Some(std::slice::from_raw_parts(ffi::PyUnicode_1BYTE_DATA(object), len))
+        Some(std::slice::from_raw_parts(
+            ffi::PyUnicode_1BYTE_DATA(object),
+            len,
+        ))
     }
 }
 
 /// The code points of `text` as bytes, if it is ASCII. (On newer interpreters the layout of a `str` is private to it.)
 #[cfg(Py_3_14)]
 pub(crate) fn latin1_view<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {
-    text.to_str().ok().filter(|text| text.is_ascii()).map(str::as_bytes)
+    text.to_str()
+        .ok()
+        .filter(|text| text.is_ascii())
+        .map(str::as_bytes)
 }
 
 /// `dict[key] = value` with borrowed references.
@@ -60,13 +69,17 @@ pub(crate) fn set_item(
 ) -> PyResult<()> {
     // SAFETY: all three are live objects of their types; the call takes its own references.
     let failed = unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), value.as_ptr()) } != 0;
-    if failed { Err(PyErr::fetch(dict.py())) } else { Ok(()) }
+    if failed {
+        Err(PyErr::fetch(dict.py()))
+    } else {
+        Ok(())
+    }
 }
 
-/// How many references there are to `object`, this one included. Only 1 means anything: nobody else has it.
-pub(crate) fn is_unique(object: &Bound<'_, PyAny>) -> bool {
+/// How many references there are to `object`, the caller's included.
+pub(crate) fn references(object: &Bound<'_, PyAny>) -> usize {
     // SAFETY: a live object.
-    unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) }.cast_unsigned()
 }
 
 /// Calls a callable with two positional arguments, without a tuple in between.
@@ -112,7 +125,9 @@ impl<'a, 'py> Arguments<'a, 'py> {
             return self.value(py, index);
         }
         let names = self.names.as_ref()?;
-        let at = names.iter().position(|known| known.cast::<PyString>().is_ok_and(|text| text == name))?;
+        let at = names
+            .iter()
+            .position(|known| known.cast::<PyString>().is_ok_and(|text| text == name))?;
         self.value(py, self.positional + at)
     }
 
@@ -144,7 +159,9 @@ struct Method<N>(std::marker::PhantomData<N>);
 impl<N: Native> Method<N> {
     const DEFINITION: &'static ffi::PyMethodDef = &ffi::PyMethodDef {
         ml_name: N::NAME.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: trampoline::<N> },
+        ml_meth: ffi::PyMethodDefPointer {
+            PyCFunctionFastWithKeywords: trampoline::<N>,
+        },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: N::DOC.as_ptr(),
     };
@@ -178,13 +195,19 @@ unsafe extern "C" fn trampoline<N: Native>(
         let names = names.map(|names| unsafe { names.cast_unchecked::<PyTuple>() });
         let positional = count.cast_unsigned();
         let total = positional + names.as_ref().map_or(0, |names| names.len());
-        // SAFETY: the protocol gives `count` positional values followed by one for each name; null only if there are none.
         let values = if total == 0 {
             &[][..]
         } else {
+            // SAFETY: the protocol gives `count` positional values followed by one for each name.
             unsafe { std::slice::from_raw_parts(values, total) }
         };
-        N::call(&Arguments { this, values, positional, names }).map_err(|error| (py, error))
+        N::call(&Arguments {
+            this,
+            values,
+            positional,
+            names,
+        })
+        .map_err(|error| (py, error))
     };
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(value)) => value.into_ptr(),

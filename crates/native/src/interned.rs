@@ -21,14 +21,13 @@ pub(crate) struct Interned {
     pub(crate) http_host: Py<PyString>,
     pub(crate) https: Py<PyString>,
     pub(crate) http10: Py<PyString>,
-    pub(crate) http11: Py<PyString>,
-    pub(crate) empty: Py<PyString>,
     pub(crate) comma: Py<PyString>,
-    pub(crate) close: Py<PyString>,
     methods: Vec<(&'static str, Py<PyString>)>,
 }
 
-const METHODS: [&str; 8] = ["GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
+const METHODS: [&str; 8] = [
+    "GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE",
+];
 
 impl Interned {
     pub(crate) fn new(py: Python<'_>) -> Self {
@@ -49,17 +48,20 @@ impl Interned {
             http_host: text("HTTP_HOST"),
             https: text("https"),
             http10: text("HTTP/1.0"),
-            http11: text("HTTP/1.1"),
-            empty: text(""),
             comma: text(","),
-            close: text("close"),
-            methods: METHODS.into_iter().map(|method| (method, text(method))).collect(),
+            methods: METHODS
+                .into_iter()
+                .map(|method| (method, text(method)))
+                .collect(),
         }
     }
 
     /// The string of a well-known method.
     pub(crate) fn method(&self, method: &[u8]) -> Option<&Py<PyString>> {
-        let found = self.methods.iter().find(|(known, _)| known.as_bytes() == method);
+        let found = self
+            .methods
+            .iter()
+            .find(|(known, _)| known.as_bytes() == method);
         found.map(|(_, text)| text)
     }
 }

@@ -10,7 +10,10 @@ use pyo3::prelude::*;
 
 use crate::config::{Config, ConfigError};
 
-static SINKS: Mutex<Sinks> = Mutex::new(Sinks { error: None, access: None });
+static SINKS: Mutex<Sinks> = Mutex::new(Sinks {
+    error: None,
+    access: None,
+});
 
 /// The files of this process and its forked workers. Opened before the privileges are dropped.
 struct Sinks {
@@ -25,7 +28,8 @@ fn sinks() -> std::sync::MutexGuard<'static, Sinks> {
 fn open(setting: &str, path: Option<&str>, dash: Standard) -> PyResult<Option<Arc<Sink>>> {
     let Some(path) = path else { return Ok(None) };
     let opened = Sink::from_setting(path, dash);
-    let refused = |error| ConfigError::new_err(format!("{setting} = {path:?} cannot be opened: {error}"));
+    let refused =
+        |error| ConfigError::new_err(format!("{setting} = {path:?} cannot be opened: {error}"));
     opened.map(Some).map_err(refused)
 }
 
@@ -57,15 +61,25 @@ fn level_of(level: settings::LogLevel) -> Level {
 
 /// Where `wsgi.errors` goes.
 pub(crate) fn error_sink() -> Arc<Sink> {
-    sinks().error.clone().unwrap_or_else(|| Sink::standard(Standard::Error))
+    sinks()
+        .error
+        .clone()
+        .unwrap_or_else(|| Sink::standard(Standard::Error))
 }
 
 /// The access log of this worker, if one is wanted, and the environ entries its format needs.
 pub(crate) fn access_log(config: &settings::Config) -> PyResult<(Option<AccessLog>, Vec<String>)> {
-    let Some(sink) = sinks().access.clone() else { return Ok((None, Vec::new())) };
+    let Some(sink) = sinks().access.clone() else {
+        return Ok((None, Vec::new()));
+    };
     let format = Format::parse(&config.access_log_format)
         .map_err(|error| ConfigError::new_err(format!("access_log_format: {error}")))?;
-    let wanted = format.wants().environ.iter().map(ToString::to_string).collect();
+    let wanted = format
+        .wants()
+        .environ
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     Ok((Some(AccessLog::new(format, sink)), wanted))
 }
 
@@ -81,7 +95,11 @@ pub(crate) fn log(level: &str, message: &str) -> PyResult<()> {
             critical(format_args!("{message}"));
             return Ok(());
         }
-        _ => return Err(PyValueError::new_err(format!("there is no log level '{level}'"))),
+        _ => {
+            return Err(PyValueError::new_err(format!(
+                "there is no log level '{level}'"
+            )));
+        }
     };
     ::log::log!(target: "oxicorn", level, "{message}");
     Ok(())

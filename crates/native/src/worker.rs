@@ -54,7 +54,12 @@ impl Worker {
         log::info!(target: "oxicorn", "Booting worker with pid: {}", std::process::id());
         let config = config.config.clone();
         let (serving, stopped_early) = (OnceLock::new(), Mutex::new(false));
-        Ok(Self { config, seed: Mutex::new(Some(seed)), serving, stopped_early })
+        Ok(Self {
+            config,
+            seed: Mutex::new(Some(seed)),
+            serving,
+            stopped_early,
+        })
     }
 
     /// Accepts connections for `app` from now on, and tells the arbiter so.
@@ -62,7 +67,11 @@ impl Worker {
         let Some(seed) = lock(&self.seed).take() else {
             return Err(PyRuntimeError::new_err("a worker starts once only"));
         };
-        let listeners = seed.listeners.iter().map(|listener| listener.local.clone()).collect();
+        let listeners = seed
+            .listeners
+            .iter()
+            .map(|listener| listener.local.clone())
+            .collect();
         let (access, wanted) = logs::access_log(&self.config)?;
         let setup = crew::Setup {
             options: options(&self.config),
@@ -70,7 +79,6 @@ impl Worker {
             listeners: seed.listeners,
             channel: seed.channel,
             signals: signals::install(&[Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1])?,
-            siblings: self.config.workers > 1,
         };
         let crew = Arc::new(py.detach(|| Crew::new(setup))?);
         crew::start_steward(crew.clone())?;
@@ -78,8 +86,15 @@ impl Worker {
         if *lock(&self.stopped_early) {
             crew.drain();
         }
-        let serving = Serving { crew, app, listeners, wanted };
-        self.serving.set(serving).map_err(|_| PyRuntimeError::new_err("a worker starts once only"))
+        let serving = Serving {
+            crew,
+            app,
+            listeners,
+            wanted,
+        };
+        self.serving
+            .set(serving)
+            .map_err(|_| PyRuntimeError::new_err("a worker starts once only"))
     }
 
     /// The body of one application thread; returns at shutdown.
@@ -102,12 +117,21 @@ impl Worker {
             *lock(&self.stopped_early) = true;
             return;
         };
-        py.detach(|| if graceful { serving.crew.drain() } else { serving.crew.stop() });
+        py.detach(|| {
+            if graceful {
+                serving.crew.drain();
+            } else {
+                serving.crew.stop();
+            }
+        });
     }
 
     /// What the process should exit with.
     #[getter]
-    #[expect(clippy::unused_self, reason = "an attribute of the worker; every orderly end is 0 today")]
+    #[expect(
+        clippy::unused_self,
+        reason = "an attribute of the worker; every orderly end is 0 today"
+    )]
     fn exit_code(&self) -> i32 {
         0
     }
@@ -119,14 +143,21 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Worker {
     fn serving(&self) -> PyResult<&Serving> {
-        self.serving.get().ok_or_else(|| PyRuntimeError::new_err("start() comes first"))
+        self.serving
+            .get()
+            .ok_or_else(|| PyRuntimeError::new_err("start() comes first"))
     }
 
     fn gateway_setup(&self, py: Python<'_>, serving: &Serving) -> PyResult<wsgi::Setup> {
         let template = |listener| self.template(py, listener);
         Ok(wsgi::Setup {
-            templates: serving.listeners.iter().map(template).collect::<PyResult<_>>()?,
+            templates: serving
+                .listeners
+                .iter()
+                .map(template)
+                .collect::<PyResult<_>>()?,
             script_name: environment(py, "SCRIPT_NAME")?.unwrap_or_default(),
+            casefold: self.config.casefold_http_method,
             sendfile: self.config.sendfile,
             wanted: serving.wanted.clone(),
         })
@@ -147,7 +178,10 @@ impl Worker {
             ("REQUEST_METHOD", ""),
             ("REMOTE_ADDR", ""),
         ] {
-            template.set_item(pyo3::types::PyString::intern(py, key), pyo3::types::PyString::intern(py, value))?;
+            template.set_item(
+                pyo3::types::PyString::intern(py, key),
+                pyo3::types::PyString::intern(py, value),
+            )?;
         }
         for (key, value) in [
             ("wsgi.multithread", self.config.threads > 1),
@@ -158,7 +192,10 @@ impl Worker {
             template.set_item(key, value)?;
         }
         template.set_item("wsgi.version", PyTuple::new(py, [1, 0])?)?;
-        template.set_item("wsgi.errors", Bound::new(py, ErrorStream::new(logs::error_sink()))?)?;
+        template.set_item(
+            "wsgi.errors",
+            Bound::new(py, ErrorStream::new(logs::error_sink()))?,
+        )?;
         template.set_item("wsgi.input", Bound::new(py, EmptyInput)?)?;
         template.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
         let unix = match listener {
@@ -170,12 +207,24 @@ impl Worker {
             }
             ListenAddr::Unix(_) => true,
         };
+        make_room(&template)?;
         Ok((template.unbind(), unix))
     }
 }
 
+/// Makes the dict's table larger than its entries need: a copy has the same table, and so takes a request's fields without
+/// growing. (A dict grows when it is full and does not shrink when a key goes.)
+fn make_room(template: &Bound<'_, PyDict>) -> PyResult<()> {
+    let spare: Vec<String> = (template.len()..24).map(|number| format!("spare {number}")).collect();
+    spare.iter().try_for_each(|key| template.set_item(key, ()))?;
+    spare.iter().try_for_each(|key| template.del_item(key))
+}
+
 fn environment(py: Python<'_>, name: &str) -> PyResult<Option<String>> {
-    py.import("os")?.getattr("environ")?.call_method1("get", (name,))?.extract()
+    py.import("os")?
+        .getattr("environ")?
+        .call_method1("get", (name,))?
+        .extract()
 }
 
 fn millis(duration: Duration) -> u64 {

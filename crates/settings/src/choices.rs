@@ -52,18 +52,6 @@ pub enum HeaderMap {
     Dangerous,
 }
 
-/// How code changes are noticed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ReloadEngine {
-    /// The best that works here.
-    #[default]
-    Auto,
-    /// Look at the files' times once a second.
-    Poll,
-    /// Let the system tell.
-    Inotify,
-}
-
 impl Stored for WorkerClass {
     fn from_value(value: &Value) -> Result<Self, String> {
         let Some(name) = value.as_text() else {
@@ -97,17 +85,6 @@ impl Stored for HeaderMap {
             Some("refuse") => Ok(Self::Refuse),
             Some("dangerous") => Ok(Self::Dangerous),
             _ => Err("expected one of drop, refuse, dangerous".into()),
-        }
-    }
-}
-
-impl Stored for ReloadEngine {
-    fn from_value(value: &Value) -> Result<Self, String> {
-        match value.as_text() {
-            Some("auto") => Ok(Self::Auto),
-            Some("poll") => Ok(Self::Poll),
-            Some("inotify") => Ok(Self::Inotify),
-            _ => Err("expected one of auto, poll, inotify".into()),
         }
     }
 }

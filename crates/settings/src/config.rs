@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::choices::{HeaderMap, LogLevel, ReloadEngine, WorkerClass};
+use crate::choices::{HeaderMap, LogLevel, WorkerClass};
 use crate::networks::Networks;
 use crate::table;
 use crate::value::Value;
@@ -46,7 +46,7 @@ pub struct Config {
     /// Load the application before forking.
     pub preload_app: bool,
 
-    /// How long a request may occupy the application before its worker is killed.
+    /// How long a request may be in the application without progress before its worker is killed.
     pub timeout: Duration,
     /// How long a stopping worker may take to finish what it has. Zero: no time at all.
     pub graceful_timeout: Duration,
@@ -65,11 +65,11 @@ pub struct Config {
     /// How long a worker may take to become ready.
     pub boot_timeout: Duration,
 
-    /// The most bytes of a request line; 0 for no limit.
+    /// The most bytes of a request line; 0 stands for 8190.
     pub limit_request_line: usize,
-    /// The most fields in a request head; at least 1.
+    /// The most fields in a request head; 0 stands for 32768.
     pub limit_request_fields: usize,
-    /// The most bytes of one field; 0 for no limit.
+    /// The most bytes of one field; 0 stands for 8190.
     pub limit_request_field_size: usize,
     /// The most bytes of a request body; 0 for no limit.
     pub limit_request_body: u64,
@@ -92,10 +92,6 @@ pub struct Config {
     pub permit_unconventional_http_version: bool,
     /// Turn methods into capitals.
     pub casefold_http_method: bool,
-    /// Allow fields that go on in the next line.
-    pub permit_obsolete_folding: bool,
-    /// Allow blanks between a field's name and its colon.
-    pub strip_header_spaces: bool,
 
     /// Which peers are proxies that may speak for their clients.
     pub forwarded_allow_ips: Networks,
@@ -106,8 +102,6 @@ pub struct Config {
 
     /// Restart workers when code changes.
     pub reload: bool,
-    /// How changes are noticed.
-    pub reload_engine: ReloadEngine,
     /// Further files and patterns to watch.
     pub reload_extra_files: Vec<String>,
     /// Check the configuration and the application, then leave; also set by `print_config`.
@@ -242,13 +236,10 @@ pub(crate) const BLANK: Config = Config {
     permit_unconventional_http_method: false,
     permit_unconventional_http_version: false,
     casefold_http_method: false,
-    permit_obsolete_folding: false,
-    strip_header_spaces: false,
     forwarded_allow_ips: Networks::NONE,
     secure_scheme_headers: Vec::new(),
     forwarder_headers: Vec::new(),
     reload: false,
-    reload_engine: ReloadEngine::Auto,
     reload_extra_files: Vec::new(),
     check_config: false,
     print_config: false,

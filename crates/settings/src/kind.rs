@@ -20,7 +20,7 @@ pub enum Kind {
     },
     /// Permission bits; a text that starts with `0` is octal.
     Mode,
-    /// Seconds, possibly with a fraction, not negative.
+    /// Seconds, possibly with a fraction: 0, or at least a millisecond, so that no wait is cut to 0.
     Seconds,
     /// Bytes, not negative; texts may end in `K`, `M`, `G` (or `KiB`, ..), powers of 1024.
     Size,
@@ -75,7 +75,7 @@ impl Kind {
                 .filter(in_range(0, 0o777))
                 .map(Value::Int),
             Self::Seconds => number::seconds(value)
-                .filter(|seconds| (0.0..=MOST_SECONDS_WITH_FRACTION).contains(seconds))
+                .filter(|seconds| is_duration(*seconds))
                 .map(Value::Float),
             Self::Size => number::size(value)
                 .filter(in_range(0, i64::MAX))
@@ -98,7 +98,7 @@ impl Kind {
             Self::Bool => "true or false".into(),
             Self::Int { min, max } => range("a whole number", min, max),
             Self::Mode => "permission bits in octal from 0 to 0777".into(),
-            Self::Seconds => "a number of seconds of at least 0".into(),
+            Self::Seconds => "0, or a number of seconds of at least 0.001".into(),
             Self::Size => "a number of bytes of at least 0, such as 65536 or 64K".into(),
             Self::Text => "a text".into(),
             Self::Account => "a name or a number".into(),
@@ -121,6 +121,10 @@ impl Kind {
 /// A century.
 const MOST_SECONDS: i64 = 3_155_695_200;
 const MOST_SECONDS_WITH_FRACTION: f64 = 3_155_695_200.0;
+
+fn is_duration(seconds: f64) -> bool {
+    seconds == 0.0 || (0.001..=MOST_SECONDS_WITH_FRACTION).contains(&seconds)
+}
 
 fn in_range(min: i64, max: i64) -> impl Fn(&i64) -> bool {
     move |number| (min..=max).contains(number)
@@ -265,7 +269,7 @@ mod tests {
     #[test]
     fn seconds_are_neither_negative_nor_endless() {
         assert_eq!(checked(Kind::Seconds, "2.5"), Ok(Value::Float(2.5)));
-        for wrong in ["-1", "inf", "nan", "1e300", "soon", ""] {
+        for wrong in ["-1", "inf", "nan", "1e300", "0.0001", "soon", ""] {
             assert!(checked(Kind::Seconds, wrong).is_err(), "{wrong}");
         }
     }

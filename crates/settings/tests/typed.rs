@@ -180,14 +180,6 @@ fn printing_the_configuration_implies_checking_it() {
 }
 
 #[test]
-fn there_are_never_more_header_fields_than_gunicorn_allows() {
-    for (text, limit) in [("0", 32_768), ("40000", 32_768), ("1", 1)] {
-        let config = config(&format!("app --limit-request-fields {text}"), &[]);
-        assert_eq!(config.limit_request_fields, limit);
-    }
-}
-
-#[test]
 fn the_report_shows_each_value_with_its_source() {
     let report = config("site:app -w 2", &[("accesslog", Value::text("-"))]).report();
     let lines: Vec<_> = report.lines().collect();

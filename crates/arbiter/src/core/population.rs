@@ -51,7 +51,7 @@ impl State {
 
     /// When the next fork is due that only waits for its time.
     pub(super) fn next_fork_at(&self) -> Option<Duration> {
-        if self.mode != Mode::Serving || !self.has_room() {
+        if self.mode != Mode::Serving {
             return None;
         }
         let vacant = self

@@ -139,57 +139,41 @@ fn address(path: &Path) -> io::Result<SocketAddrUnix> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scratch::Scratch;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::{UnixListener, UnixStream};
 
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let dir =
-                std::env::temp_dir().join(format!("oxicorn-unix-{}-{name}", std::process::id()));
-            fs::create_dir_all(&dir).unwrap();
-            Self(dir)
-        }
-
-        fn socket(&self) -> PathBuf {
-            self.0.join("web.sock")
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    fn socket(scratch: &Scratch) -> PathBuf {
+        scratch.folder().join("web.sock")
     }
 
     #[test]
     fn a_stale_socket_is_replaced() {
         let scratch = Scratch::new("stale");
-        drop(UnixListener::bind(scratch.socket()).unwrap());
-        let _listener = bind(&scratch.socket(), &SocketOptions::default()).unwrap();
-        UnixStream::connect(scratch.socket()).unwrap();
+        drop(UnixListener::bind(socket(&scratch)).unwrap());
+        let _listener = bind(&socket(&scratch), &SocketOptions::default()).unwrap();
+        UnixStream::connect(socket(&scratch)).unwrap();
     }
 
     #[test]
     fn a_socket_that_answers_is_left_alone() {
         let scratch = Scratch::new("live");
-        let _other = UnixListener::bind(scratch.socket()).unwrap();
-        let refusal = bind(&scratch.socket(), &SocketOptions::default()).unwrap_err();
+        let _other = UnixListener::bind(socket(&scratch)).unwrap();
+        let refusal = bind(&socket(&scratch), &SocketOptions::default()).unwrap_err();
         let Fatal::Bind { source, .. } = refusal else {
             panic!("{refusal:?}")
         };
         assert_eq!(source.raw_os_error(), Some(libc::EADDRINUSE));
-        UnixStream::connect(scratch.socket()).unwrap();
+        UnixStream::connect(socket(&scratch)).unwrap();
     }
 
     #[test]
     fn a_file_that_is_no_socket_is_left_alone() {
         let scratch = Scratch::new("file");
-        fs::write(scratch.socket(), "precious").unwrap();
-        let refusal = bind(&scratch.socket(), &SocketOptions::default()).unwrap_err();
+        fs::write(socket(&scratch), "precious").unwrap();
+        let refusal = bind(&socket(&scratch), &SocketOptions::default()).unwrap_err();
         assert!(matches!(refusal, Fatal::NotASocket { .. }), "{refusal:?}");
-        assert_eq!(fs::read_to_string(scratch.socket()).unwrap(), "precious");
+        assert_eq!(fs::read_to_string(socket(&scratch)).unwrap(), "precious");
     }
 
     #[test]
@@ -199,27 +183,27 @@ mod tests {
             umask: 0o117,
             ..SocketOptions::default()
         };
-        let _listener = bind(&scratch.socket(), &options).unwrap();
-        let mode = fs::metadata(scratch.socket()).unwrap().permissions().mode();
+        let _listener = bind(&socket(&scratch), &options).unwrap();
+        let mode = fs::metadata(socket(&scratch)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
     }
 
     #[test]
     fn its_path_goes_with_it_but_not_the_one_of_a_follower() {
         let scratch = Scratch::new("path");
-        let listener = bind(&scratch.socket(), &SocketOptions::default()).unwrap();
+        let listener = bind(&socket(&scratch), &SocketOptions::default()).unwrap();
         listener.try_clone().unwrap().retire();
-        assert!(scratch.socket().exists(), "a clone does not own the path");
+        assert!(socket(&scratch).exists(), "a clone does not own the path");
         listener.retire();
-        assert!(!scratch.socket().exists());
+        assert!(!socket(&scratch).exists());
 
-        let listener = bind(&scratch.socket(), &SocketOptions::default()).unwrap();
+        let listener = bind(&socket(&scratch), &SocketOptions::default()).unwrap();
         // A follower makes its socket beside ours, which exists, and so has another inode.
-        let beside = scratch.0.join("next.sock");
+        let beside = scratch.folder().join("next.sock");
         let _follower = UnixListener::bind(&beside).unwrap();
-        fs::rename(&beside, scratch.socket()).unwrap();
+        fs::rename(&beside, socket(&scratch)).unwrap();
         listener.retire();
-        assert!(scratch.socket().exists());
+        assert!(socket(&scratch).exists());
     }
 
     #[test]

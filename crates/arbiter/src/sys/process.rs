@@ -1,4 +1,4 @@
-//! Leaving the foreground (`daemon`).
+//! Forking, and leaving the foreground (`daemon`).
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -6,6 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
 
 use rustix::process::setsid;
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdout};
+
+use crate::host::Fork;
 
 /// Goes into the background as gunicorn's `daemonize` does: fork, a session of its own, fork again
 /// (so that no terminal can become its controlling one), umask 022, `/dev/null` for the standard
@@ -44,13 +46,24 @@ fn is_terminal(fd: BorrowedFd<'_>) -> bool {
     fd.as_fd().is_terminal()
 }
 
-fn continue_in_child() -> io::Result<()> {
-    // SAFETY: the caller promises a process without other threads, so the child may go on as the
-    // parent would.
+/// The plain `fork(2)`, for a process without an interpreter and without other threads: in one
+/// with threads the child could find a lock taken that nobody will ever release.
+///
+/// # Errors
+/// `EAGAIN` or `ENOMEM` when the system has no room for a process.
+pub fn fork() -> io::Result<Fork> {
+    // SAFETY: fork takes nothing; the child of a process with one thread may go on as its parent.
     match unsafe { libc::fork() } {
-        0 => Ok(()),
         -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Ok(Fork::Parent(pid)),
+    }
+}
+
+fn continue_in_child() -> io::Result<()> {
+    match fork()? {
+        Fork::Child => Ok(()),
         // SAFETY: _exit takes a number and runs no destructors: they are the child's to run.
-        _ => unsafe { libc::_exit(0) },
+        Fork::Parent(_) => unsafe { libc::_exit(0) },
     }
 }

@@ -52,14 +52,16 @@ pub fn install(signals: &[Signal]) -> io::Result<SignalPipe> {
     Ok(SignalPipe { reader, writer })
 }
 
-/// Gives every signal that [`install`] may have taken its default action, and lets all signals
-/// through. The first thing to do in a forked child, before its own [`install`].
+/// Gives the signals of [`Signal::HANDLED`] their default action, and lets all signals through.
+///
+/// The first thing to do in a forked child, before its own [`install`]; `Arbiter::run` has done it
+/// when it returns in a worker. SIGABRT stays as it is: it may be the embedder's, to dump stacks.
 ///
 /// # Errors
 /// None that a running kernel is known to give.
 pub fn reset_to_default() -> io::Result<()> {
     PIPE.store(-1, Ordering::SeqCst);
-    for signal in Signal::HANDLED.into_iter().chain([Signal::Abrt]) {
+    for signal in Signal::HANDLED {
         set_action(signal.number(), libc::SIG_DFL)?;
     }
     unblock_all()
@@ -162,15 +164,34 @@ fn unblock_all() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::Fork;
+    use crate::sys::process::fork;
+    use rustix::process::{Pid, WaitOptions, waitpid};
+
+    fn raise(signal: Signal) {
+        // SAFETY: raise takes a number; its handler is the one under test.
+        assert_eq!(unsafe { libc::raise(signal.number()) }, 0);
+    }
+
+    /// The signal that ended a forked child which raised `signal`.
+    fn fate_of_a_child_that_raises(signal: Signal) -> Option<i32> {
+        match fork().unwrap() {
+            Fork::Child => {
+                raise(signal);
+                // SAFETY: _exit takes a number and does not return.
+                unsafe { libc::_exit(0) }
+            }
+            Fork::Parent(pid) => {
+                let ended = waitpid(Pid::from_raw(pid), WaitOptions::empty()).unwrap();
+                ended.unwrap().1.terminating_signal()
+            }
+        }
+    }
 
     // One test, because the handlers belong to the whole process and tests may share it.
     #[test]
-    fn signals_arrive_in_order_and_an_overflowing_pipe_loses_none() {
+    fn signals_arrive_in_order_none_is_lost_and_none_is_a_childs() {
         let pipe = install(&[Signal::Usr1, Signal::Ttin, Signal::Winch]).unwrap();
-        let raise = |signal: Signal| {
-            // SAFETY: raise takes a number; its handler is the one under test.
-            assert_eq!(unsafe { libc::raise(signal.number()) }, 0);
-        };
         raise(Signal::Ttin);
         raise(Signal::Usr1);
         raise(Signal::Ttin);
@@ -182,8 +203,18 @@ mod tests {
         raise(Signal::Winch);
         assert_eq!(pipe.received(), [Signal::Winch]);
 
+        assert_eq!(
+            fate_of_a_child_that_raises(Signal::Usr1),
+            Some(libc::SIGUSR1)
+        );
+        assert_eq!(pipe.received(), []);
+
         drop(pipe);
         raise(Signal::Usr1);
         reset_to_default().unwrap();
+        assert_eq!(
+            fate_of_a_child_that_raises(Signal::Usr1),
+            Some(libc::SIGUSR1)
+        );
     }
 }

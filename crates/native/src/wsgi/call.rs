@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use oxicorn_engine::{Exchange, Flow, Now, wait_writable};
+use oxicorn_engine::{Exchange, FilePart, Flow, Now, wait_writable};
 use oxicorn_http1::{Version, response};
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -42,7 +42,15 @@ pub(crate) struct Transaction {
 impl Transaction {
     pub(crate) fn new(crew: Arc<Crew>, exchange: Box<Exchange>, write: Py<PyAny>) -> Self {
         let head = Head::default();
-        Self { exchange, head, drafted: false, framing: None, gone: false, write, crew }
+        Self {
+            exchange,
+            head,
+            drafted: false,
+            framing: None,
+            gone: false,
+            write,
+            crew,
+        }
     }
 
     /// Whether the response head was sent.
@@ -62,7 +70,8 @@ impl Transaction {
         let encoded = &mut self.exchange.response.head;
         let framing = self.head.complete(encoded, total, is_head, http11);
         self.exchange.keep_alive &= !self.head.close && framing != Framing::UntilClose;
-        self.head.finish(encoded, self.exchange.keep_alive, http11, Now::read().unix);
+        self.head
+            .finish(encoded, self.exchange.keep_alive, http11, Now::read().unix);
         self.exchange.response.status = self.head.status;
         self.framing = Some(framing);
         framing
@@ -125,7 +134,11 @@ impl Transaction {
     }
 
     fn send_parts(&mut self, py: Python<'_>, with_head: bool, parts: &[&[u8]]) {
-        if with_head { self.send_with_head(py, parts) } else { self.send(py, parts) }
+        if with_head {
+            self.send_with_head(py, parts);
+        } else {
+            self.send(py, parts);
+        }
     }
 
     /// The head and what follows it in as few system calls as possible.
@@ -134,7 +147,9 @@ impl Transaction {
         let len = head.len();
         let total: usize = parts.iter().map(|part| part.len()).sum();
         if total <= SMALL {
-            parts.iter().for_each(|part| head.extend_from_slice(part));
+            for part in parts {
+                head.extend_from_slice(part);
+            }
             self.send(py, &[&head]);
             head.truncate(len);
         } else {
@@ -174,15 +189,16 @@ impl Transaction {
     }
 
     /// Sends a part of a file; the head was sent before.
-    pub(crate) fn send_file(&mut self, py: Python<'_>, part: crate::wsgi::streams::FilePart) {
-        let mut len = part.len;
+    pub(crate) fn send_file(&mut self, py: Python<'_>, mut part: FilePart) {
         if let Some(Framing::Length(left)) = self.framing {
-            len = len.min(left);
-            self.framing = Some(Framing::Length(left - len));
+            part.len = part.len.min(left);
+            self.framing = Some(Framing::Length(left - part.len));
         }
-        self.exchange.response.body_bytes += len;
-        let (crew, exchange) = (&self.crew, &self.exchange);
-        let flow = crew.engine().send_file(exchange, part.file, part.offset, len, Now::read());
+        self.exchange.response.body_bytes += part.len;
+        let flow = self
+            .crew
+            .engine()
+            .send_file(&self.exchange, part, Now::read());
         self.settle(py, flow);
     }
 
@@ -220,7 +236,11 @@ impl Transaction {
                     break;
                 }
             }
-            match self.crew.engine().flush_exchange(&self.exchange, Now::read()) {
+            match self
+                .crew
+                .engine()
+                .flush_exchange(&self.exchange, Now::read())
+            {
                 Flow::Clear => return,
                 Flow::Gone => break,
                 Flow::Full => {}
@@ -236,27 +256,32 @@ impl Transaction {
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug, Default)]
 pub(crate) struct Call {
-    slot: Mutex<Option<Box<Transaction>>>,
+    slot: Mutex<Option<Transaction>>,
 }
 
 impl Call {
-    pub(crate) fn put(&self, transaction: Box<Transaction>) {
+    pub(crate) fn put(&self, transaction: Transaction) {
         *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(transaction);
     }
 
-    pub(crate) fn take(&self) -> Option<Box<Transaction>> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub(crate) fn take(&self) -> Option<Transaction> {
+        self.slot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Runs `work` on the transaction of the request in progress.
     fn with<T>(
-        this: &Borrowed<'_, '_, PyAny>,
+        this: Borrowed<'_, '_, PyAny>,
         name: &str,
         work: impl FnOnce(&mut Transaction) -> PyResult<T>,
     ) -> PyResult<T> {
         let call = this.cast::<Self>()?.get();
         let Some(mut transaction) = call.take() else {
-            return Err(PyAssertionError::new_err(format!("{name} was called outside its request")));
+            return Err(PyAssertionError::new_err(format!(
+                "{name} was called outside its request"
+            )));
         };
         let result = work(&mut transaction);
         call.put(transaction);
@@ -270,20 +295,30 @@ pub(crate) struct StartResponse;
 
 impl Native for StartResponse {
     const NAME: &'static std::ffi::CStr = c"start_response";
-    const DOC: &'static std::ffi::CStr = c"Begins the response (PEP 3333). Returns the write callable.";
+    const DOC: &'static std::ffi::CStr =
+        c"Begins the response (PEP 3333). Returns the write callable.";
 
     fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.this.py();
-        let (Some(status), Some(headers)) =
-            (arguments.take(0, "status"), arguments.take(1, "response_headers").or_else(|| arguments.take(1, "headers")))
-        else {
-            return Err(PyTypeError::new_err("start_response needs a status and a list of headers"));
+        let (Some(status), Some(headers)) = (
+            arguments.take(0, "status"),
+            arguments
+                .take(1, "response_headers")
+                .or_else(|| arguments.take(1, "headers")),
+        ) else {
+            return Err(PyTypeError::new_err(
+                "start_response needs a status and a list of headers",
+            ));
         };
         if arguments.positional() + arguments.keywords() > 3 {
-            return Err(PyTypeError::new_err("start_response takes at most three arguments"));
+            return Err(PyTypeError::new_err(
+                "start_response takes at most three arguments",
+            ));
         }
-        let exc_info = arguments.take(2, "exc_info").filter(|value| !value.is_none());
-        Call::with(&arguments.this, "start_response", |transaction| {
+        let exc_info = arguments
+            .take(2, "exc_info")
+            .filter(|value| !value.is_none());
+        Call::with(arguments.this, "start_response", |transaction| {
             start(transaction, &status, &headers, exc_info.as_deref())?;
             Ok(transaction.write.bind(py).clone())
         })
@@ -307,7 +342,9 @@ fn start(
     }
     transaction.drafted = false;
     let encoded = &mut transaction.exchange.response.head;
-    transaction.head.start(encoded, text(status, "the status")?)?;
+    transaction
+        .head
+        .start(encoded, text(status, "the status")?)?;
     if let Ok(list) = headers.cast_exact::<PyList>() {
         for index in 0..list.len() {
             add(&mut transaction.head, encoded, &list.get_item(index)?)?;
@@ -324,17 +361,25 @@ fn start(
 fn add(head: &mut Head, encoded: &mut Vec<u8>, item: &Bound<'_, PyAny>) -> PyResult<()> {
     let pair = item.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
     let Some(pair) = pair else {
-        return Err(PyTypeError::new_err("each response header must be a tuple (name, value)"));
+        return Err(PyTypeError::new_err(
+            "each response header must be a tuple (name, value)",
+        ));
     };
     let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
-    head.add(encoded, text(&name, "a header name")?, text(&value, "a header value")?)
+    head.add(
+        encoded,
+        text(&name, "a header name")?,
+        text(&value, "a header value")?,
+    )
 }
 
 /// A native string as bytes (PEP 3333: `str` with code points below 256).
 fn text<'a>(object: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a [u8]> {
     let Ok(string) = object.cast::<PyString>() else {
         let kind = object.get_type().name()?;
-        return Err(PyTypeError::new_err(format!("{what} must be str, not {kind}")));
+        return Err(PyTypeError::new_err(format!(
+            "{what} must be str, not {kind}"
+        )));
     };
     ffi::latin1_view(string)
         .ok_or_else(|| PyValueError::new_err(format!("{what} has characters beyond latin-1")))
@@ -344,11 +389,15 @@ fn text<'a>(object: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a [u8]> {
 fn raise(exc_info: &Bound<'_, PyAny>) -> PyResult<PyErr> {
     let value = exc_info.get_item(1)?;
     if value.is_none() {
-        return Ok(PyAssertionError::new_err("the response has begun; exc_info holds no exception"));
+        return Ok(PyAssertionError::new_err(
+            "the response has begun; exc_info holds no exception",
+        ));
     }
     let traceback = exc_info.get_item(2)?;
     if !traceback.is_none() {
-        return Ok(PyErr::from_value(value.call_method1("with_traceback", (traceback,))?));
+        return Ok(PyErr::from_value(
+            value.call_method1("with_traceback", (traceback,))?,
+        ));
     }
     Ok(PyErr::from_value(value))
 }
@@ -363,13 +412,48 @@ impl Native for Write {
 
     fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.this.py();
-        let block = arguments.take(0, "body_data").ok_or_else(|| PyTypeError::new_err("write needs bytes"))?;
+        let block = arguments
+            .take(0, "body_data")
+            .ok_or_else(|| PyTypeError::new_err("write needs bytes"))?;
         let Ok(block) = block.cast::<PyBytes>() else {
             let kind = block.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("write needs bytes, not {kind}")));
+            return Err(PyTypeError::new_err(format!(
+                "write needs bytes, not {kind}"
+            )));
         };
-        Call::with(&arguments.this, "write", |transaction| {
+        Call::with(arguments.this, "write", |transaction| {
             transaction.send_block(py, block.as_bytes());
+            Ok(())
+        })?;
+        Ok(py.None().into_bound(py))
+    }
+}
+
+/// `environ["wsgi.early_hints"](headers)`: sends 103 before the response (RFC 8297), as gunicorn does.
+#[derive(Debug)]
+pub(crate) struct EarlyHints;
+
+impl Native for EarlyHints {
+    const NAME: &'static std::ffi::CStr = c"early_hints";
+    const DOC: &'static std::ffi::CStr =
+        c"Sends 103 Early Hints with the given headers (RFC 8297).";
+
+    fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.this.py();
+        let Some(headers) = arguments.take(0, "headers") else {
+            return Err(PyTypeError::new_err("early_hints needs a list of headers"));
+        };
+        Call::with(arguments.this, "early_hints", |transaction| {
+            let mut encoded = b"HTTP/1.1 103 Early Hints\r\n".to_vec();
+            let mut head = Head::default();
+            for item in headers.try_iter()? {
+                add(&mut head, &mut encoded, &item?)?;
+            }
+            encoded.extend_from_slice(b"\r\n");
+            // HTTP/1.0 has no interim responses, and after the head there is no "early".
+            if !transaction.begun() && transaction.exchange.head.version == Version::Http11 {
+                transaction.send(py, &[&encoded]);
+            }
             Ok(())
         })?;
         Ok(py.None().into_bound(py))

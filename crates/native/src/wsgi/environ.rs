@@ -9,6 +9,7 @@ use pyo3::types::{PyAny, PyDict, PyString};
 
 use crate::ffi;
 use crate::interned::Interned;
+use crate::wsgi::Setup;
 use crate::wsgi::input;
 use crate::wsgi::names::{Names, Slot};
 
@@ -71,13 +72,12 @@ pub(crate) struct Environs {
     path: Last,
     peers: Vec<Option<PeerTexts>>,
     script_name: Vec<u8>,
+    casefold: bool,
 }
 
 impl Environs {
-    /// `templates`: for each listener its environ template and whether it is a Unix socket. `script_name`: the process-wide
-    /// default.
-    pub(crate) fn new(py: Python<'_>, templates: Vec<(Py<PyDict>, bool)>, script_name: String) -> Self {
-        let (templates, unix) = templates.into_iter().unzip();
+    pub(crate) fn new(py: Python<'_>, setup: Setup) -> Self {
+        let (templates, unix) = setup.templates.into_iter().unzip();
         Self {
             interned: Interned::new(py),
             templates,
@@ -86,17 +86,21 @@ impl Environs {
             target: Last::default(),
             path: Last::default(),
             peers: (0..PEERS).map(|_| None).collect(),
-            script_name: script_name.into_bytes(),
+            script_name: setup.script_name.into_bytes(),
+            casefold: setup.casefold,
         }
     }
 
-    pub(crate) fn interned(&self) -> &Interned {
-        &self.interned
+    /// How many templates there are: each holds a reference to what [`Environs::set`] put there.
+    pub(crate) fn count(&self) -> usize {
+        self.templates.len()
     }
 
     /// Sets a key in every template.
     pub(crate) fn set(&self, py: Python<'_>, key: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.templates.iter().try_for_each(|template| template.bind(py).set_item(key, value))
+        self.templates
+            .iter()
+            .try_for_each(|template| template.bind(py).set_item(key, value))
     }
 
     /// The environ of `exchange`. Takes the body out of it.
@@ -112,9 +116,13 @@ impl Environs {
         self.set_request_line(&environ, exchange)?;
         self.set_peer(&environ, exchange.peer)?;
         let script_name = self.set_fields(&environ, exchange)?;
-        self.set_path(&environ, exchange, script_name)?;
+        self.set_path(&environ, exchange, script_name.as_deref())?;
         if exchange.scheme == Scheme::Https {
-            ffi::set_item(&environ, &self.interned.url_scheme, self.interned.https.bind(py))?;
+            ffi::set_item(
+                &environ,
+                &self.interned.url_scheme,
+                self.interned.https.bind(py),
+            )?;
         }
         if self.unix.get(exchange.listener) == Some(&true) {
             self.set_server_from_host(&environ, exchange)?;
@@ -126,12 +134,20 @@ impl Environs {
         Ok(environ)
     }
 
-    fn set_request_line(&mut self, environ: &Bound<'_, PyDict>, exchange: &Exchange) -> PyResult<()> {
+    fn set_request_line(
+        &mut self,
+        environ: &Bound<'_, PyDict>,
+        exchange: &Exchange,
+    ) -> PyResult<()> {
         let py = environ.py();
         let (head, bytes, names) = (&exchange.head, exchange.bytes(), &self.interned);
         let method = head.method.of(bytes);
         match names.method(method) {
             Some(known) => ffi::set_item(environ, &names.request_method, known.bind(py))?,
+            None if self.casefold => {
+                let method = ffi::latin1(py, &method.to_ascii_uppercase())?;
+                ffi::set_item(environ, &names.request_method, &method)?;
+            }
             None => ffi::set_item(environ, &names.request_method, &ffi::latin1(py, method)?)?,
         }
         let raw_uri = self.target.text(py, head.target.of(bytes))?;
@@ -148,14 +164,22 @@ impl Environs {
 
     fn set_peer(&mut self, environ: &Bound<'_, PyDict>, peer: Peer) -> PyResult<()> {
         let py = environ.py();
-        let Peer::Ip(address) = peer else { return Ok(()) };
-        let Some(slot) = self.peers.get_mut(usize::from(address.port()) % PEERS) else { return Ok(()) };
+        let Peer::Ip(address) = peer else {
+            return Ok(());
+        };
+        let Some(slot) = self.peers.get_mut(usize::from(address.port()) % PEERS) else {
+            return Ok(());
+        };
         let texts = match slot {
             Some(texts) if texts.peer == peer => texts,
             _ => {
                 let text = |text: String| PyString::new(py, &text).unbind();
                 let port = Some(text(address.port().to_string()));
-                slot.insert(PeerTexts { peer, address: text(address.ip().to_string()), port })
+                slot.insert(PeerTexts {
+                    peer,
+                    address: text(address.ip().to_string()),
+                    port,
+                })
             }
         };
         ffi::set_item(environ, &self.interned.remote_addr, texts.address.bind(py))?;
@@ -191,13 +215,20 @@ impl Environs {
         Ok(script_name)
     }
 
-    fn set_field(&mut self, environ: &Bound<'_, PyDict>, name: &[u8], value: &[u8]) -> PyResult<()> {
+    fn set_field(
+        &mut self,
+        environ: &Bound<'_, PyDict>,
+        name: &[u8],
+        value: &[u8],
+    ) -> PyResult<()> {
         let py = environ.py();
         match self.names.slot(py, name)? {
             Slot::Known(index) => {
                 let repeated = !self.names.first(index);
                 let text = self.names.value(py, index, value)?;
-                let Some(key) = self.names.key(index) else { return Ok(()) };
+                let Some(key) = self.names.key(index) else {
+                    return Ok(());
+                };
                 if repeated || (self.names.is_loose() && environ.contains(key)?) {
                     return self.join(environ, key, &text);
                 }
@@ -234,11 +265,11 @@ impl Environs {
         &mut self,
         environ: &Bound<'_, PyDict>,
         exchange: &Exchange,
-        script_name: Option<Vec<u8>>,
+        script_name: Option<&[u8]>,
     ) -> Result<(), Refused> {
         let py = environ.py();
         let path = exchange.head.path_of(exchange.bytes());
-        let prefix = script_name.as_deref().unwrap_or(&self.script_name);
+        let prefix = script_name.unwrap_or(&self.script_name);
         if prefix.is_empty() {
             let text = if path.contains(&b'%') {
                 ffi::latin1(py, &percent_decoded(path))?.into_any()
@@ -250,18 +281,33 @@ impl Environs {
         }
         let decoded = percent_decoded(path);
         let rest = decoded.strip_prefix(prefix).ok_or(Refused::ScriptName)?;
-        ffi::set_item(environ, &self.interned.script_name, &ffi::latin1(py, prefix)?)?;
+        ffi::set_item(
+            environ,
+            &self.interned.script_name,
+            &ffi::latin1(py, prefix)?,
+        )?;
         ffi::set_item(environ, &self.interned.path_info, &ffi::latin1(py, rest)?)?;
         Ok(())
     }
 
-    fn set_server_from_host(&self, environ: &Bound<'_, PyDict>, exchange: &Exchange) -> PyResult<()> {
+    fn set_server_from_host(
+        &self,
+        environ: &Bound<'_, PyDict>,
+        exchange: &Exchange,
+    ) -> PyResult<()> {
         let py = environ.py();
-        let host = exchange.head.host.map(|host| host.of(exchange.bytes())).unwrap_or_default();
+        let host = exchange
+            .head
+            .host
+            .map(|host| host.of(exchange.bytes()))
+            .unwrap_or_default();
         let colon = host.iter().rposition(|&byte| byte == b':');
         let colon = colon.filter(|&at| !host.get(at..).unwrap_or_default().contains(&b']'));
         let (name, port) = match colon {
-            Some(at) => (host.get(..at).unwrap_or_default(), host.get(at + 1..).unwrap_or_default()),
+            Some(at) => (
+                host.get(..at).unwrap_or_default(),
+                host.get(at + 1..).unwrap_or_default(),
+            ),
             None if exchange.scheme == Scheme::Https => (host, &b"443"[..]),
             None => (host, &b"80"[..]),
         };

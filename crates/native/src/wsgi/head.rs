@@ -22,7 +22,6 @@ pub(crate) enum Framing {
 
 /// What the application said in `start_response`, apart from the encoded bytes themselves.
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "one for each field that must not be doubled")]
 pub(crate) struct Head {
     pub(crate) status: u16,
     /// The application's Content-Length.
@@ -68,7 +67,10 @@ impl Head {
             return refused(format!("'{}' is not a header name", shown(name)));
         }
         if !response::is_field_value(value) {
-            return refused(format!("the value of header {} has control characters", shown(name)));
+            return refused(format!(
+                "the value of header {} has control characters",
+                shown(name)
+            ));
         }
         let value = value.trim_ascii();
         if self.is_ours(name, value)? {
@@ -96,7 +98,9 @@ impl Head {
                 return Ok(true);
             }
             10 => return Ok(is("keep-alive")),
-            14 if is("content-length") => return self.note_length(value).map(|()| self.forbids_length()),
+            14 if is("content-length") => {
+                return self.note_length(value).map(|()| self.forbids_length());
+            }
             16 => return Ok(is("proxy-connection")),
             17 => return Ok(is("transfer-encoding")),
             _ => {}
@@ -114,13 +118,19 @@ impl Head {
             return refused("Content-Length was given twice".to_owned());
         }
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
+        let length = std::str::from_utf8(value)
+            .ok()
+            .filter(|_| digits)
+            .and_then(|text| text.parse().ok());
         match length {
             Some(length) => {
                 self.length = Some(length);
                 Ok(())
             }
-            None => refused(format!("Content-Length '{}' is not a number of bytes", shown(value))),
+            None => refused(format!(
+                "Content-Length '{}' is not a number of bytes",
+                shown(value)
+            )),
         }
     }
 
@@ -134,8 +144,11 @@ impl Head {
     ) -> Framing {
         if !response::has_body(self.status, is_head) {
             // What a GET would have said, if that is known; an empty body of a HEAD response says nothing.
-            if let (true, Some(total @ 1..), None) = (is_head && self.status != 204 && self.status != 304, total, self.length)
-            {
+            if let (true, Some(total @ 1..), None) = (
+                is_head && self.status != 204 && self.status != 304,
+                total,
+                self.length,
+            ) {
                 push_length(encoded, total);
             }
             return Framing::None;

@@ -31,7 +31,9 @@ pub(crate) fn stream<'py>(py: Python<'py>, exchange: &mut Exchange) -> PyResult<
 }
 
 fn bytes_io<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    BYTES_IO.import(py, "io", "BytesIO")?.call1((PyBytes::new(py, bytes),))
+    BYTES_IO
+        .import(py, "io", "BytesIO")?
+        .call1((PyBytes::new(py, bytes),))
 }
 
 /// A stream at its end.
@@ -40,6 +42,10 @@ fn bytes_io<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
 pub(crate) struct EmptyInput;
 
 #[pymethods]
+#[expect(
+    clippy::unused_self,
+    reason = "methods of the file protocol; there is nothing to read"
+)]
 impl EmptyInput {
     /// Always `b""`.
     #[pyo3(signature = (size=None, /))]

@@ -19,7 +19,7 @@ use pyo3::types::{PyAny, PyDict, PyList, PyString, PyTuple};
 
 use crate::crew::Crew;
 use crate::ffi;
-use crate::wsgi::call::{Call, StartResponse, Transaction, Write};
+use crate::wsgi::call::{Call, EarlyHints, StartResponse, Transaction, Write};
 use crate::wsgi::environ::{Environs, Refused};
 use crate::wsgi::head::Framing;
 pub(crate) use crate::wsgi::input::EmptyInput;
@@ -32,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) templates: Vec<(Py<PyDict>, bool)>,
     /// The process-wide `SCRIPT_NAME`.
     pub(crate) script_name: String,
+    /// Whether methods are turned into capitals (`casefold_http_method`).
+    pub(crate) casefold: bool,
     /// Whether files may be sent by the kernel.
     pub(crate) sendfile: bool,
     /// Environ entries the access log wants.
@@ -44,6 +46,7 @@ struct Callables {
     call: Py<Call>,
     start_response: Py<PyAny>,
     write: Py<PyAny>,
+    early_hints: Py<PyAny>,
 }
 
 impl Callables {
@@ -51,12 +54,20 @@ impl Callables {
         let call = Bound::new(py, Call::default())?;
         let start_response = ffi::native_function::<StartResponse>(call.as_any())?;
         let write = ffi::native_function::<Write>(call.as_any())?;
-        Ok(Self { call: call.unbind(), start_response, write })
+        let early_hints = ffi::native_function::<EarlyHints>(call.as_any())?;
+        Ok(Self {
+            call: call.unbind(),
+            start_response,
+            write,
+            early_hints,
+        })
     }
 
-    /// Nobody but us has them.
-    fn are_unique(&self, py: Python<'_>) -> bool {
-        ffi::is_unique(self.start_response.bind(py)) && ffi::is_unique(self.write.bind(py))
+    /// Nobody but us has them. `templates` of ours hold `early_hints` as well.
+    fn are_unique(&self, py: Python<'_>, templates: usize) -> bool {
+        ffi::references(self.start_response.bind(py)) == 1
+            && ffi::references(self.write.bind(py)) == 1
+            && ffi::references(self.early_hints.bind(py)) == 1 + templates
     }
 }
 
@@ -71,57 +82,61 @@ pub(crate) struct Gateway {
     wanted: Vec<String>,
 }
 
-/// Why a response could not be made as the application wanted.
-enum Fault {
-    /// The application raised, or broke a rule and the error says which.
-    Raised(PyErr),
-}
-
-impl From<PyErr> for Fault {
-    fn from(error: PyErr) -> Self {
-        Self::Raised(error)
-    }
-}
-
-type Served = Result<(), Fault>;
-
 impl Gateway {
-    pub(crate) fn new(py: Python<'_>, app: Py<PyAny>, crew: Arc<Crew>, setup: Setup) -> PyResult<Self> {
-        let environs = Environs::new(py, setup.templates, setup.script_name);
+    pub(crate) fn new(
+        py: Python<'_>,
+        app: Py<PyAny>,
+        crew: Arc<Crew>,
+        setup: Setup,
+    ) -> PyResult<Self> {
+        let (sendfile, wanted) = (setup.sendfile, setup.wanted.clone());
+        let environs = Environs::new(py, setup);
         let callables = Callables::new(py)?;
-        Ok(Self { app, crew, environs, callables, sendfile: setup.sendfile, wanted: setup.wanted })
+        environs.set(py, "wsgi.early_hints", callables.early_hints.bind(py))?;
+        Ok(Self {
+            app,
+            crew,
+            environs,
+            callables,
+            sendfile,
+            wanted,
+        })
     }
 
-    /// Serves one exchange from beginning to end.
-    pub(crate) fn serve(&mut self, py: Python<'_>, mut exchange: Box<Exchange>) {
+    /// Serves one exchange from beginning to end. An error is ours, never the application's.
+    pub(crate) fn serve(&mut self, py: Python<'_>, mut exchange: Box<Exchange>) -> PyResult<()> {
         let environ = match self.environs.build(py, &mut exchange) {
             Ok(environ) => environ,
-            Err(refused) => return self.refuse(py, exchange, refused),
+            Err(refused) => {
+                self.refuse(py, exchange, refused);
+                return Ok(());
+            }
         };
         let write = self.callables.write.clone_ref(py);
         let transaction = Transaction::new(self.crew.clone(), exchange, write);
-        self.callables.call.get().put(Box::new(transaction));
+        self.callables.call.get().put(transaction);
         let served = self.run(py, &environ);
         let Some(mut transaction) = self.callables.call.get().take() else {
-            log::error!(target: "oxicorn", "A response was still being written when its request ended");
-            return;
+            return Err(PyTypeError::new_err("a response was still being written by another thread"));
         };
-        let ending = self.conclude(py, &mut transaction, served);
+        let ending = conclude(py, &mut transaction, served);
         self.note_environ(&environ, &mut transaction);
         drop(environ);
-        let Transaction { exchange, write, .. } = *transaction;
+        let Transaction { exchange, write, .. } = transaction;
         drop(write);
         self.crew.engine().finish(exchange, ending, Now::read());
-        if !self.callables.are_unique(py) {
-            self.renew_callables(py);
+        if !self.callables.are_unique(py, self.environs.count()) {
+            return self.renew_callables(py);
         }
+        Ok(())
     }
 
-    fn renew_callables(&mut self, py: Python<'_>) {
-        match Callables::new(py) {
-            Ok(callables) => self.callables = callables,
-            Err(error) => log::error!(target: "oxicorn", "Out of memory for a request: {error}"),
-        }
+    /// The application kept a callable: it must not reach the next request.
+    fn renew_callables(&mut self, py: Python<'_>) -> PyResult<()> {
+        let callables = Callables::new(py)?;
+        self.environs.set(py, "wsgi.early_hints", callables.early_hints.bind(py))?;
+        self.callables = callables;
+        Ok(())
     }
 
     fn refuse(&mut self, py: Python<'_>, exchange: Box<Exchange>, refused: Refused) {
@@ -133,12 +148,14 @@ impl Gateway {
         };
         let write = self.callables.write.clone_ref(py);
         let mut transaction = Transaction::new(self.crew.clone(), exchange, write);
-        let ending = self.conclude(py, &mut transaction, Err(Fault::Raised(error)));
-        self.crew.engine().finish(transaction.exchange, ending, Now::read());
+        let ending = conclude(py, &mut transaction, Err(error));
+        self.crew
+            .engine()
+            .finish(transaction.exchange, ending, Now::read());
     }
 
     /// Calls the application and sends what it returns; closes the iterable.
-    fn run(&self, py: Python<'_>, environ: &Bound<'_, PyDict>) -> Served {
+    fn run(&self, py: Python<'_>, environ: &Bound<'_, PyDict>) -> PyResult<()> {
         let start_response = self.callables.start_response.bind(py);
         let iterable = ffi::call_two(self.app.bind(py), environ.as_any(), start_response)?;
         let served = self.send_response(&iterable);
@@ -146,7 +163,7 @@ impl Gateway {
         served
     }
 
-    fn send_response(&self, iterable: &Bound<'_, PyAny>) -> Served {
+    fn send_response(&self, iterable: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = iterable.py();
         if let Some(block) = only_block(iterable) {
             return self.with(|transaction| {
@@ -171,7 +188,7 @@ impl Gateway {
 
     /// Sends block by block: each is on its way before the next is asked for (PEP 3333, "Handling the Content-Length" and
     /// "Buffering and Streaming").
-    fn send_blocks(&self, iterable: &Bound<'_, PyAny>) -> Served {
+    fn send_blocks(&self, iterable: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = iterable.py();
         for block in iterable.try_iter()? {
             let block = block?;
@@ -195,9 +212,11 @@ impl Gateway {
     }
 
     /// Lets the kernel send the file. `false`: it cannot, go block by block.
-    fn send_file(&self, wrapper: &Bound<'_, FileWrapper>) -> Result<bool, Fault> {
+    fn send_file(&self, wrapper: &Bound<'_, FileWrapper>) -> PyResult<bool> {
         let py = wrapper.py();
-        let Some(part) = wrapper.get().part(py) else { return Ok(false) };
+        let Some(part) = wrapper.get().part(py) else {
+            return Ok(false);
+        };
         self.with(|transaction| {
             must_be_drafted(transaction)?;
             if transaction.begun() {
@@ -211,42 +230,25 @@ impl Gateway {
     }
 
     /// Works on the transaction. It is in its slot whenever application code may run.
-    fn with<T>(&self, work: impl FnOnce(&mut Transaction) -> Result<T, Fault>) -> Result<T, Fault> {
+    fn with<T>(&self, work: impl FnOnce(&mut Transaction) -> PyResult<T>) -> PyResult<T> {
         let call = self.callables.call.get();
         let Some(mut transaction) = call.take() else {
-            return Err(PyTypeError::new_err("the response is being written by another thread").into());
+            return Err(PyTypeError::new_err(
+                "the response is being written by another thread",
+            ));
         };
         let result = work(&mut transaction);
         call.put(transaction);
         result
     }
 
-    /// What is left to do when the application is through.
-    fn conclude(&self, py: Python<'_>, transaction: &mut Transaction, served: Served) -> Ending {
-        if let Err(Fault::Raised(error)) = served {
-            report(py, transaction, &error);
-            if transaction.begun() {
-                return Ending::Cut;
-            }
-            send_error(py, transaction);
-            return Ending::Complete;
-        }
-        match transaction.framing {
-            Some(Framing::Length(left @ 1..)) if !transaction.gone => {
-                log::error!(
-                    target: "oxicorn",
-                    "The application gave {left} bytes less than its Content-Length for {}; the connection was ended",
-                    line(transaction)
-                );
-                Ending::Cut
-            }
-            _ => Ending::Complete,
-        }
-    }
-
     fn note_environ(&self, environ: &Bound<'_, PyDict>, transaction: &mut Transaction) {
         for name in &self.wanted {
-            let value = environ.get_item(name).ok().flatten().and_then(|value| value.str().ok());
+            let value = environ
+                .get_item(name)
+                .ok()
+                .flatten()
+                .and_then(|value| value.str().ok());
             if let Some(value) = value {
                 let bytes = ffi::latin1_view(&value).map_or_else(
                     || value.to_string_lossy().into_owned().into_bytes(),
@@ -255,6 +257,29 @@ impl Gateway {
                 transaction.exchange.environ.push((name.clone(), bytes));
             }
         }
+    }
+}
+
+/// What is left to do when the application is through.
+fn conclude(py: Python<'_>, transaction: &mut Transaction, served: PyResult<()>) -> Ending {
+    if let Err(error) = served {
+        report(py, transaction, &error);
+        if transaction.begun() {
+            return Ending::Cut;
+        }
+        send_error(py, transaction);
+        return Ending::Complete;
+    }
+    match transaction.framing {
+        Some(Framing::Length(left @ 1..)) if !transaction.gone => {
+            log::error!(
+                target: "oxicorn",
+                "The application gave {left} bytes less than its Content-Length for {}; the connection was ended",
+                line(transaction)
+            );
+            Ending::Cut
+        }
+        _ => Ending::Complete,
     }
 }
 
@@ -268,20 +293,30 @@ fn line(transaction: &Transaction) -> String {
     String::from_utf8_lossy(exchange.head.line.of(exchange.bytes())).into_owned()
 }
 
-fn must_be_drafted(transaction: &Transaction) -> Served {
+fn must_be_drafted(transaction: &Transaction) -> PyResult<()> {
     if transaction.drafted {
         return Ok(());
     }
-    Err(PyTypeError::new_err("the application did not call start_response before its first block").into())
+    Err(PyTypeError::new_err(
+        "the application did not call start_response before its first block",
+    ))
 }
 
 /// The block of a list or tuple that has just one: then the whole length is known.
 fn only_block<'py>(iterable: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     if let Ok(list) = iterable.cast_exact::<PyList>() {
-        return if list.len() == 1 { list.get_item(0).ok() } else { None };
+        return if list.len() == 1 {
+            list.get_item(0).ok()
+        } else {
+            None
+        };
     }
     let tuple = iterable.cast_exact::<PyTuple>().ok()?;
-    if tuple.len() == 1 { tuple.get_item(0).ok() } else { None }
+    if tuple.len() == 1 {
+        tuple.get_item(0).ok()
+    } else {
+        None
+    }
 }
 
 fn bytes_of<'a>(block: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
@@ -323,15 +358,23 @@ fn report(py: Python<'_>, transaction: &Transaction, error: &PyErr) {
 fn request(transaction: &Transaction) -> String {
     let (head, bytes) = (&transaction.exchange.head, transaction.exchange.bytes());
     let text = |part| String::from_utf8_lossy(part).into_owned();
-    format!("{} {}", text(head.method.of(bytes)), text(head.target.of(bytes)))
+    format!(
+        "{} {}",
+        text(head.method.of(bytes)),
+        text(head.target.of(bytes))
+    )
 }
 
 /// The traceback, as Python prints it.
 pub(crate) fn described(py: Python<'_>, error: &PyErr) -> String {
     let formatted = py.import("traceback").and_then(|traceback| {
-        let parts = traceback
-            .call_method1("format_exception", (error.get_type(py), error.value(py), error.traceback(py)))?;
-        PyString::new(py, "").call_method1("join", (parts,))?.extract::<String>()
+        let parts = traceback.call_method1(
+            "format_exception",
+            (error.get_type(py), error.value(py), error.traceback(py)),
+        )?;
+        PyString::new(py, "")
+            .call_method1("join", (parts,))?
+            .extract::<String>()
     });
     formatted.map_or_else(|_| error.to_string(), |text| text.trim_end().to_owned())
 }
@@ -340,7 +383,10 @@ fn send_error(py: Python<'_>, transaction: &mut Transaction) {
     let date = http_date(Now::read().unix);
     let text = "The application failed to answer this request.";
     let mut page = response::error_page(500, text, &date, b"oxicorn");
-    let head_end = page.windows(4).position(|window| window == b"\r\n\r\n").map_or(page.len(), |at| at + 4);
+    let head_end = page
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .map_or(page.len(), |at| at + 4);
     let exchange = &mut transaction.exchange;
     if exchange.head.method.of(exchange.bytes()) == b"HEAD" {
         page.truncate(head_end);
@@ -349,6 +395,9 @@ fn send_error(py: Python<'_>, transaction: &mut Transaction) {
     exchange.response.status = 500;
     exchange.response.body_bytes = (page.len() - head_end) as u64;
     exchange.response.head.clear();
-    exchange.response.head.extend_from_slice(page.get(..head_end).unwrap_or_default());
+    exchange
+        .response
+        .head
+        .extend_from_slice(page.get(..head_end).unwrap_or_default());
     transaction.send_raw(py, &page);
 }

@@ -63,7 +63,12 @@ impl Names {
             canonical: START,
             seen: 0,
         };
-        Self { entries: vec![start], request: 0, last: START, loose: false }
+        Self {
+            entries: vec![start],
+            request: 0,
+            last: START,
+            loose: false,
+        }
     }
 
     /// A new request begins.
@@ -75,15 +80,29 @@ impl Names {
 
     /// Finds the slot of a field name.
     pub(crate) fn slot(&mut self, py: Python<'_>, name: &[u8]) -> PyResult<Slot> {
-        let predicted = self.entries.get(self.last).map_or(START, |entry| entry.next);
-        if predicted != START && self.entries.get(predicted).is_some_and(|entry| *entry.name == *name) {
+        let predicted = self
+            .entries
+            .get(self.last)
+            .map_or(START, |entry| entry.next);
+        if predicted != START
+            && self
+                .entries
+                .get(predicted)
+                .is_some_and(|entry| *entry.name == *name)
+        {
             self.last = predicted;
             return Ok(Slot::Known(predicted));
         }
-        let found = self.entries.iter().skip(1).position(|entry| *entry.name == *name);
+        let found = self
+            .entries
+            .iter()
+            .skip(1)
+            .position(|entry| *entry.name == *name);
         let index = match found {
             Some(position) => position + 1,
-            None if self.entries.len() < NAMES && name.len() <= NAME_KEPT => self.learn(py, name)?,
+            None if self.entries.len() < NAMES && name.len() <= NAME_KEPT => {
+                self.learn(py, name)?
+            }
             None => {
                 self.loose = true;
                 return Ok(Slot::Fresh(ffi::latin1(py, &environ_name(name))?.unbind()));
@@ -124,7 +143,10 @@ impl Names {
     /// Whether this is the field's first line in this request; from now on it is not.
     pub(crate) fn first(&mut self, index: usize) -> bool {
         let request = self.request;
-        let canonical = self.entries.get(index).map_or(START, |entry| entry.canonical);
+        let canonical = self
+            .entries
+            .get(index)
+            .map_or(START, |entry| entry.canonical);
         let entry = self.entries.get_mut(canonical);
         entry.is_some_and(|entry| std::mem::replace(&mut entry.seen, request) != request)
     }
@@ -164,11 +186,18 @@ impl Names {
 
 /// `Content-Type` → `CONTENT_TYPE`, `X-Id` → `HTTP_X_ID` (RFC 3875 §4.1.18).
 fn environ_name(name: &[u8]) -> Vec<u8> {
-    let bare = name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"content-length");
+    let bare =
+        name.eq_ignore_ascii_case(b"content-type") || name.eq_ignore_ascii_case(b"content-length");
     let mut key = Vec::with_capacity(name.len() + 5);
     if !bare {
         key.extend_from_slice(b"HTTP_");
     }
-    key.extend(name.iter().map(|&byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }));
+    key.extend(name.iter().map(|&byte| {
+        if byte == b'-' {
+            b'_'
+        } else {
+            byte.to_ascii_uppercase()
+        }
+    }));
     key
 }

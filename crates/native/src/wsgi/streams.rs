@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use oxicorn_engine::FilePart;
 use oxicorn_logs::Sink;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
@@ -71,8 +72,15 @@ impl FileWrapper {
     }
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let block = self.filelike.bind(py).call_method1("read", (self.blksize,))?;
-        if block.is_truthy()? { Ok(block) } else { Err(PyStopIteration::new_err(())) }
+        let block = self
+            .filelike
+            .bind(py)
+            .call_method1("read", (self.blksize,))?;
+        if block.is_truthy()? {
+            Ok(block)
+        } else {
+            Err(PyStopIteration::new_err(()))
+        }
     }
 
     /// Closes the file-like object, if it can be closed.
@@ -83,14 +91,6 @@ impl FileWrapper {
         }
         Ok(())
     }
-}
-
-/// A part of a real file: what the kernel can send by itself.
-#[derive(Debug)]
-pub(crate) struct FilePart {
-    pub(crate) file: File,
-    pub(crate) offset: u64,
-    pub(crate) len: u64,
 }
 
 impl FileWrapper {

@@ -22,11 +22,12 @@ pub(super) static SECTION: Section = Section {
             kind: Kind::Choice(&["auto", "poll", "inotify"]),
             default: Preset::Text("auto"),
             meta: "NAME",
+            status: Status::WithoutEffect {
+                why: "changes are found by looking at the files once a second, which needs nothing installed",
+            },
             summary: "How code changes are noticed: auto, poll or inotify.",
-            doc: "`poll` looks at the files once a second and works everywhere, `inotify` is told by the \
-                  system, `auto` takes the best that works.",
+            doc: "Every choice looks at the files' times once a second, which works everywhere.",
             examples: &["auto", "poll"],
-            apply: |config, value| store(&mut config.reload_engine, value),
             ..Setting::ROW
         },
         Setting {

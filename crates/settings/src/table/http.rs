@@ -51,19 +51,23 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "permit_obsolete_folding",
             cli: &["--permit-obsolete-folding"],
+            status: Status::Refused {
+                advice: "let the client send each field in one line; recipients disagree about folded ones, which \
+                         lets requests be smuggled past a proxy",
+            },
             summary: "Allow header fields that go on in the next line.",
-            doc: "Obsolete since 2014, because recipients disagree about it (RFC 9112 §5.2). Without this \
-                  setting such a request is answered with 400.",
-            apply: |config, value| store(&mut config.permit_obsolete_folding, value),
+            doc: "Forbidden since 2014 (RFC 9112 §5.2). Such a request is answered with 400.",
             ..Setting::SWITCH
         },
         Setting {
             name: "strip_header_spaces",
             cli: &["--strip-header-spaces"],
+            status: Status::Refused {
+                advice: "let the client send field names without blanks; recipients disagree about them, which lets \
+                         requests be smuggled past a proxy",
+            },
             summary: "Allow blanks between the name of a header field and its colon.",
-            doc: "Forbidden, because it lets requests be smuggled past a proxy (RFC 9112 §5.1). Without this \
-                  setting such a request is answered with 400.",
-            apply: |config, value| store(&mut config.strip_header_spaces, value),
+            doc: "Forbidden (RFC 9112 §5.1). Such a request is answered with 400.",
             ..Setting::SWITCH
         },
         Setting {

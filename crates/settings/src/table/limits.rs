@@ -4,9 +4,6 @@ use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status};
 use crate::stored::store;
 
-/// So many header fields are allowed when no sensible number is given, as in gunicorn.
-const MOST_FIELDS: usize = 32_768;
-
 pub(super) static SECTION: Section = Section {
     title: "Limits",
     rows: &[
@@ -16,12 +13,9 @@ pub(super) static SECTION: Section = Section {
             kind: Kind::COUNT,
             default: Preset::Int(4094),
             meta: "BYTES",
-            status: Status::Better {
-                how: "more than 8190 is possible",
-            },
-            summary: "The most bytes of a request line; 0 for no limit of its own.",
-            doc: "The line is method, target and version. A longer one is answered with 414. The limit on \
-                  the head as a whole holds in any case.",
+            summary: "The most bytes of a request line.",
+            doc: "The line is method, target and version. A longer one is answered with 414. There are never \
+                  more than 8190, which is also what 0 stands for.",
             examples: &["4094", "8190", "0"],
             apply: |config, value| store(&mut config.limit_request_line, value),
             ..Setting::ROW
@@ -36,13 +30,7 @@ pub(super) static SECTION: Section = Section {
             doc: "A request with more is answered with 431. There are never more than 32768, which is also what 0 \
                   stands for.",
             examples: &["100", "0"],
-            apply: |config, value| {
-                store(&mut config.limit_request_fields, value)?;
-                if !(1..=MOST_FIELDS).contains(&config.limit_request_fields) {
-                    config.limit_request_fields = MOST_FIELDS;
-                }
-                Ok(())
-            },
+            apply: |config, value| store(&mut config.limit_request_fields, value),
             ..Setting::ROW
         },
         Setting {
@@ -53,11 +41,12 @@ pub(super) static SECTION: Section = Section {
             default: Preset::Int(8190),
             meta: "BYTES",
             status: Status::Better {
-                how: "0 really is no limit; the flag is also understood with hyphens throughout",
+                how: "the flag is also understood with hyphens throughout",
             },
-            summary: "The most bytes of a header field; 0 for no limit of its own.",
+            summary: "The most bytes of a header field.",
             doc: "Counts name, colon, value and line end. A request with a longer field is answered with 431. \
-                  The limit on the head as a whole holds in any case.",
+                  0 stands for 8190. The head as a whole has a limit too, which grows with this and with \
+                  `limit_request_fields`.",
             examples: &["8190", "16384"],
             apply: |config, value| store(&mut config.limit_request_field_size, value),
             ..Setting::ROW
@@ -113,7 +102,7 @@ pub(super) static SECTION: Section = Section {
             status: Status::Ours,
             summary: "The most bytes of a response that wait before the application waits.",
             doc: "With so much waiting for the client, the application is held back until some of it is \
-                  taken. With 0 nothing goes to a file, and it is held back as soon as memory is full.",
+                  taken.",
             examples: &["67108864", "1G", "0"],
             apply: |config, value| store(&mut config.response_spool_limit, value),
             ..Setting::ROW

@@ -14,13 +14,13 @@ pub(super) static SECTION: Section = Section {
             default: Preset::Int(30),
             meta: "SECONDS",
             status: Status::Better {
-                how: "bounds the time of each request in the application for every worker class, and \
+                how: "finds a stuck request with every worker class, and \
                       the log shows the request and the Python stacks before the worker is killed. \
                       Slow clients do not count: they have timeouts of their own",
             },
             summary: "How long a request may occupy the application; 0 for ever.",
-            doc: "A worker with a request that has been in the application for so long is taken to be \
-                  stuck. Its stacks are logged, then it is killed and replaced.",
+            doc: "A worker with a request that has been in the application for so long without any progress is taken \
+                  to be stuck. Its stacks are logged, then it is killed and replaced.",
             examples: &["0", "30", "120"],
             apply: |config, value| store(&mut config.timeout, value),
             ..Setting::ROW
@@ -89,8 +89,8 @@ pub(super) static SECTION: Section = Section {
             meta: "BYTES",
             status: Status::Ours,
             summary: "The bytes per second that a request body must keep up; 0 for none.",
-            doc: "Taken over the whole body so far, after a period of grace. Stops clients that send a byte \
-                  now and then to stay below `body_timeout`; they are answered with 408.",
+            doc: "Taken over the whole body so far, once `body_timeout` has passed. Stops clients that send a byte \
+                  now and then to keep below `body_timeout`; they are answered with 408.",
             examples: &["240", "0", "1K"],
             apply: |config, value| store(&mut config.body_min_rate, value),
             ..Setting::ROW

@@ -1,16 +1,19 @@
 //! The smallest embedder of the arbiter, for the tests that need real processes.
 //!
-//! It forks by `fork(2)`, logs to standard output, and its workers answer every connection with
+//! It forks plainly, logs to standard output, and its workers answer every connection with
 //! their number. Arguments are `name=value`; see [`Options`].
 
 mod options;
 mod worker;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use options::Options;
+use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{Arbiter, Fork, Host, Notice, Outcome, WorkerSeed};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 fn main() -> ExitCode {
     let options = match Options::from_arguments(std::env::args().skip(1)) {
@@ -28,7 +31,7 @@ fn main() -> ExitCode {
 
 fn serve(options: &Options) -> io::Result<u8> {
     if options.daemon {
-        oxicorn_arbiter::sys::process::daemonize(true)?;
+        process::daemonize(true)?;
     }
     if options.adopts_orphans {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -40,10 +43,24 @@ fn serve(options: &Options) -> io::Result<u8> {
             return Ok(fatal.exit_code());
         }
     };
+    if let Some(spare) = options.spare_files {
+        limit_files(spare)?;
+    }
     match arbiter.run() {
         Outcome::Exit(code) => Ok(code),
         Outcome::Worker(seed) => worker::live(&seed, options.worker),
     }
+}
+
+/// Leaves so many numbers free below the limit of open files.
+fn limit_files(spare: usize) -> io::Result<()> {
+    let closed = |number: &u64| !Path::new(&format!("/proc/self/fd/{number}")).exists();
+    let limit = (0..).filter(closed).nth(spare);
+    let limits = Rlimit {
+        current: limit,
+        maximum: limit,
+    };
+    Ok(setrlimit(Resource::Nofile, limits)?)
 }
 
 fn fail(code: u8, error: &str) -> ExitCode {
@@ -83,11 +100,7 @@ struct Embedder;
 
 impl Host for Embedder {
     fn fork(&mut self, _: &WorkerSeed) -> io::Result<Fork> {
-        match fork() {
-            -1 => Err(io::Error::last_os_error()),
-            0 => Ok(Fork::Child),
-            pid => Ok(Fork::Parent(pid)),
-        }
+        process::fork()
     }
 
     fn reopen_logs(&mut self) {
@@ -101,10 +114,4 @@ impl Host for Embedder {
             _ => {}
         }
     }
-}
-
-#[expect(unsafe_code, reason = "std has no fork; the probe has one thread")]
-fn fork() -> libc::pid_t {
-    // SAFETY: the process has no other thread, so the child may go on as its parent would.
-    unsafe { libc::fork() }
 }

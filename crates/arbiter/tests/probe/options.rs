@@ -11,6 +11,8 @@ pub(crate) struct Options {
     pub(crate) setup: Setup,
     pub(crate) worker: Nature,
     pub(crate) daemon: bool,
+    /// How many files the arbiter may still open once it is up.
+    pub(crate) spare_files: Option<usize>,
     /// Orphans of the process tree become the arbiter's children, as those of a container do.
     pub(crate) adopts_orphans: bool,
 }
@@ -58,6 +60,7 @@ impl Options {
             "bind" => setup.binds.push(value.parse()?),
             "pidfile" => setup.pidfile = Some(value.into()),
             "worker" => self.worker = value.parse()?,
+            "spare_files" => self.spare_files = Some(number(value)?),
             "daemon" => self.daemon = true,
             "adopts_orphans" => self.adopts_orphans = true,
             _ => return Err("unknown".to_owned()),

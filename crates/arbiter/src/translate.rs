@@ -1,0 +1,52 @@
+//! From the system's words to the core's and back: reports, exits, log levels, times.
+
+use std::time::Duration;
+
+use rustix::event::Timespec;
+use rustix::process::WaitStatus;
+
+use crate::channel::Report;
+use crate::core::{Event, Exit, Level, WorkerId};
+
+/// The target of every line that this crate logs.
+pub(crate) const TARGET: &str = "oxicorn";
+/// The target that the log crate's consumer shows as CRITICAL, a level which `log` does not have.
+const CRITICAL: &str = "oxicorn::critical";
+
+pub(crate) fn write_log(level: Level, text: &str) {
+    match level {
+        Level::Debug => log::debug!(target: TARGET, "{text}"),
+        Level::Info => log::info!(target: TARGET, "{text}"),
+        Level::Warning => log::warn!(target: TARGET, "{text}"),
+        Level::Error => log::error!(target: TARGET, "{text}"),
+        Level::Critical => log::error!(target: CRITICAL, "{text}"),
+    }
+}
+
+pub(crate) fn event_of(worker: WorkerId, report: Report) -> Event {
+    match report {
+        Report::Ready => Event::WorkerReady { worker },
+        Report::Stuck(request) => Event::WorkerStuck { worker, request },
+        Report::Retiring => Event::WorkerRetiring { worker },
+        Report::Draining => Event::WorkerDraining { worker },
+    }
+}
+
+/// `None` for a child that was stopped or continued.
+pub(crate) fn exit_of(status: WaitStatus) -> Option<Exit> {
+    const CORE_DUMPED: i32 = 0x80;
+    let killed = || {
+        let core = status.as_raw() & CORE_DUMPED != 0;
+        status
+            .terminating_signal()
+            .map(|number| Exit::Signal { number, core })
+    };
+    status.exit_status().map(Exit::Code).or_else(killed)
+}
+
+pub(crate) fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(time.subsec_nanos()),
+    }
+}
