@@ -255,6 +255,16 @@ def test_what_a_preloaded_import_prints_is_printed_once(
     assert server.log.count("imported") == 1
 
 
+def test_captured_output_is_written_line_by_line(site: Callable[..., Server], folder: Path) -> None:
+    (folder / "site_app.py").write_text("print('imported')\n" + SITE)
+    log = folder / "error.log"
+    log.touch()
+    options = ("--error-logfile", str(log), "--capture-output")
+    server = site(*options, launch=True, env={"PYTHONUNBUFFERED": ""})
+    server.path = log
+    server.wait_for_log("(?m)^imported$")
+
+
 def test_threads_that_a_preload_loses_are_named(site: Callable[..., Server], folder: Path) -> None:
     lost = "Thread(None, Event().wait, 'lost', daemon=True).start()"
     (folder / "site_app.py").write_text(f"from threading import Event, Thread\n{lost}\n{SITE}")

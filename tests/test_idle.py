@@ -21,15 +21,11 @@ def work(server: Server) -> tuple[int, int]:
     return ticks, sum(processes.wakeups(pid) for pid in family)
 
 
-def settle(server: Server) -> None:
-    """Waits until boots, closings and log lines are over."""
-
-    def quiet() -> bool:
-        before = work(server)
-        threading.Event().wait(0.5)
-        return work(server) == before
-
-    until(quiet, "the server has come to rest")
+def rests(server: Server) -> bool:
+    """Whether nothing at all happens for some seconds."""
+    before = work(server)
+    threading.Event().wait(SECONDS)
+    return work(server) == before
 
 
 @pytest.mark.parametrize("threads", ["1", "4"])
@@ -37,10 +33,7 @@ def test_an_idle_server_with_four_workers_never_wakes_up(serve: Serve, threads: 
     server = serve("apps.probe:application", "--threads", threads, workers=4)
     for _ in range(20):
         server.request("/")
-    settle(server)
-    before = work(server)
-    threading.Event().wait(SECONDS)
-    assert work(server) == before
+    until(lambda: rests(server), f"{SECONDS} s without a wake-up, once its timers have run out")
 
 
 def test_idle_connections_wake_nobody_up(serve: Serve) -> None:
@@ -48,10 +41,7 @@ def test_idle_connections_wake_nobody_up(serve: Serve) -> None:
     connections = [server.connect() for _ in range(50)]
     for connection in connections:
         connection.request("/")
-    settle(server)
-    before = work(server)
-    threading.Event().wait(SECONDS)
-    assert work(server) == before
+    until(lambda: rests(server), f"{SECONDS} s without a wake-up, once its timers have run out")
     for connection in connections:
         assert connection.request("/").status == 200
         connection.close()

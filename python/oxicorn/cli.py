@@ -32,6 +32,7 @@ from oxicorn._native import (
 from oxicorn.app import Application, load
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
+from oxicorn.output import capture
 from oxicorn.title import set_title
 
 __all__ = ["main"]
@@ -124,6 +125,8 @@ def _serve(config: Config, warnings: list[str]) -> int:
         daemonize(config.enable_stdio_inheritance)
     setup_logs(config)
     identity.give(config.errorlog, config.accesslog)
+    if config.capture_output:
+        capture(config.errorlog)
     for text in warnings:
         log("warning", text)
     set_title("master", config)

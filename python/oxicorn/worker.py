@@ -19,6 +19,7 @@ from oxicorn._native import Config, Seed, Worker, log
 from oxicorn.app import Application, load
 from oxicorn.errors import ApplicationError, ModuleMissing
 from oxicorn.identity import Identity
+from oxicorn.output import capture
 from oxicorn.reload import Reloader, failure_page
 from oxicorn.title import set_title
 
@@ -38,6 +39,8 @@ def run(config: Config, seed: Seed, application: Application | None, identity: I
         worker = Worker(config, seed)
         set_title("worker", config)
         _dump_stacks_on_abort(config.errorlog)
+        if config.capture_output:
+            capture(config.errorlog)
         identity.assume()
         worker.start(application or _load(config, worker))
         booted = True

@@ -130,6 +130,8 @@ def _wanted(event: Accepted) -> dict[str, Any]:
     method, _, rest = event.line.partition(" ")
     target, _, version = rest.rpartition(" ")
     path, _, query = decode(target).decode("latin-1").partition("?")
+    if "query" in event.details:
+        query = decode(event.details["query"]).decode("latin-1")
     if "path" in event.details:
         path = decode(event.details["path"]).decode("latin-1")
     for name, value in event.fields:
@@ -140,7 +142,7 @@ def _wanted(event: Accepted) -> dict[str, Any]:
         "target": decode(target).decode("latin-1"),
         "version": version,
         "path": unquote_to_bytes(path).decode("latin-1"),
-        "query": event.details.get("query", query),
+        "query": query,
         "size": len(body),
         "sha256": hashlib.sha256(body).hexdigest(),
     }

@@ -7,7 +7,8 @@
 //! Invariants: one thread, and nothing in it blocks but that one poll. What an action brings about
 //! (a fork, an exit) is told to the core before any event that was waiting, so that the core never
 //! decides over a process that is gone, nor learns of an exit before the fork. Signals go before
-//! reports: a worker that was stopped together with the arbiter is not replaced first.
+//! reports, and before the news of exits: a worker that was stopped together with the arbiter (by
+//! Ctrl-C, or by a service manager that signals the whole group) is not replaced first.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -278,8 +279,9 @@ impl<H: Host> Arbiter<H> {
         let patience = deadline.map(|at| at.saturating_sub(self.origin.elapsed()));
         let (signalled, speaking) = self.poll(patience);
         if signalled {
-            self.events
-                .extend(self.signals.received().into_iter().map(Event::Signal));
+            let mut signals = self.signals.received();
+            signals.sort_by_key(|signal| *signal == Signal::Chld);
+            self.events.extend(signals.into_iter().map(Event::Signal));
         }
         for id in speaking {
             self.read_channel(id);

@@ -52,6 +52,17 @@ fn every_quick_signal_ends_the_server_with_0() {
 }
 
 #[test]
+fn a_signal_to_the_whole_group_ends_the_server_without_replacing_a_worker() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut server = Server::ready(2, &[]);
+        server.signal_group(signal);
+        assert_eq!(server.end(), Some(0));
+        assert!(!server.says("forked 3"));
+        assert!(server.says("worker 1 hears"));
+    }
+}
+
+#[test]
 fn a_worker_that_does_not_drain_is_killed_after_the_graceful_timeout() {
     let mut server = Server::ready(1, &["worker=deaf", "graceful_timeout=0.3"]);
     let worker = server.worker(1);

@@ -277,7 +277,10 @@ impl Crew {
         let mut seat = lock(&self.seat);
         while !self.is_stopping() {
             let entries = seat.entries;
-            (seat, _) = self.steward.wait_timeout(seat, TICK).unwrap_or_else(PoisonError::into_inner);
+            (seat, _) = self
+                .steward
+                .wait_timeout(seat, TICK)
+                .unwrap_or_else(PoisonError::into_inner);
             if seat.entries != entries {
                 continue;
             }
@@ -295,7 +298,10 @@ impl Crew {
             }
             seat.steward_asleep = true;
             while seat.steward_asleep && !self.is_stopping() {
-                seat = self.steward.wait(seat).unwrap_or_else(PoisonError::into_inner);
+                seat = self
+                    .steward
+                    .wait(seat)
+                    .unwrap_or_else(PoisonError::into_inner);
             }
         }
     }

@@ -19,8 +19,10 @@ pub(crate) struct Interned {
     pub(crate) url_scheme: Py<PyString>,
     pub(crate) input: Py<PyString>,
     pub(crate) http_host: Py<PyString>,
+    pub(crate) http: Py<PyString>,
     pub(crate) https: Py<PyString>,
     pub(crate) http10: Py<PyString>,
+    pub(crate) http11: Py<PyString>,
     pub(crate) comma: Py<PyString>,
     methods: Vec<(&'static str, Py<PyString>)>,
 }
@@ -46,8 +48,10 @@ impl Interned {
             url_scheme: text("wsgi.url_scheme"),
             input: text("wsgi.input"),
             http_host: text("HTTP_HOST"),
+            http: text("http"),
             https: text("https"),
             http10: text("HTTP/1.0"),
+            http11: text("HTTP/1.1"),
             comma: text(","),
             methods: METHODS
                 .into_iter()

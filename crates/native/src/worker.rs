@@ -215,8 +215,12 @@ impl Worker {
 /// Makes the dict's table larger than its entries need: a copy has the same table, and so takes a request's fields without
 /// growing. (A dict grows when it is full and does not shrink when a key goes.)
 fn make_room(template: &Bound<'_, PyDict>) -> PyResult<()> {
-    let spare: Vec<String> = (template.len()..24).map(|number| format!("spare {number}")).collect();
-    spare.iter().try_for_each(|key| template.set_item(key, ()))?;
+    let spare: Vec<String> = (template.len()..24)
+        .map(|number| format!("spare {number}"))
+        .collect();
+    spare
+        .iter()
+        .try_for_each(|key| template.set_item(key, ()))?;
     spare.iter().try_for_each(|key| template.del_item(key))
 }
 

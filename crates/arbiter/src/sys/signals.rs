@@ -139,6 +139,10 @@ fn set_action(number: i32, handler: libc::sighandler_t) -> io::Result<()> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler;
     action.sa_flags = libc::SA_RESTART;
+    // Without this mask the handlers of signals that are pending together run in reverse order: the
+    // exit of a worker would be heard before the Ctrl-C that stopped it and the arbiter alike.
+    // SAFETY: the mask is valid for writing.
+    unsafe { libc::sigfillset(&raw mut action.sa_mask) };
     // SAFETY: `action` is valid for reading, the old action is not asked for, and `handle` is
     // signal-safe.
     match unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) } {
@@ -173,6 +177,21 @@ mod tests {
         assert_eq!(unsafe { libc::raise(signal.number()) }, 0);
     }
 
+    fn with_signals_blocked(raise_some: impl Fn()) {
+        let mut all = empty_set();
+        // SAFETY: the set is valid for writing.
+        unsafe { libc::sigfillset(&raw mut all) };
+        // SAFETY: the set is valid for reading, and the old one is not asked for.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut()) };
+        raise_some();
+        unblock_all().unwrap();
+    }
+
+    fn empty_set() -> libc::sigset_t {
+        // SAFETY: sigset_t is plain data, for which all zeroes is a valid value.
+        unsafe { std::mem::zeroed() }
+    }
+
     /// The signal that ended a forked child which raised `signal`.
     fn fate_of_a_child_that_raises(signal: Signal) -> Option<i32> {
         match fork().unwrap() {
@@ -202,6 +221,13 @@ mod tests {
         while rustix::io::write(&pipe.writer, &[0]).is_ok() {}
         raise(Signal::Winch);
         assert_eq!(pipe.received(), [Signal::Winch]);
+
+        with_signals_blocked(|| {
+            raise(Signal::Winch);
+            raise(Signal::Usr1);
+            raise(Signal::Ttin);
+        });
+        assert_eq!(pipe.received(), [Signal::Usr1, Signal::Ttin, Signal::Winch]);
 
         assert_eq!(
             fate_of_a_child_that_raises(Signal::Usr1),

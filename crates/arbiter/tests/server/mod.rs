@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -25,6 +26,7 @@ impl Server {
             .args(arguments)
             .stdout(Stdio::piped())
             .stdin(Stdio::null())
+            .process_group(0)
             .spawn()
             .expect("the probe starts");
         let output = probe.stdout.take().expect("its output is piped");
@@ -109,6 +111,12 @@ impl Server {
 
     pub(crate) fn signal(&self, signal: Signal) {
         send(self.pid(), signal);
+    }
+
+    /// Signals the arbiter and every worker, as a terminal does.
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        let group = Pid::from_raw(self.pid()).expect("not zero");
+        kill_process_group(group, signal).expect("it is alive");
     }
 
     /// The address that it listens on, from the log: `http://127.0.0.1:40001`.

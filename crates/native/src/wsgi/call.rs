@@ -36,6 +36,8 @@ pub(crate) struct Transaction {
     pub(crate) gone: bool,
     /// What `start_response` returns.
     pub(crate) write: Py<PyAny>,
+    /// When the response began; read again for each later block.
+    pub(crate) now: Now,
     crew: Arc<Crew>,
 }
 
@@ -49,6 +51,7 @@ impl Transaction {
             framing: None,
             gone: false,
             write,
+            now: Now::default(),
             crew,
         }
     }
@@ -64,6 +67,7 @@ impl Transaction {
 
     /// Completes the head. `total`: the length of the body, where it is known.
     fn begin(&mut self, total: Option<u64>) -> Framing {
+        self.now = Now::read();
         let is_head = self.is_head_request();
         let http11 = self.exchange.head.version == Version::Http11;
         self.exchange.keep_alive &= !self.crew.is_draining();
@@ -71,7 +75,7 @@ impl Transaction {
         let framing = self.head.complete(encoded, total, is_head, http11);
         self.exchange.keep_alive &= !self.head.close && framing != Framing::UntilClose;
         self.head
-            .finish(encoded, self.exchange.keep_alive, http11, Now::read().unix);
+            .finish(encoded, self.exchange.keep_alive, http11, self.now.unix);
         self.exchange.response.status = self.head.status;
         self.framing = Some(framing);
         framing
@@ -90,8 +94,11 @@ impl Transaction {
         let first = !self.begun();
         let framing = self.framing.unwrap_or_else(|| self.begin(None));
         let block = self.clip(framing, block);
-        if block.is_empty() && !first {
-            return;
+        if !first {
+            if block.is_empty() {
+                return;
+            }
+            self.now = Now::read();
         }
         self.exchange.response.body_bytes += block.len() as u64;
         if framing == Framing::Chunked && !block.is_empty() {
@@ -182,8 +189,8 @@ impl Transaction {
         if self.gone {
             return;
         }
-        let (crew, exchange) = (&self.crew, &self.exchange);
-        let send = || crew.engine().send(exchange, parts, Now::read());
+        let (crew, exchange, now) = (&self.crew, &self.exchange, self.now);
+        let send = || crew.engine().send(exchange, parts, now);
         let flow = if total > BIG { py.detach(send) } else { send() };
         self.settle(py, flow);
     }
@@ -195,10 +202,7 @@ impl Transaction {
             self.framing = Some(Framing::Length(left - part.len));
         }
         self.exchange.response.body_bytes += part.len;
-        let flow = self
-            .crew
-            .engine()
-            .send_file(&self.exchange, part, Now::read());
+        let flow = self.crew.engine().send_file(&self.exchange, part, self.now);
         self.settle(py, flow);
     }
 

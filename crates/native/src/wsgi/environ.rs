@@ -1,6 +1,10 @@
-//! The environ of a request (PEP 3333, with gunicorn's additional keys). Most of it is a copy of a template made once per
-//! listener; the rest is built from the exchange's bytes, reusing strings that have not changed since the last request.
-//! Invariant: every value is a native `str` with code points below 256, or what PEP 3333 says of the `wsgi.*` keys.
+//! The environ of a request (PEP 3333, with gunicorn's additional keys). Each listener has a template dict with every key
+//! that every request has. It always describes the last request: only what has changed since is set in it, then it is
+//! copied, and the request's own fields are added to the copy. So a proxy's or a benchmark's many like requests cost little,
+//! and others no more than setting the keys in the copy would. Invariant: every value is a native `str` with code points
+//! below 256, or what PEP 3333 says of the `wsgi.*` keys.
+
+use std::net::IpAddr;
 
 use oxicorn_engine::{Body, Exchange, Peer, Scheme, percent_decoded};
 use oxicorn_http1::Version;
@@ -13,36 +17,47 @@ use crate::wsgi::Setup;
 use crate::wsgi::input;
 use crate::wsgi::names::{Names, Slot};
 
-/// A `str` and the bytes it was made from.
+/// Ports whose strings are kept.
+const PORTS: usize = 1024;
+
+/// Bytes of a value that are remembered for comparison; longer ones are made anew each time.
+const REMEMBERED: usize = 1024;
+
+/// The bytes a template entry was made from.
 #[derive(Debug, Default)]
-struct Last {
-    bytes: Vec<u8>,
-    text: Option<Py<PyString>>,
-}
+struct Last(Option<Vec<u8>>);
 
 impl Last {
-    fn text<'py>(&mut self, py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-        if let Some(text) = self.text.as_ref().filter(|_| self.bytes == bytes) {
-            return Ok(text.bind(py).clone().into_any());
+    /// Whether the entry must be made anew for `bytes`; from now on it is made from them.
+    fn changes(&mut self, bytes: &[u8]) -> bool {
+        if self.0.as_deref() == Some(bytes) {
+            return false;
         }
-        let text = ffi::latin1(py, bytes)?;
-        self.bytes.clear();
-        self.bytes.extend_from_slice(bytes);
-        self.text = Some(text.clone().unbind());
-        Ok(text.into_any())
+        let mut kept = self.0.take().unwrap_or_default();
+        if bytes.len() <= REMEMBERED {
+            kept.clear();
+            kept.extend_from_slice(bytes);
+            self.0 = Some(kept);
+        }
+        true
     }
 }
 
-/// The strings of one client address.
+/// One listener's dict, and what its entries were last made from.
 #[derive(Debug)]
-struct PeerTexts {
-    peer: Peer,
-    address: Py<PyString>,
-    port: Option<Py<PyString>>,
+struct Template {
+    dict: Py<PyDict>,
+    /// Listeners that are Unix sockets name the server by the Host field.
+    unix: bool,
+    method: Last,
+    target: Last,
+    path: Last,
+    query: Last,
+    version: Version,
+    scheme: Scheme,
+    address: Option<IpAddr>,
+    port: Option<u16>,
 }
-
-/// Clients whose address strings are kept, by port.
-const PEERS: usize = 256;
 
 /// Why no environ could be made.
 #[derive(Debug)]
@@ -64,28 +79,98 @@ impl From<PyErr> for Refused {
 pub(crate) struct Environs {
     interned: Interned,
     /// One for each listener.
-    templates: Vec<Py<PyDict>>,
-    /// Listeners that are Unix sockets name the server by the Host field.
-    unix: Vec<bool>,
+    templates: Vec<Template>,
     names: Names,
-    target: Last,
-    path: Last,
-    peers: Vec<Option<PeerTexts>>,
+    ports: Vec<Option<(u16, Py<PyString>)>>,
     script_name: Vec<u8>,
     casefold: bool,
 }
 
-impl Environs {
-    pub(crate) fn new(py: Python<'_>, setup: Setup) -> Self {
-        let (templates, unix) = setup.templates.into_iter().unzip();
+impl Template {
+    fn new(dict: Py<PyDict>, unix: bool) -> Self {
         Self {
-            interned: Interned::new(py),
-            templates,
+            dict,
             unix,
-            names: Names::new(py),
+            method: Last::default(),
             target: Last::default(),
             path: Last::default(),
-            peers: (0..PEERS).map(|_| None).collect(),
+            query: Last::default(),
+            version: Version::Http11,
+            scheme: Scheme::Http,
+            address: None,
+            port: None,
+        }
+    }
+
+    /// Brings the request line's entries up to date.
+    fn describe_line(
+        &mut self,
+        py: Python<'_>,
+        names: &Interned,
+        exchange: &Exchange,
+        casefold: bool,
+    ) -> PyResult<()> {
+        let (head, bytes) = (&exchange.head, exchange.bytes());
+        let dict = self.dict.bind(py);
+        let method = head.method.of(bytes);
+        if self.method.changes(method) {
+            match names.method(method) {
+                Some(known) => ffi::set_item(dict, &names.request_method, known.bind(py))?,
+                None if casefold => set(dict, &names.request_method, &method.to_ascii_uppercase())?,
+                None => set(dict, &names.request_method, method)?,
+            }
+        }
+        let target = head.target.of(bytes);
+        if self.target.changes(target) {
+            set(dict, &names.raw_uri, target)?;
+        }
+        let query = head.query.of(bytes);
+        if self.query.changes(query) {
+            set(dict, &names.query_string, query)?;
+        }
+        let path = head.path_of(bytes);
+        if self.path.changes(path) {
+            set(dict, &names.path_info, &percent_decoded(path))?;
+        }
+        if self.version != head.version {
+            self.version = head.version;
+            let text = if head.version == Version::Http10 {
+                &names.http10
+            } else {
+                &names.http11
+            };
+            ffi::set_item(dict, &names.server_protocol, text.bind(py))?;
+        }
+        Ok(())
+    }
+
+    fn describe_scheme(
+        &mut self,
+        py: Python<'_>,
+        names: &Interned,
+        scheme: Scheme,
+    ) -> PyResult<()> {
+        if self.scheme == scheme {
+            return Ok(());
+        }
+        self.scheme = scheme;
+        let text = if scheme == Scheme::Https {
+            &names.https
+        } else {
+            &names.http
+        };
+        ffi::set_item(self.dict.bind(py), &names.url_scheme, text.bind(py))
+    }
+}
+
+impl Environs {
+    pub(crate) fn new(py: Python<'_>, setup: Setup) -> Self {
+        let template = |(dict, unix)| Template::new(dict, unix);
+        Self {
+            interned: Interned::new(py),
+            templates: setup.templates.into_iter().map(template).collect(),
+            names: Names::new(py),
+            ports: (0..PORTS).map(|_| None).collect(),
             script_name: setup.script_name.into_bytes(),
             casefold: setup.casefold,
         }
@@ -100,7 +185,7 @@ impl Environs {
     pub(crate) fn set(&self, py: Python<'_>, key: &str, value: &Bound<'_, PyAny>) -> PyResult<()> {
         self.templates
             .iter()
-            .try_for_each(|template| template.bind(py).set_item(key, value))
+            .try_for_each(|template| template.dict.bind(py).set_item(key, value))
     }
 
     /// The environ of `exchange`. Takes the body out of it.
@@ -109,22 +194,20 @@ impl Environs {
         py: Python<'py>,
         exchange: &mut Exchange,
     ) -> Result<Bound<'py, PyDict>, Refused> {
+        let Some(template) = self.templates.get_mut(exchange.listener) else {
+            return Ok(PyDict::new(py));
+        };
+        template.describe_line(py, &self.interned, exchange, self.casefold)?;
+        template.describe_scheme(py, &self.interned, exchange.scheme)?;
+        let unix = template.unix;
+        self.describe_peer(py, exchange)?;
         let Some(template) = self.templates.get(exchange.listener) else {
             return Ok(PyDict::new(py));
         };
-        let environ = template.bind(py).copy()?;
-        self.set_request_line(&environ, exchange)?;
-        self.set_peer(&environ, exchange.peer)?;
+        let environ = template.dict.bind(py).copy()?;
         let script_name = self.set_fields(&environ, exchange)?;
-        self.set_path(&environ, exchange, script_name.as_deref())?;
-        if exchange.scheme == Scheme::Https {
-            ffi::set_item(
-                &environ,
-                &self.interned.url_scheme,
-                self.interned.https.bind(py),
-            )?;
-        }
-        if self.unix.get(exchange.listener) == Some(&true) {
+        self.set_script_name(&environ, exchange, script_name.as_deref())?;
+        if unix {
             self.set_server_from_host(&environ, exchange)?;
         }
         if !matches!(exchange.body, Body::Empty) {
@@ -134,59 +217,36 @@ impl Environs {
         Ok(environ)
     }
 
-    fn set_request_line(
-        &mut self,
-        environ: &Bound<'_, PyDict>,
-        exchange: &Exchange,
-    ) -> PyResult<()> {
-        let py = environ.py();
-        let (head, bytes, names) = (&exchange.head, exchange.bytes(), &self.interned);
-        let method = head.method.of(bytes);
-        match names.method(method) {
-            Some(known) => ffi::set_item(environ, &names.request_method, known.bind(py))?,
-            None if self.casefold => {
-                let method = ffi::latin1(py, &method.to_ascii_uppercase())?;
-                ffi::set_item(environ, &names.request_method, &method)?;
-            }
-            None => ffi::set_item(environ, &names.request_method, &ffi::latin1(py, method)?)?,
-        }
-        let raw_uri = self.target.text(py, head.target.of(bytes))?;
-        ffi::set_item(environ, &names.raw_uri, &raw_uri)?;
-        let query = head.query.of(bytes);
-        if !query.is_empty() {
-            ffi::set_item(environ, &names.query_string, &ffi::latin1(py, query)?)?;
-        }
-        if head.version == Version::Http10 {
-            ffi::set_item(environ, &names.server_protocol, names.http10.bind(py))?;
-        }
-        Ok(())
-    }
-
-    fn set_peer(&mut self, environ: &Bound<'_, PyDict>, peer: Peer) -> PyResult<()> {
-        let py = environ.py();
-        let Peer::Ip(address) = peer else {
+    fn describe_peer(&mut self, py: Python<'_>, exchange: &Exchange) -> PyResult<()> {
+        let (Peer::Ip(peer), Some(template)) =
+            (exchange.peer, self.templates.get_mut(exchange.listener))
+        else {
             return Ok(());
         };
-        let Some(slot) = self.peers.get_mut(usize::from(address.port()) % PEERS) else {
+        let dict = template.dict.bind(py);
+        if template.address != Some(peer.ip()) {
+            template.address = Some(peer.ip());
+            set(
+                dict,
+                &self.interned.remote_addr,
+                peer.ip().to_string().as_bytes(),
+            )?;
+        }
+        if template.port == Some(peer.port()) {
+            return Ok(());
+        }
+        template.port = Some(peer.port());
+        let Some(slot) = self.ports.get_mut(usize::from(peer.port()) % PORTS) else {
             return Ok(());
         };
-        let texts = match slot {
-            Some(texts) if texts.peer == peer => texts,
+        let text = match slot {
+            Some((port, text)) if *port == peer.port() => text,
             _ => {
-                let text = |text: String| PyString::new(py, &text).unbind();
-                let port = Some(text(address.port().to_string()));
-                slot.insert(PeerTexts {
-                    peer,
-                    address: text(address.ip().to_string()),
-                    port,
-                })
+                let text = PyString::new(py, &peer.port().to_string()).unbind();
+                &mut slot.insert((peer.port(), text)).1
             }
         };
-        ffi::set_item(environ, &self.interned.remote_addr, texts.address.bind(py))?;
-        match &texts.port {
-            Some(port) => ffi::set_item(environ, &self.interned.remote_port, port.bind(py)),
-            None => Ok(()),
-        }
+        ffi::set_item(dict, &self.interned.remote_port, text.bind(py))
     }
 
     /// The `HTTP_*` keys. Returns a trusted proxy's `SCRIPT_NAME`.
@@ -261,32 +321,21 @@ impl Environs {
         }
     }
 
-    fn set_path(
-        &mut self,
+    /// What is mounted below a prefix sees its own path (PEP 3333 `SCRIPT_NAME`).
+    fn set_script_name(
+        &self,
         environ: &Bound<'_, PyDict>,
         exchange: &Exchange,
         script_name: Option<&[u8]>,
     ) -> Result<(), Refused> {
-        let py = environ.py();
-        let path = exchange.head.path_of(exchange.bytes());
         let prefix = script_name.unwrap_or(&self.script_name);
         if prefix.is_empty() {
-            let text = if path.contains(&b'%') {
-                ffi::latin1(py, &percent_decoded(path))?.into_any()
-            } else {
-                self.path.text(py, path)?
-            };
-            ffi::set_item(environ, &self.interned.path_info, &text)?;
             return Ok(());
         }
-        let decoded = percent_decoded(path);
+        let decoded = percent_decoded(exchange.head.path_of(exchange.bytes()));
         let rest = decoded.strip_prefix(prefix).ok_or(Refused::ScriptName)?;
-        ffi::set_item(
-            environ,
-            &self.interned.script_name,
-            &ffi::latin1(py, prefix)?,
-        )?;
-        ffi::set_item(environ, &self.interned.path_info, &ffi::latin1(py, rest)?)?;
+        set(environ, &self.interned.script_name, prefix)?;
+        set(environ, &self.interned.path_info, rest)?;
         Ok(())
     }
 
@@ -314,4 +363,8 @@ impl Environs {
         ffi::set_item(environ, &self.interned.server_name, &ffi::latin1(py, name)?)?;
         ffi::set_item(environ, &self.interned.server_port, &ffi::latin1(py, port)?)
     }
+}
+
+fn set(dict: &Bound<'_, PyDict>, key: &Py<PyString>, value: &[u8]) -> PyResult<()> {
+    ffi::set_item(dict, key, &ffi::latin1(dict.py(), value)?)
 }

@@ -115,14 +115,23 @@ impl Gateway {
         let write = self.callables.write.clone_ref(py);
         let transaction = Transaction::new(self.crew.clone(), exchange, write);
         self.callables.call.get().put(transaction);
-        let served = self.run(py, &environ);
+        let returned = ffi::call_two(
+            self.app.bind(py),
+            environ.as_any(),
+            self.callables.start_response.bind(py),
+        );
+        let served = returned.and_then(|iterable| self.send_response(&iterable));
         let Some(mut transaction) = self.callables.call.get().take() else {
-            return Err(PyTypeError::new_err("a response was still being written by another thread"));
+            return Err(PyTypeError::new_err(
+                "a response was still being written by another thread",
+            ));
         };
         let ending = conclude(py, &mut transaction, served);
         self.note_environ(&environ, &mut transaction);
         drop(environ);
-        let Transaction { exchange, write, .. } = transaction;
+        let Transaction {
+            exchange, write, ..
+        } = transaction;
         drop(write);
         self.crew.engine().finish(exchange, ending, Now::read());
         if !self.callables.are_unique(py, self.environs.count()) {
@@ -134,7 +143,8 @@ impl Gateway {
     /// The application kept a callable: it must not reach the next request.
     fn renew_callables(&mut self, py: Python<'_>) -> PyResult<()> {
         let callables = Callables::new(py)?;
-        self.environs.set(py, "wsgi.early_hints", callables.early_hints.bind(py))?;
+        self.environs
+            .set(py, "wsgi.early_hints", callables.early_hints.bind(py))?;
         self.callables = callables;
         Ok(())
     }
@@ -154,36 +164,25 @@ impl Gateway {
             .finish(transaction.exchange, ending, Now::read());
     }
 
-    /// Calls the application and sends what it returns; closes the iterable.
-    fn run(&self, py: Python<'_>, environ: &Bound<'_, PyDict>) -> PyResult<()> {
-        let start_response = self.callables.start_response.bind(py);
-        let iterable = ffi::call_two(self.app.bind(py), environ.as_any(), start_response)?;
-        let served = self.send_response(&iterable);
-        close(&iterable);
-        served
-    }
-
+    /// Sends what the application returned, and closes it.
     fn send_response(&self, iterable: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = iterable.py();
         if let Some(block) = only_block(iterable) {
-            return self.with(|transaction| {
-                must_be_drafted(transaction)?;
-                if transaction.begun() {
-                    transaction.send_block(py, bytes_of(&block)?);
-                    transaction.end(py);
-                } else {
-                    transaction.send_whole(py, bytes_of(&block)?);
-                }
+            return self.with(|transaction| send_only(py, transaction, &block));
+        }
+        let served = match iterable.cast_exact::<FileWrapper>() {
+            Ok(wrapper) if self.sendfile => self.send_file(wrapper),
+            _ => Ok(false),
+        };
+        let served = served.and_then(|sent| {
+            if sent {
                 Ok(())
-            });
-        }
-        if let Ok(wrapper) = iterable.cast_exact::<FileWrapper>()
-            && self.sendfile
-            && self.send_file(wrapper)?
-        {
-            return Ok(());
-        }
-        self.send_blocks(iterable)
+            } else {
+                self.send_blocks(iterable)
+            }
+        });
+        close(iterable);
+        served
     }
 
     /// Sends block by block: each is on its way before the next is asked for (PEP 3333, "Handling the Content-Length" and
@@ -281,6 +280,23 @@ fn conclude(py: Python<'_>, transaction: &mut Transaction, served: PyResult<()>)
         }
         _ => Ending::Complete,
     }
+}
+
+/// A list of one block is a whole response. Lists and tuples have no `close`.
+fn send_only(
+    py: Python<'_>,
+    transaction: &mut Transaction,
+    block: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    must_be_drafted(transaction)?;
+    let block = bytes_of(block)?;
+    if transaction.begun() {
+        transaction.send_block(py, block);
+        transaction.end(py);
+    } else {
+        transaction.send_whole(py, block);
+    }
+    Ok(())
 }
 
 /// The promised length is used up: whatever else the application has will not be sent.
