@@ -34,8 +34,6 @@ KINDS = {
     "unread-body": message("/unread", "POST", body=b"b" * 500),
     "file": message("/file?path={file}"),
     "memory-file": message("/memory-file?size=100"),
-    "error": message("/raise"),
-    "system-exit": message("/raise-base?kind=SystemExit"),
     "many-fields": message("/", headers=[(f"X-Field-{n}", "value") for n in range(50)]),
 }
 
@@ -88,6 +86,20 @@ def test_ten_thousand(server: Server, file: Path, kind: str) -> None:
     before = held(server)
     send_many(server, data, COUNT)
     check_flat(server, before)
+
+
+@pytest.mark.parametrize("target", ["/raise", "/raise-base?kind=SystemExit", "/breaks?name=x"])
+def test_two_thousand_errors(server: Server, target: str) -> None:
+    fail_many(server, target, 300)
+    before = held(server)
+    fail_many(server, target, 2_000)
+    check_flat(server, before)
+
+
+def fail_many(server: Server, target: str, count: int) -> None:
+    for _ in range(count):
+        response = server.request(target)
+        assert response.status == 500 or not response.complete
 
 
 BROKEN = {

@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from urllib.parse import parse_qsl
 
 Environ = dict[str, Any]
 Query = dict[str, str]
-EVENTS: list[str] = []
+EVENTS: deque[str] = deque(maxlen=500)
 VIEWS: dict[str, Callable[[Environ, Query], Any]] = {}
 _pause = threading.Event()
 

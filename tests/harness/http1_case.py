@@ -80,7 +80,8 @@ def events(case: Case) -> list[Event]:
         elif _DETAIL.match(line) and isinstance(last, Accepted):
             _note(last, line)
         else:
-            found.append(Accepted(line))
+            method, _, rest = line.partition(" ")
+            found.append(Accepted(f"{method.upper() if _folds(case) else method} {rest}"))
     return found
 
 
@@ -98,6 +99,11 @@ def _note(event: Accepted, line: str) -> None:
 def repeats(case: Case) -> bool:
     """Whether the same bytes can follow again on the connection."""
     return all(isinstance(event, Accepted) and event.keeps_alive for event in events(case))
+
+
+def _folds(case: Case) -> bool:
+    """Whether the application sees methods in upper case."""
+    return "casefold_http_method: true" in case.blocks.get("policy", "")
 
 
 def run(server: Server, case: Case, pieces: Iterator[bytes], times: int = 1) -> None:

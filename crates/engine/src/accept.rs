@@ -18,7 +18,7 @@ use crate::slab::Id;
 /// Connections accepted from one listener before others get a turn.
 const BURST: usize = 64;
 
-/// Idle connections closed at once to make room.
+/// The most idle connections closed at once to make room, so that the search for them pays.
 const EVICTION: usize = 16;
 
 /// Milliseconds to leave the accept queue alone after an error that cannot be mended here.
@@ -184,7 +184,9 @@ impl Engine {
                 matches!(connection.phase, Phase::Head | Phase::Linger { .. })
             });
         }
-        let count = victims.len().min(EVICTION);
+        let count = victims
+            .len()
+            .min((self.options.connections / EVICTION).clamp(1, EVICTION));
         if count == 0 {
             return false;
         }

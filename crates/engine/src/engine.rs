@@ -194,12 +194,27 @@ impl Engine {
         self.rest(now)
     }
 
-    /// Nothing ready: the moment for timers, pending accepts and the access log.
-    fn rest(&mut self, now: Now) -> Turn {
-        self.tell_if_drained();
+    /// For a thread that gave work to an engine which another thread waits for: arms the timer, flushes the access log, and
+    /// says whether the waiting thread must be woken to go on.
+    pub fn settle(&mut self) -> bool {
+        self.arm_timer();
+        if let Some(access) = &self.access {
+            access.flush();
+        }
+        !self.work.is_empty()
+            || (self.draining && !self.drained_told && self.connections.is_empty())
+    }
+
+    pub(crate) fn arm_timer(&mut self) {
         if let Err(error) = self.timer.arm() {
             log::error!(target: "oxicorn", "Timers cannot be armed: {error}");
         }
+    }
+
+    /// Nothing ready: the moment for timers, pending accepts and the access log.
+    fn rest(&mut self, now: Now) -> Turn {
+        self.tell_if_drained();
+        self.arm_timer();
         if let Some(notice) = self.notices.pop_front() {
             return Turn::Notice(notice);
         }

@@ -277,6 +277,32 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_never_runs_dry_holds_what_is_unsent_and_no_more() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut outbox = Outbox::default();
+        let limit = 1 << 20;
+        while outbox.in_memory() + 4096 <= limit {
+            outbox.push(&[b'x'; 4096], limit, None).unwrap();
+            outbox.flush(&ours).unwrap();
+        }
+        let mut block = [0; 4096];
+        for _ in 0..10_000 {
+            theirs.read_exact(&mut block).unwrap();
+            outbox.flush(&ours).unwrap();
+            while outbox.in_memory() + 4096 <= limit {
+                outbox.push(&block, limit, None).unwrap();
+            }
+        }
+        let held = |part: &Part| match part {
+            Part::Bytes { data, .. } => data.capacity(),
+            _ => 0,
+        };
+        let held: usize = outbox.parts.iter().map(held).sum();
+        assert!(held <= 4 * limit, "{held} bytes for a limit of {limit}");
+    }
+
+    #[test]
     fn a_file_that_shrank_is_an_error() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let mut outbox = Outbox::default();

@@ -112,6 +112,25 @@ mod tests {
     }
 
     #[test]
+    fn ten_thousand_entries_come_up_in_order_each_once() {
+        let mut timer = Timer::new().unwrap();
+        // Times in no order, all different: 7919 has no factor in common with 10,000.
+        for n in 0..10_000 {
+            timer.queue((n * 7919 % 10_000) * GRAIN, id(n));
+        }
+        timer.arm().unwrap();
+        for at in 0..10_000 {
+            let due = at * GRAIN;
+            if at > 0 {
+                assert_eq!(timer.pop_due(due - 1), None);
+            }
+            let (entry, who) = timer.pop_due(due + GRAIN - 1).unwrap();
+            assert_eq!((entry, id(at * 7_679 % 10_000)), (due, who));
+        }
+        assert_eq!(timer.pop_due(u64::MAX), None);
+    }
+
+    #[test]
     fn an_empty_queue_disarms_the_descriptor() {
         let mut timer = Timer::new().unwrap();
         timer.queue(50, id(1));

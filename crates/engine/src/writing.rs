@@ -97,6 +97,7 @@ impl Engine {
                 *since = now.mono;
             }
             self.set_deadline(id, deadline);
+            self.arm_timer();
         }
     }
 

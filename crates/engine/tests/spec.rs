@@ -176,7 +176,10 @@ impl<'c> Play<'c> {
 fn without_interim(bytes: &[u8]) -> Vec<u8> {
     let mut rest = bytes;
     let mut kept = Vec::new();
-    while let Some(at) = rest.windows(CONTINUE.len()).position(|part| part == CONTINUE) {
+    while let Some(at) = rest
+        .windows(CONTINUE.len())
+        .position(|part| part == CONTINUE)
+    {
         kept.extend_from_slice(&rest[..at]);
         rest = &rest[at + CONTINUE.len()..];
     }

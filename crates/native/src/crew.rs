@@ -70,6 +70,8 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) channel: WorkerChannel,
     pub(crate) signals: SignalPipe,
+    /// Whether other workers accept from the same listeners.
+    pub(crate) siblings: bool,
 }
 
 /// The threads of one worker and their engine.
@@ -88,6 +90,7 @@ pub(crate) struct Crew {
     channel: WorkerChannel,
     signals: SignalPipe,
     signal_watch: WatchId,
+    siblings: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -118,6 +121,7 @@ impl Crew {
             channel: setup.channel,
             signals: setup.signals,
             signal_watch,
+            siblings: setup.siblings,
         })
     }
 
@@ -191,12 +195,20 @@ impl Crew {
                     Some(Holder::Thread) => {}
                 }
                 seat.parked += 1;
-                if seat.wanted {
-                    self.wake();
-                }
             }
-            py.detach(|| self.park());
+            py.detach(|| {
+                self.hand_over();
+                self.park();
+            });
             lock(&self.seat).armed = false;
+        }
+    }
+
+    /// Somebody else has the seat: what this thread's last response left to do is theirs, and they may be waiting.
+    fn hand_over(&self) {
+        let work = self.engine().settle();
+        if work || lock(&self.seat).wanted {
+            self.wake();
         }
     }
 
@@ -306,10 +318,10 @@ impl Crew {
         }
     }
 
-    /// Leads without Python until a thread wants the seat. Requests that become complete meanwhile wait. New connections
-    /// stay in the listeners' queues, where another worker can take them, or the successor of this one, should it be stuck.
+    /// Leads without Python until a thread wants the seat. Requests that become complete meanwhile wait; new connections
+    /// stay in the listeners' queues, if another worker can take them there.
     fn stand_in(&self) {
-        self.engine().set_accepting(false);
+        self.engine().set_accepting(!self.siblings);
         loop {
             if self.is_stopping() || lock(&self.seat).wanted {
                 break;

@@ -78,7 +78,8 @@ impl Worker {
             access,
             listeners: seed.listeners,
             channel: seed.channel,
-            signals: signals::install(&[Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1])?,
+            signals: signals::install(&signals_for(py)?)?,
+            siblings: self.config.workers > 1,
         };
         let crew = Arc::new(py.detach(|| Crew::new(setup))?);
         crew::start_steward(crew.clone())?;
@@ -222,6 +223,18 @@ fn make_room(template: &Bound<'_, PyDict>) -> PyResult<()> {
         .iter()
         .try_for_each(|key| template.set_item(key, ()))?;
     spare.iter().try_for_each(|key| template.del_item(key))
+}
+
+/// What the worker handles. HUP is the arbiter's; it reaches workers only when a whole process group gets it, and must not
+/// end them, unless the application has a use for it.
+fn signals_for(py: Python<'_>) -> PyResult<Vec<Signal>> {
+    let mut signals = vec![Signal::Term, Signal::Int, Signal::Quit, Signal::Usr1];
+    let module = py.import("signal")?;
+    let current = module.call_method1("getsignal", (module.getattr("SIGHUP")?,))?;
+    if current.eq(module.getattr("SIG_DFL")?)? {
+        signals.push(Signal::Hup);
+    }
+    Ok(signals)
 }
 
 fn environment(py: Python<'_>, name: &str) -> PyResult<Option<String>> {

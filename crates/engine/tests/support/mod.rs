@@ -6,6 +6,11 @@
 //! only after an event, when the engine asked for it, or after the test itself did something; so a missed wake-up shows.
 
 #![allow(dead_code, reason = "each test program uses its part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test relies on and does not get has to stop it"
+)]
 
 mod client;
 mod log;
@@ -13,9 +18,9 @@ mod log;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -112,14 +117,21 @@ impl Rig {
         self.engine.stats()
     }
 
-    /// The poller's descriptor, as a driver's event loop sees it.
-    pub(crate) fn descriptor(&self) -> std::os::fd::RawFd {
-        self.poller.as_raw_fd()
-    }
-
     /// Lets the engine look again although no event came; for after a call that may have left work.
     pub(crate) fn nudge(&mut self) {
         self.again = true;
+    }
+
+    /// See [`Rig::has_exchange`]; for conditions.
+    pub(crate) fn is_asked(&mut self) -> bool {
+        self.has_exchange()
+    }
+
+    /// Lets a little virtual time pass, for what the engine tries again later.
+    pub(crate) fn tick(&mut self) {
+        if let Clock::Virtual(now) = &mut self.clock {
+            now.mono += 1;
+        }
     }
 
     /// Whether the engine asked to be called again at once.
@@ -181,10 +193,13 @@ impl Rig {
     pub(crate) fn settle(&mut self) {
         let mut client = self.client();
         client.push(b"GET /fence HTTP/1.1\r\nHost: example\r\n\r\n");
-        let is_fence = |exchange: &Box<Exchange>| target(exchange) == "/fence";
-        self.until("the fence", |rig| rig.waiting.iter().any(is_fence));
-        let at = self.waiting.iter().position(is_fence).unwrap();
-        let exchange = self.waiting.remove(at).unwrap();
+        let mut fence = None;
+        self.until("the fence", |rig| {
+            let mut waiting = rig.waiting.iter();
+            fence = waiting.position(|exchange| target(exchange) == "/fence");
+            fence.is_some()
+        });
+        let exchange = fence.and_then(|at| self.waiting.remove(at)).unwrap();
         let before = self.stats().connections - 1;
         self.respond(exchange, b"");
         drop(client);
@@ -363,10 +378,10 @@ pub(crate) fn body(exchange: &Exchange) -> Vec<u8> {
 
 /// The status code of the response at the beginning of `bytes`; 0 when there is none.
 pub(crate) fn status(bytes: &[u8]) -> u16 {
-    let digits = bytes.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3));
-    digits.map_or(0, |digits| {
-        String::from_utf8_lossy(digits).parse().unwrap()
-    })
+    let digits = bytes
+        .strip_prefix(b"HTTP/1.1 ")
+        .and_then(|rest| rest.get(..3));
+    digits.map_or(0, |digits| String::from_utf8_lossy(digits).parse().unwrap())
 }
 
 /// Bytes that are nowhere the same, so that a wrong order shows.
@@ -395,11 +410,12 @@ pub(crate) fn file_with(bytes: &[u8]) -> File {
     file
 }
 
-/// Whether `fd` is readable within `wait`.
-pub(crate) fn is_readable(fd: BorrowedFd<'_>, wait: Duration) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
-    poll(&mut fds, Some(&Timespec::try_from(wait).unwrap())).unwrap() > 0
+/// A new folder.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let name = format!("engine-{name}-{}", std::process::id());
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir(&path).unwrap();
+    path
 }
 
 /// Allows this process as many open files as the system lets it, and returns how many.

@@ -168,12 +168,6 @@ impl Transaction {
         self.exchange.response.head = head;
     }
 
-    /// Sends a complete response that was made elsewhere.
-    pub(crate) fn send_raw(&mut self, py: Python<'_>, page: &[u8]) {
-        self.framing = Some(Framing::None);
-        self.send(py, &[page]);
-    }
-
     fn send(&mut self, py: Python<'_>, parts: &[&[u8]]) {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         if total <= SLICE {

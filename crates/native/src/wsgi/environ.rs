@@ -59,21 +59,6 @@ struct Template {
     port: Option<u16>,
 }
 
-/// Why no environ could be made.
-#[derive(Debug)]
-pub(crate) enum Refused {
-    /// Python could not make an object.
-    Python(PyErr),
-    /// A trusted proxy's `SCRIPT_NAME` is not a prefix of the path.
-    ScriptName,
-}
-
-impl From<PyErr> for Refused {
-    fn from(error: PyErr) -> Self {
-        Self::Python(error)
-    }
-}
-
 /// Builds environs; one for each application thread.
 #[derive(Debug)]
 pub(crate) struct Environs {
@@ -193,7 +178,7 @@ impl Environs {
         &mut self,
         py: Python<'py>,
         exchange: &mut Exchange,
-    ) -> Result<Bound<'py, PyDict>, Refused> {
+    ) -> PyResult<Bound<'py, PyDict>> {
         let Some(template) = self.templates.get_mut(exchange.listener) else {
             return Ok(PyDict::new(py));
         };
@@ -321,22 +306,24 @@ impl Environs {
         }
     }
 
-    /// What is mounted below a prefix sees its own path (PEP 3333 `SCRIPT_NAME`).
+    /// What is mounted below a prefix sees its own path (PEP 3333 `SCRIPT_NAME`). A path without the prefix is left as it is:
+    /// the proxy has taken it off.
     fn set_script_name(
         &self,
         environ: &Bound<'_, PyDict>,
         exchange: &Exchange,
         script_name: Option<&[u8]>,
-    ) -> Result<(), Refused> {
+    ) -> PyResult<()> {
         let prefix = script_name.unwrap_or(&self.script_name);
         if prefix.is_empty() {
             return Ok(());
         }
-        let decoded = percent_decoded(exchange.head.path_of(exchange.bytes()));
-        let rest = decoded.strip_prefix(prefix).ok_or(Refused::ScriptName)?;
         set(environ, &self.interned.script_name, prefix)?;
-        set(environ, &self.interned.path_info, rest)?;
-        Ok(())
+        let decoded = percent_decoded(exchange.head.path_of(exchange.bytes()));
+        match decoded.strip_prefix(prefix) {
+            Some(rest) => set(environ, &self.interned.path_info, rest),
+            None => Ok(()),
+        }
     }
 
     fn set_server_from_host(

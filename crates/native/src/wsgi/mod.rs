@@ -11,16 +11,14 @@ mod streams;
 use std::sync::Arc;
 
 use oxicorn_engine::{Ending, Exchange, Now};
-use oxicorn_http1::response;
-use oxicorn_logs::http_date;
-use pyo3::exceptions::{PyException, PyTypeError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyList, PyString, PyTuple};
 
 use crate::crew::Crew;
 use crate::ffi;
 use crate::wsgi::call::{Call, EarlyHints, StartResponse, Transaction, Write};
-use crate::wsgi::environ::{Environs, Refused};
+use crate::wsgi::environ::Environs;
 use crate::wsgi::head::Framing;
 pub(crate) use crate::wsgi::input::EmptyInput;
 pub(crate) use crate::wsgi::streams::{ErrorStream, FileWrapper};
@@ -107,8 +105,8 @@ impl Gateway {
     pub(crate) fn serve(&mut self, py: Python<'_>, mut exchange: Box<Exchange>) -> PyResult<()> {
         let environ = match self.environs.build(py, &mut exchange) {
             Ok(environ) => environ,
-            Err(refused) => {
-                self.refuse(py, exchange, refused);
+            Err(error) => {
+                self.refuse(py, exchange, error);
                 return Ok(());
             }
         };
@@ -149,13 +147,8 @@ impl Gateway {
         Ok(())
     }
 
-    fn refuse(&mut self, py: Python<'_>, exchange: Box<Exchange>, refused: Refused) {
-        let error = match refused {
-            Refused::Python(error) => error,
-            Refused::ScriptName => PyException::new_err(
-                "the proxy's SCRIPT_NAME is not a prefix of the request's path: correct the proxy or SCRIPT_NAME",
-            ),
-        };
+    /// No environ could be made (out of memory): the application is not called.
+    fn refuse(&mut self, py: Python<'_>, exchange: Box<Exchange>, error: PyErr) {
         let write = self.callables.write.clone_ref(py);
         let mut transaction = Transaction::new(self.crew.clone(), exchange, write);
         let ending = conclude(py, &mut transaction, Err(error));
@@ -395,25 +388,18 @@ pub(crate) fn described(py: Python<'_>, error: &PyErr) -> String {
     formatted.map_or_else(|_| error.to_string(), |text| text.trim_end().to_owned())
 }
 
+/// The page for a request that the application failed to answer. The request was read whole, so the connection may go on.
 fn send_error(py: Python<'_>, transaction: &mut Transaction) {
-    let date = http_date(Now::read().unix);
-    let text = "The application failed to answer this request.";
-    let mut page = response::error_page(500, text, &date, b"oxicorn");
-    let head_end = page
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .map_or(page.len(), |at| at + 4);
-    let exchange = &mut transaction.exchange;
-    if exchange.head.method.of(exchange.bytes()) == b"HEAD" {
-        page.truncate(head_end);
+    let encoded = &mut transaction.exchange.response.head;
+    let head = &mut transaction.head;
+    let made = head
+        .start(encoded, b"500 Internal Server Error")
+        .and_then(|()| head.add(encoded, b"Content-Type", b"text/plain; charset=utf-8"));
+    if let Err(error) = made {
+        log::error!(target: "oxicorn", "The error page is broken: {error}");
     }
-    exchange.keep_alive = false;
-    exchange.response.status = 500;
-    exchange.response.body_bytes = (page.len() - head_end) as u64;
-    exchange.response.head.clear();
-    exchange
-        .response
-        .head
-        .extend_from_slice(page.get(..head_end).unwrap_or_default());
-    transaction.send_raw(py, &page);
+    transaction.send_whole(
+        py,
+        b"500 Internal Server Error\nThe application failed to answer this request.\n",
+    );
 }

@@ -27,7 +27,7 @@ struct Entry {
     object: Option<Py<PyString>>,
     /// The entry that came next the last time.
     next: usize,
-    /// The first entry with the same key: names that differ in case only are one field.
+    /// The first entry with the same key: names that differ in case only are one field, and so may others be.
     canonical: usize,
     /// The request that last had this field (of the canonical entry).
     seen: u64,
@@ -116,17 +116,18 @@ impl Names {
     }
 
     fn learn(&mut self, py: Python<'_>, name: &[u8]) -> PyResult<usize> {
-        // Field names are ASCII tokens, so this is the text itself.
-        let key = String::from_utf8(environ_name(name))?;
-        let key = PyString::intern(py, &key).unbind();
         let secret = [&b"cookie"[..], b"authorization", b"proxy-authorization"]
             .iter()
             .any(|secret| name.eq_ignore_ascii_case(secret));
+        let key = environ_name(name);
+        let same_key = |entry: &Entry| *entry.name != *b"" && environ_name(&entry.name) == key;
         let canonical = self
             .entries
             .iter()
-            .position(|entry| entry.name.eq_ignore_ascii_case(name))
+            .position(same_key)
             .unwrap_or(self.entries.len());
+        // Field names are ASCII tokens, so this is the text itself.
+        let key = PyString::intern(py, &String::from_utf8(key)?).unbind();
         self.entries.push(Entry {
             name: name.into(),
             key,

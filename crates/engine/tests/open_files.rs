@@ -1,0 +1,47 @@
+//! No descriptor is left for a new connection. A program of its own: the limit is the whole process's.
+
+mod support;
+
+use std::fs::File;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use support::{GET, Rig, get, logged, response};
+
+/// Opens files until no more can be opened.
+fn exhaust() -> Vec<File> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = Some(64);
+    setrlimit(Resource::Nofile, limit).unwrap();
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
+#[test]
+fn without_descriptors_idle_connections_make_room_and_else_new_ones_wait_until_there_are_some() {
+    let mut rig = Rig::in_real_time(|options| {
+        options.keep_alive = 3_600_000;
+        options.head_timeout = 0;
+        options.app_timeout = 0;
+    });
+    let _idle = rig.idle_client();
+    let mut files = exhaust();
+
+    files.pop();
+    let (_first, exchange) = rig.request(GET);
+    assert_eq!(rig.stats().evicted, 1);
+
+    files.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+    files.pop();
+    let mut waiting = rig.client_sending(&get("/waiting"));
+    rig.until("the error", |_| {
+        logged("raise the limit of open files, ulimit -n")
+    });
+    assert!(waiting.is_silent());
+
+    drop(files);
+    rig.serve("the answer", |_| {
+        waiting.pull();
+        !waiting.got.is_empty()
+    });
+    assert_eq!(waiting.got, response(b"/waiting"));
+    drop(exchange);
+}
