@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,14 @@ import pytest
 from harness.server import RUNNING, Server
 
 Serve = Callable[..., Server]
+
+
+def pytest_configure() -> None:
+    """Allows thousands of connections, and makes a TERM end the servers too."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", 143))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = most if most != resource.RLIM_INFINITY and most < 8192 else 8192
+    resource.setrlimit(resource.RLIMIT_NOFILE, (enough, most))
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from conftest import Serve
+from harness.client import Connection
 from harness.server import Server
 
 
@@ -50,6 +51,14 @@ def test_the_peer_of_a_unix_socket_is_trusted(serve: Serve, tmp_path: Path) -> N
     seen = environ(server, headers=[("X-Forwarded-Proto", "https")])
     assert seen["wsgi.url_scheme"] == "https"
     assert seen["SERVER_PORT"] == "443"
+
+
+def test_each_listener_names_itself(serve: Serve, tmp_path: Path) -> None:
+    socket = f"unix:{tmp_path}/second"
+    server = serve("apps.probe:application", "--bind", socket)
+    assert environ(server)["SERVER_PORT"] == str(server.port)
+    with Connection(f"{tmp_path}/second") as connection:
+        assert connection.request("/environ", host="a.b:81").json()["SERVER_PORT"] == "81"
 
 
 def test_several_threads_are_announced(serve: Serve) -> None:

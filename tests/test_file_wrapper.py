@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from conftest import Serve
 from harness import processes
 from harness.client import Response
 from harness.server import Server
@@ -48,6 +49,12 @@ def test_a_file_is_sent_from_its_position(probe: Server, letters: Path) -> None:
 
 def test_a_part_of_a_file_can_be_sent(probe: Server, letters: Path) -> None:
     assert fetch(probe, letters, offset=2, length=5).body == b"cdefg"
+
+
+def test_without_sendfile_the_same_arrives(shared: Serve, letters: Path) -> None:
+    plain = shared("apps.probe:application", "--no-sendfile")
+    assert fetch(plain, letters).body == letters.read_bytes()
+    assert fetch(plain, letters, offset=2, length=5).body == b"cdefg"
 
 
 def test_the_connection_lives_on_after_a_part_of_a_file(probe: Server, letters: Path) -> None:

@@ -207,7 +207,7 @@ def test_the_level_hides_what_is_below_it(serve: Serve, tmp_path: Path) -> None:
     options = ["--log-level", "error", "--error-logfile", str(log)]
     socket = f"unix:{tmp_path}/socket"
     server = serve(PROBE, *options, bind=socket, launch=True)
-    until(lambda: (tmp_path / "socket").is_socket(), "it listens")
+    server.wait_accepting()
     assert server.request("/raise").status == 500
     until(lambda: "a view that fails" in log.read_text(), "the error is logged")
     assert "INFO" not in log.read_text()
@@ -225,7 +225,7 @@ def test_captured_output_is_in_the_error_log(serve: Serve, tmp_path: Path) -> No
     log = tmp_path / "error.log"
     socket = f"unix:{tmp_path}/socket"
     server = serve(PROBE, "--error-logfile", str(log), "--capture-output", bind=socket, launch=True)
-    until(lambda: (tmp_path / "socket").is_socket(), "it listens")
+    server.wait_accepting()
     server.request("/log?text=captured")
     until(lambda: "printed: captured" in log.read_text(), "the print is in the log")
     server.stop()

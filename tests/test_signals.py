@@ -314,8 +314,7 @@ def test_a_worker_that_hangs_is_replaced_and_shows_where(
 
 def test_a_hanging_worker_does_not_stop_its_siblings(serve: Serve, tmp_path: Path) -> None:
     server = serve(PROBE, "--timeout", "2", workers=2)
-    with server.connect() as connection:
-        connection.send(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+    with enter(server, Gate(tmp_path)) as connection:
         for _ in range(20):
             assert server.request("/").status == 200
         assert connection.is_closed()
@@ -427,6 +426,13 @@ def test_a_stale_unix_socket_is_replaced(serve: Serve, tmp_path: Path) -> None:
     assert first.wait() == -SIGKILL
     assert (tmp_path / "socket").is_socket()
     assert serve(bind=f"unix:{tmp_path}/socket").request("/").status == 200
+
+
+def test_a_unix_socket_of_a_living_server_is_respected(serve: Serve, tmp_path: Path) -> None:
+    first = serve(bind=f"unix:{tmp_path}/socket")
+    second = serve(bind=f"unix:{tmp_path}/socket", launch=True)
+    second.expect_exit(1)
+    assert first.request("/").status == 200
 
 
 # recycling

@@ -131,7 +131,7 @@ def test_a_slow_reader_that_goes_on_gets_everything(hasty: Server) -> None:
 
 @pytest.mark.parametrize("data", [b"", HALF_HEAD, HALF_BODY], ids=["silent", "head", "body"])
 def test_a_crowd_of_slow_senders_delays_nobody(patient: Server, data: bytes) -> None:
-    with crowd(patient, 400, data):
+    with crowd(patient, 2000, data):
         for _ in range(50):
             assert patient.request("/").status == 200
 
@@ -144,7 +144,7 @@ def test_a_crowd_of_slow_readers_delays_nobody(patient: Server) -> None:
 
 
 def test_a_crowd_of_idle_connections_delays_nobody(patient: Server) -> None:
-    with crowd(patient, 400, message("/")) as idle:
+    with crowd(patient, 2000, message("/")) as idle:
         for connection in idle:
             assert connection.receive().status == 200
         for _ in range(50):

@@ -52,8 +52,9 @@ class Identity:
         if self.owner is None:
             return
         for path in filter(None, logs):
+            # Never through a link: who may write to the directory must not choose the file.
             if os.path.isfile(path):
-                os.chown(path, *self.owner)
+                os.chown(path, *self.owner, follow_symlinks=False)
 
     def assume(self) -> None:
         """Changes the calling process. Groups go first: the user's right to do so goes last."""

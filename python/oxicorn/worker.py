@@ -11,6 +11,7 @@ application, 255 for an error of ours after the boot.
 from __future__ import annotations
 
 import faulthandler
+import os
 import sys
 import threading
 import traceback
@@ -44,6 +45,8 @@ def run(config: Config, seed: Seed, application: Application | None, identity: I
         identity.assume()
         worker.start(application or _load(config, worker))
         booted = True
+        # What the application forks is not a server.
+        os.register_at_fork(after_in_child=worker.forked)
         _serve(config, worker)
         return worker.exit_code
     except ApplicationError as error:
@@ -60,8 +63,13 @@ def _dump_stacks_on_abort(errorlog: str) -> None:
     faulthandler writes from the signal handler itself, so it works while C code holds the
     interpreter lock; afterwards SIGABRT's own action ends the process.
     """
-    to_file = errorlog and errorlog != "-"
-    faulthandler.enable(open(errorlog, "ab", buffering=0) if to_file else sys.stderr)  # noqa: SIM115
+    streams = {"/dev/stdout": sys.stdout, "/dev/stderr": sys.stderr, "-": sys.stderr, "": sys.stderr}
+    try:
+        stream = streams.get(errorlog) or open(errorlog, "ab", buffering=0)  # noqa: SIM115
+    except OSError:
+        # For example a socket, which can be written to but not opened.
+        stream = sys.stderr
+    faulthandler.enable(stream)
 
 
 def _load(config: Config, worker: Worker) -> Application:

@@ -48,7 +48,7 @@ def _fields(environ: dict[str, Any]) -> dict[str, str]:
         for key, value in environ.items()
         if key.startswith("HTTP_") and key not in _NOT_FIELDS and len(value) < 1024
     }
-    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if key in environ:
+    for key in ("CONTENT_TYPE", "CONTENT_LENGTH", "SCRIPT_NAME"):
+        if environ.get(key):
             fields[key.replace("_", "-").lower()] = environ[key]
     return fields

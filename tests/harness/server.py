@@ -77,6 +77,10 @@ class Server:
         self.launch()
         self.wait_for_log(r"Listening at: ")
         until(lambda: self._serving() >= workers, f"{workers} workers serve")
+        return self.wait_accepting()
+
+    def wait_accepting(self) -> Server:
+        """Waits until a connection can be made."""
         until(self._accepts, "the server accepts connections")
         return self
 

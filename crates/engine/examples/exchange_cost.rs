@@ -11,10 +11,7 @@
 //! (`serve`) is the server's part: the wait, the turn with reading and parsing, the answer, the turn that finds nothing more.
 //! Divide the total by the number of exchanges; the kernel's instructions are not in it. The times include the client's part
 //! and the kernel's.
-#![expect(
-    clippy::print_stdout,
-    reason = "printing is what this program is for"
-)]
+#![expect(clippy::print_stdout, reason = "printing is what this program is for")]
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;

@@ -7,16 +7,13 @@ use std::sync::Arc;
 use mio::Interest;
 use mio::unix::SourceFd;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::net::{RecvFlags, SocketFlags, acceptfrom_with, recv};
 
 use crate::clock::Now;
 use crate::connection::{Connection, Phase, Transport};
 use crate::engine::{Engine, token};
 use crate::peer::Peer;
 use crate::slab::Id;
-
-/// Connections accepted from one listener before others get a turn.
-const BURST: usize = 64;
 
 /// The most idle connections closed at once to make room, so that the search for them pays.
 const EVICTION: usize = 16;
@@ -73,24 +70,39 @@ impl Engine {
         for listener in &mut self.listeners {
             listener.ready = true;
         }
-        while self.accept_pending(now) {}
+        self.accept_budget = usize::MAX;
+        self.accept_pending(now);
     }
 
     fn accept_from(&mut self, index: usize, now: Now) -> bool {
-        for _ in 0..BURST {
+        loop {
             let open = self.listeners.get(index).is_some_and(|listener| {
                 self.accepting && listener.ready && listener.paused_until <= now.mono
             });
-            if !open {
-                return false;
+            if !open || self.accept_budget == 0 {
+                return open;
             }
             match self.accept_one(index, now) {
-                Accepted::One => {}
+                Accepted::One => {
+                    self.accept_budget -= 1;
+                    self.close_gate(index, 0, true);
+                }
                 Accepted::Empty => self.close_gate(index, 0, false),
                 Accepted::Failed => self.close_gate(index, now.mono + PAUSE, true),
             }
         }
-        true
+    }
+
+    /// When the next listener that was left alone may be tried again.
+    pub(crate) fn accept_pause(&self) -> Option<u64> {
+        let paused = self
+            .listeners
+            .iter()
+            .filter(|listener| listener.ready && listener.paused_until > 0);
+        paused
+            .map(|listener| listener.paused_until)
+            .min()
+            .filter(|_| self.accepting)
     }
 
     fn close_gate(&mut self, index: usize, paused_until: u64, ready: bool) {
@@ -101,7 +113,8 @@ impl Engine {
     }
 
     fn accept_one(&mut self, index: usize, now: Now) -> Accepted {
-        if self.connections.len() >= self.options.connections && !self.make_room() {
+        // One more than the limit may be here: whether somebody is waiting is known only by accepting.
+        if self.connections.len() > self.options.connections && !self.make_room() {
             log::warn!(
                 target: "oxicorn",
                 "All {} connections are busy, new ones wait: raise worker_connections or workers",
@@ -119,6 +132,9 @@ impl Engine {
             Ok((socket, address)) => {
                 let ip = address.and_then(|any| std::net::SocketAddr::try_from(any).ok());
                 self.admit(socket, Peer::from(ip), index, now);
+                if self.connections.len() > self.options.connections {
+                    self.make_room();
+                }
                 Accepted::One
             }
             Err(Errno::AGAIN) => Accepted::Empty,
@@ -164,6 +180,7 @@ impl Engine {
                 outbox: None,
                 deadline: u64::MAX,
                 queued_deadline: u64::MAX,
+                active: now.mono,
                 served: 0,
             })
         });
@@ -175,7 +192,7 @@ impl Engine {
         }
     }
 
-    /// Closes the idle connections that would be closed next anyway; if there are none, those that are slowest to send
+    /// Closes the connections that have been idle for longest; if there are none, those that have been longest in sending
     /// their request. Whether any was closed.
     fn make_room(&mut self) -> bool {
         let mut victims = self.candidates(Connection::is_idle);
@@ -191,11 +208,34 @@ impl Engine {
             return false;
         }
         victims.select_nth_unstable(count - 1);
-        for &(_, id) in victims.iter().take(count) {
-            self.drop_connection(id);
+        let count = victims
+            .iter()
+            .take(count)
+            .filter(|&&(_, id)| self.evict(id))
+            .count();
+        if count == 0 {
+            return false;
         }
         self.stats.evicted += count as u64;
         log::debug!(target: "oxicorn", "Closed {count} idle connections to make room for new ones");
+        true
+    }
+
+    /// Closes a connection, unless its next request is already there.
+    fn evict(&mut self, id: Id) -> bool {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return false;
+        };
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        if connection.is_idle()
+            && matches!(
+                recv(&connection.transport, &mut [0u8; 1], flags),
+                Ok((1.., _))
+            )
+        {
+            return false;
+        }
+        self.drop_connection(id);
         true
     }
 
@@ -203,7 +243,7 @@ impl Engine {
         self.connections
             .iter_mut()
             .filter(|(_, connection)| fits(connection))
-            .map(|(id, connection)| (connection.deadline, id))
+            .map(|(id, connection)| (connection.active, id))
             .collect()
     }
 }

@@ -48,11 +48,16 @@ pub(crate) enum Phase {
     /// In the middle of a request body.
     Body(Box<Reading>),
     /// A request is inside the application. `line` is its request line, for the log should it get stuck there.
-    App { line: Vec<u8>, since: u64 },
+    App {
+        line: Vec<u8>,
+        since: u64,
+        /// It was reported as stuck.
+        stuck: bool,
+    },
     /// The response is complete, its last bytes wait for the socket. `close`: nothing follows.
     Flush { close: bool },
-    /// The write side is shut; input is dropped until the client closes.
-    Linger { dropped: usize },
+    /// The write side is shut; input is dropped until the client closes, `until` (monotonic milliseconds) at the most.
+    Linger { until: u64 },
 }
 
 #[derive(Debug)]
@@ -84,6 +89,8 @@ pub(crate) struct Connection {
     pub(crate) deadline: u64,
     /// The earliest entry in the timer queue; `u64::MAX` = none.
     pub(crate) queued_deadline: u64,
+    /// Monotonic milliseconds of the accept, or of the end of the last response.
+    pub(crate) active: u64,
     /// Requests answered on this connection.
     pub(crate) served: u32,
 }

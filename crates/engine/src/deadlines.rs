@@ -2,7 +2,7 @@
 //! keep-alive without a limit has a deadline, so nothing and nobody is waited for without end.
 
 use crate::clock::Now;
-use crate::connection::{Connection, Phase};
+use crate::connection::Phase;
 use crate::engine::{Engine, Notice, Stuck};
 use crate::reading::Refusal;
 use crate::slab::Id;
@@ -102,11 +102,7 @@ impl Engine {
             return;
         };
         match &connection.phase {
-            Phase::App { line, since } => {
-                let stuck = stuck(connection, line, now.mono.saturating_sub(*since));
-                connection.deadline = u64::MAX;
-                self.notices.push_back(Notice::Stuck(stuck));
-            }
+            Phase::App { .. } => self.report_stuck(id, now),
             Phase::Head if connection.inbuf.is_empty() => {
                 let silent = connection.served == 0;
                 self.stats.timed_out += u64::from(silent);
@@ -123,6 +119,24 @@ impl Engine {
         }
     }
 
+    fn report_stuck(&mut self, id: Id, now: Now) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.deadline = u64::MAX;
+        let peer = connection.peer.to_string();
+        let Phase::App { line, since, stuck } = &mut connection.phase else {
+            return;
+        };
+        self.stuck += usize::from(!std::mem::replace(stuck, true));
+        self.notices.push_back(Notice::Stuck(Stuck {
+            line: String::from_utf8_lossy(line).into_owned(),
+            peer,
+            age: now.mono.saturating_sub(*since),
+            together: self.stuck,
+        }));
+    }
+
     /// When draining: idle connections get a moment for a request that is on its way, then close.
     pub(crate) fn hurry_idle(&mut self, now: Now) {
         let limit = now.mono + DRAIN_GRACE;
@@ -135,13 +149,5 @@ impl Engine {
         for id in idle {
             self.set_deadline(id, limit);
         }
-    }
-}
-
-fn stuck(connection: &Connection, line: &[u8], age: u64) -> Stuck {
-    Stuck {
-        line: String::from_utf8_lossy(line).into_owned(),
-        peer: connection.peer.to_string(),
-        age,
     }
 }

@@ -39,8 +39,10 @@ pub struct Stuck {
     pub line: String,
     /// The client's address.
     pub peer: String,
-    /// Milliseconds since the application was given the request, or last sent something.
+    /// Milliseconds since the application was given the request.
     pub age: u64,
+    /// How many requests are stuck now, this one included.
+    pub together: usize,
 }
 
 /// Something the driver is told besides requests.
@@ -92,8 +94,12 @@ pub struct Engine {
     pub(crate) stats: Stats,
     pub(crate) access: Option<AccessLog>,
     pub(crate) accepting: bool,
+    /// Connections that may be accepted before new events are looked at.
+    pub(crate) accept_budget: usize,
     pub(crate) draining: bool,
     pub(crate) worn: bool,
+    /// Requests reported as stuck that are still inside the application.
+    pub(crate) stuck: usize,
     batch: Vec<Ready>,
     next: usize,
     work: VecDeque<Id>,
@@ -131,8 +137,10 @@ impl Engine {
             stats: Stats::default(),
             access,
             accepting: true,
+            accept_budget: 0,
             draining: false,
             worn: false,
+            stuck: 0,
             batch: Vec::new(),
             next: 0,
             work: VecDeque::new(),
@@ -172,6 +180,7 @@ impl Engine {
         self.batch.extend(poller.drain());
         poller.clear();
         self.budget = self.work.len();
+        self.accept_budget = self.options.accept_burst.max(1);
     }
 
     /// Finds the next thing the driver must know. Never blocks.
@@ -194,19 +203,16 @@ impl Engine {
         self.rest(now)
     }
 
-    /// For a thread that gave work to an engine which another thread waits for: arms the timer, flushes the access log, and
-    /// says whether the waiting thread must be woken to go on.
-    pub fn settle(&mut self) -> bool {
-        self.arm_timer();
-        if let Some(access) = &self.access {
-            access.flush();
-        }
+    /// Whether something is left that no event will announce: whoever waits for events at this moment must be woken.
+    pub fn needs_turn(&self) -> bool {
         !self.work.is_empty()
+            || !self.notices.is_empty()
+            || self.timer.is_late()
             || (self.draining && !self.drained_told && self.connections.is_empty())
     }
 
     pub(crate) fn arm_timer(&mut self) {
-        if let Err(error) = self.timer.arm() {
+        if let Err(error) = self.timer.arm(self.accept_pause()) {
             log::error!(target: "oxicorn", "Timers cannot be armed: {error}");
         }
     }
@@ -214,11 +220,12 @@ impl Engine {
     /// Nothing ready: the moment for timers, pending accepts and the access log.
     fn rest(&mut self, now: Now) -> Turn {
         self.tell_if_drained();
+        let accepts = self.accept_pending(now);
         self.arm_timer();
         if let Some(notice) = self.notices.pop_front() {
             return Turn::Notice(notice);
         }
-        let again = !self.work.is_empty() || self.accept_pending(now);
+        let again = accepts || !self.work.is_empty();
         if let Some(access) = self.access.as_mut().filter(|_| !again) {
             access.flush();
         }
@@ -306,14 +313,17 @@ impl Engine {
         self.accepting = accepting;
     }
 
-    /// Stops listening and ends every connection as soon as its request is answered. Connections waiting in the accept
-    /// queues are still taken. [`Notice::Drained`] follows when none is left.
-    pub fn drain(&mut self, now: Now) {
+    /// Stops listening and ends every connection as soon as its request is answered. [`Notice::Drained`] follows when none
+    /// is left. `take`: connections waiting in the accept queues are still taken; a worker that could not serve them leaves
+    /// them to the others.
+    pub fn drain(&mut self, take: bool, now: Now) {
         if self.draining {
             return;
         }
-        self.accepting = true;
-        self.empty_accept_queues(now);
+        if take {
+            self.accepting = true;
+            self.empty_accept_queues(now);
+        }
         for listener in self.listeners.drain(..) {
             let fd = listener.socket.as_raw_fd();
             // An error only means that it was not registered.

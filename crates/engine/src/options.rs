@@ -36,10 +36,13 @@ pub struct Options {
     pub response_memory: usize,
     /// Unsent response bytes kept in the file; beyond, the application is held back (`response_spool_limit`).
     pub response_spool: u64,
-    /// Directory of spool files (`tmp_upload_dir`); the system's temporary directory when `None`.
-    pub spool_dir: Option<PathBuf>,
+    /// Directory of spool files (`tmp_upload_dir`).
+    pub spool_dir: PathBuf,
     /// Connections held at once; above it idle ones are closed first (`worker_connections`).
     pub connections: usize,
+    /// Connections accepted from one listener before everything else gets a turn. With other workers on the same listeners
+    /// it should be 1: a worker that is about to be busy must not take more than it needs.
+    pub accept_burst: usize,
     /// Requests after which the worker asks to be replaced (`max_requests` with its jitter applied); 0 = never.
     pub max_requests: u64,
 }
@@ -60,8 +63,9 @@ impl Default for Options {
             body_limit: 0,
             response_memory: 64 * 1024,
             response_spool: 64 * 1024 * 1024,
-            spool_dir: None,
+            spool_dir: std::env::temp_dir(),
             connections: 10_000,
+            accept_burst: 64,
             max_requests: 0,
         }
     }

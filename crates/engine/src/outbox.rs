@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rustix::fs::sendfile;
 use rustix::io::Errno;
@@ -17,6 +18,9 @@ use crate::spool::unlinked_file;
 
 /// How much one flush sends at the most, so that one fast reader cannot keep the engine to itself.
 const BURST: u64 = 1 << 20;
+
+/// Bytes after which a new spool file is begun, so that the old one can go once it is sent.
+const SEGMENT: u64 = 32 << 20;
 
 /// Where flushing stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +46,28 @@ pub struct FilePart {
 
 #[derive(Debug)]
 enum Part {
-    Bytes { data: Vec<u8>, sent: usize },
-    Spool { offset: u64, left: u64 },
-    File { file: File, offset: u64, left: u64 },
+    Bytes {
+        data: Vec<u8>,
+        sent: usize,
+    },
+    Spool {
+        file: Arc<File>,
+        offset: u64,
+        left: u64,
+    },
+    File {
+        file: File,
+        offset: u64,
+        left: u64,
+    },
 }
 
 /// A connection's queue of unsent bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     parts: VecDeque<Part>,
-    spool: Option<File>,
+    /// The file that grows; each part of it keeps it open.
+    spool: Option<Arc<File>>,
     spool_end: u64,
     spooled: u64,
     in_memory: usize,
@@ -71,12 +87,7 @@ impl Outbox {
     }
 
     /// Queues `data`; beyond `memory` bytes it is written to a file in `dir`.
-    pub(crate) fn push(
-        &mut self,
-        data: &[u8],
-        memory: usize,
-        dir: Option<&Path>,
-    ) -> io::Result<()> {
+    pub(crate) fn push(&mut self, data: &[u8], memory: usize, dir: &Path) -> io::Result<()> {
         if data.is_empty() {
             return Ok(());
         }
@@ -100,25 +111,28 @@ impl Outbox {
         }
     }
 
-    fn push_spool(&mut self, data: &[u8], dir: Option<&Path>) -> io::Result<()> {
-        let file = match self.spool.take() {
-            Some(file) => file,
-            None => unlinked_file(dir)?,
+    fn push_spool(&mut self, data: &[u8], dir: &Path) -> io::Result<()> {
+        if self.spool_end >= SEGMENT {
+            // What was sent is freed with its file: a slow reader of an endless response must not fill the disk.
+            self.spool = None;
+            self.spool_end = 0;
+        }
+        let file = match &self.spool {
+            Some(file) => file.clone(),
+            None => self.spool.insert(Arc::new(unlinked_file(dir)?)).clone(),
         };
-        let at = self.spool_end;
-        let written = file.write_all_at(data, at);
-        self.spool = Some(file);
-        // A failed write may have left a part behind the end: the next one overwrites it.
-        written?;
-        self.spool_end += data.len() as u64;
-        self.spooled += data.len() as u64;
-        if let Some(Part::Spool { left, .. }) = self.parts.back_mut() {
-            *left += data.len() as u64;
-        } else {
-            self.parts.push_back(Part::Spool {
+        let (at, len) = (self.spool_end, data.len() as u64);
+        // A failed write may leave a part behind the end: the next one overwrites it.
+        file.write_all_at(data, at)?;
+        self.spool_end += len;
+        self.spooled += len;
+        match self.parts.back_mut() {
+            Some(Part::Spool { left, .. }) if at > 0 => *left += len,
+            _ => self.parts.push_back(Part::Spool {
+                file,
                 offset: at,
-                left: data.len() as u64,
-            });
+                left: len,
+            }),
         }
         Ok(())
     }
@@ -142,7 +156,7 @@ impl Outbox {
             if budget == 0 {
                 return Ok(Flushed::Burst);
             }
-            let Some(sent) = part.send(&socket, self.spool.as_ref(), budget)? else {
+            let Some(sent) = part.send(&socket, budget)? else {
                 return Ok(Flushed::Blocked);
             };
             budget = budget.saturating_sub(sent);
@@ -179,12 +193,7 @@ impl Outbox {
 
 impl Part {
     /// One system call's worth. `None` when the socket takes no more.
-    fn send(
-        &mut self,
-        socket: impl AsFd,
-        spool: Option<&File>,
-        budget: u64,
-    ) -> io::Result<Option<u64>> {
+    fn send(&mut self, socket: impl AsFd, budget: u64) -> io::Result<Option<u64>> {
         match self {
             Self::Bytes { data, sent } => {
                 let rest = data.get(*sent..).unwrap_or_default();
@@ -192,10 +201,9 @@ impl Part {
                 *sent += taken.unwrap_or(0);
                 Ok(taken.map(|n| n as u64))
             }
-            Self::Spool { offset, left } => match spool {
-                Some(file) => send_file_part(socket, file, offset, left, budget),
-                None => Err(io::ErrorKind::NotFound.into()),
-            },
+            Self::Spool { file, offset, left } => {
+                send_file_part(socket, file, offset, left, budget)
+            }
             Self::File { file, offset, left } => send_file_part(socket, file, offset, left, budget),
         }
     }
@@ -257,11 +265,11 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         let mut outbox = Outbox::default();
         let big = vec![b'b'; 3 << 20];
-        let mut file = unlinked_file(None).unwrap();
+        let mut file = unlinked_file(&std::env::temp_dir()).unwrap();
         file.write_all(b"xxfile").unwrap();
-        outbox.push(b"head", 8, None).unwrap();
-        outbox.push(&big, 8, None).unwrap();
-        outbox.push(b"tail", 8, None).unwrap();
+        outbox.push(b"head", 8, &std::env::temp_dir()).unwrap();
+        outbox.push(&big, 8, &std::env::temp_dir()).unwrap();
+        outbox.push(b"tail", 8, &std::env::temp_dir()).unwrap();
         assert_eq!(outbox.spooled(), (3 << 20) + 4);
         outbox.push_file(FilePart {
             file,
@@ -280,10 +288,10 @@ mod tests {
     fn a_queue_that_never_runs_dry_holds_what_is_unsent_and_no_more() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let mut outbox = Outbox::default();
+        let (mut outbox, dir) = (Outbox::default(), std::env::temp_dir());
         let limit = 1 << 20;
         while outbox.in_memory() + 4096 <= limit {
-            outbox.push(&[b'x'; 4096], limit, None).unwrap();
+            outbox.push(&[b'x'; 4096], limit, &dir).unwrap();
             outbox.flush(&ours).unwrap();
         }
         let mut block = [0; 4096];
@@ -291,7 +299,7 @@ mod tests {
             theirs.read_exact(&mut block).unwrap();
             outbox.flush(&ours).unwrap();
             while outbox.in_memory() + 4096 <= limit {
-                outbox.push(&block, limit, None).unwrap();
+                outbox.push(&block, limit, &dir).unwrap();
             }
         }
         let held = |part: &Part| match part {
@@ -307,7 +315,7 @@ mod tests {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         let mut outbox = Outbox::default();
         outbox.push_file(FilePart {
-            file: unlinked_file(None).unwrap(),
+            file: unlinked_file(&std::env::temp_dir()).unwrap(),
             offset: 0,
             len: 10,
         });

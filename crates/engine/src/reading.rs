@@ -25,9 +25,6 @@ const SERVER: &[u8] = b"oxicorn";
 /// System calls spent on one body before others get a turn.
 const BODY_READS: usize = 8;
 
-/// Bytes dropped during a lingering close before the connection is cut all the same.
-const LINGER_BYTES: usize = 256 * 1024;
-
 /// The longest request line kept for the log of a stuck request.
 const LINE_KEPT: usize = 512;
 
@@ -91,7 +88,7 @@ impl Engine {
             Phase::Head => self.read_head(id, now),
             Phase::Body(_) => self.read_body(id, now),
             Phase::Linger { .. } => {
-                self.read_linger(id);
+                self.read_linger(id, now);
                 None
             }
             // Input waits in the socket: that is the back-pressure.
@@ -358,12 +355,14 @@ impl Engine {
             connection.phase = Phase::App {
                 line,
                 since: now.mono,
+                stuck: false,
             };
         }
         self.set_deadline(id, self.app_deadline(now));
     }
 
-    fn read_linger(&mut self, id: Id) {
+    /// Drops what the client still sends, for as long as it goes on sending and the limit of the phase allows.
+    fn read_linger(&mut self, id: Id, now: Now) {
         for _ in 0..BODY_READS {
             let Some(connection) = self.connections.get_mut(id) else {
                 return;
@@ -372,17 +371,18 @@ impl Engine {
                 return;
             }
             let received = receive(connection, &mut self.spare.bytes, 0);
-            let Phase::Linger { dropped } = &mut connection.phase else {
+            let Phase::Linger { until } = connection.phase else {
                 return;
             };
             match received {
-                Ok(Received::Bytes(n)) => *dropped += n,
+                Ok(Received::Bytes(_)) => {
+                    self.set_deadline(id, self.linger_deadline(now).min(until));
+                }
                 Ok(Received::Nothing) => return,
-                Ok(Received::End) | Err(_) => *dropped = usize::MAX,
-            }
-            if *dropped > LINGER_BYTES {
-                self.drop_connection(id);
-                return;
+                Ok(Received::End) | Err(_) => {
+                    self.drop_connection(id);
+                    return;
+                }
             }
         }
         self.enqueue(id);
@@ -434,7 +434,7 @@ fn decode(reading: &mut Reading, input: &[u8], options: &Options) -> Result<Prog
                 if exceeds(reading.spool.len() + len as u64, options) {
                     return Err(Refusal::BodyTooLarge);
                 }
-                let dir = options.spool_dir.as_deref();
+                let dir = &options.spool_dir;
                 reading
                     .spool
                     .push(data, options.body_memory, dir)

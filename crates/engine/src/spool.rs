@@ -31,7 +31,7 @@ impl Spool {
     }
 
     /// Appends; moves to a file in `dir` once `limit` bytes are exceeded.
-    pub(crate) fn push(&mut self, data: &[u8], limit: usize, dir: Option<&Path>) -> io::Result<()> {
+    pub(crate) fn push(&mut self, data: &[u8], limit: usize, dir: &Path) -> io::Result<()> {
         if self.file.is_none() && self.memory.len() + data.len() > limit {
             let file = unlinked_file(dir)?;
             file.write_all_at(&self.memory, 0)?;
@@ -52,10 +52,8 @@ impl Spool {
     }
 }
 
-/// A file without a name in `dir` (default: the system's temporary directory).
-pub(crate) fn unlinked_file(dir: Option<&Path>) -> io::Result<File> {
-    let fallback = std::env::temp_dir();
-    let dir = dir.unwrap_or(&fallback);
+/// A file without a name in `dir`.
+pub(crate) fn unlinked_file(dir: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(dir, flags, Mode::RUSR | Mode::WUSR) {
         Ok(fd) => Ok(File::from(fd)),
@@ -91,9 +89,9 @@ mod tests {
     #[test]
     fn a_body_over_the_limit_moves_to_a_file_whole() {
         let mut spool = Spool::with_capacity(4);
-        spool.push(b"abcd", 6, None).unwrap();
-        spool.push(b"efgh", 6, None).unwrap();
-        spool.push(b"ij", 6, None).unwrap();
+        spool.push(b"abcd", 6, &std::env::temp_dir()).unwrap();
+        spool.push(b"efgh", 6, &std::env::temp_dir()).unwrap();
+        spool.push(b"ij", 6, &std::env::temp_dir()).unwrap();
         let (memory, file, len) = spool.into_parts();
         assert!(memory.is_empty());
         assert_eq!(len, 10);
@@ -104,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_does_not_exist_is_an_error() {
-        assert!(unlinked_file(Some(Path::new("/nonexistent-oxicorn"))).is_err());
+        assert!(unlinked_file(Path::new("/nonexistent-oxicorn")).is_err());
     }
 
     #[test]

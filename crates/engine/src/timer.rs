@@ -59,9 +59,20 @@ impl Timer {
         Some(entry)
     }
 
-    /// Arms the descriptor for the first entry, if it is not; disarms it when there is none.
-    pub(crate) fn arm(&mut self) -> io::Result<()> {
-        let first = self.queue.peek().map(|&Reverse((deadline, _))| deadline);
+    /// Whether an entry is queued that is due before the descriptor fires.
+    pub(crate) fn is_late(&self) -> bool {
+        let first = self.first();
+        first.is_some_and(|first| self.armed.is_none_or(|armed| first < armed))
+    }
+
+    fn first(&self) -> Option<u64> {
+        self.queue.peek().map(|&Reverse((deadline, _))| deadline)
+    }
+
+    /// Arms the descriptor for the first entry, or for `other` (monotonic milliseconds) if that is earlier; disarms it when
+    /// there is neither.
+    pub(crate) fn arm(&mut self, other: Option<u64>) -> io::Result<()> {
+        let first = self.first().into_iter().chain(other).min();
         if first == self.armed {
             return Ok(());
         }
@@ -118,7 +129,7 @@ mod tests {
         for n in 0..10_000 {
             timer.queue((n * 7919 % 10_000) * GRAIN, id(n));
         }
-        timer.arm().unwrap();
+        timer.arm(None).unwrap();
         for at in 0..10_000 {
             let due = at * GRAIN;
             if at > 0 {
@@ -134,9 +145,9 @@ mod tests {
     fn an_empty_queue_disarms_the_descriptor() {
         let mut timer = Timer::new().unwrap();
         timer.queue(50, id(1));
-        timer.arm().unwrap();
+        timer.arm(None).unwrap();
         assert!(timer.pop_due(u64::MAX).is_some());
-        timer.arm().unwrap();
+        timer.arm(None).unwrap();
         let left = rustix::time::timerfd_gettime(&timer.fd).unwrap();
         assert_eq!((left.it_value.tv_sec, left.it_value.tv_nsec), (0, 0));
     }

@@ -21,6 +21,9 @@ use crate::slab::Id;
 /// Bytes over the memory limit that may be held when spooling fails, before the application is held back.
 const MEMORY_SLACK: usize = 1 << 20;
 
+/// A lingering close takes this many times `linger_timeout` at the most, however much the client goes on sending.
+const LINGER_TOTAL: u64 = 15;
+
 /// What became of bytes given to [`Engine::send`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
@@ -90,7 +93,7 @@ impl Engine {
     }
 
     /// The wait that [`Engine::hold`] began is over.
-    pub fn release(&mut self, exchange: &mut Exchange, now: Now) {
+    pub fn release(&mut self, exchange: &Exchange, now: Now) {
         let deadline = self.app_deadline(now);
         if let Some((id, connection)) = self.in_application(exchange) {
             if let Phase::App { since, .. } = &mut connection.phase {
@@ -137,8 +140,9 @@ impl Engine {
             return;
         };
         let next = Phase::Flush { close: !keep };
-        if let Phase::App { line, .. } = std::mem::replace(&mut connection.phase, next) {
+        if let Phase::App { line, stuck, .. } = std::mem::replace(&mut connection.phase, next) {
             self.lines.push(line);
+            self.stuck -= usize::from(stuck);
         }
         connection.served = connection.served.saturating_add(1);
         if connection.broken {
@@ -160,7 +164,8 @@ impl Engine {
             return;
         };
         if close {
-            connection.phase = Phase::Linger { dropped: 0 };
+            let until = now.mono + LINGER_TOTAL * self.options.linger_timeout.max(1);
+            connection.phase = Phase::Linger { until };
             connection.inbuf = Vec::new();
             // The client may have reset the connection; then the next read says so.
             let _ = shutdown(&connection.transport, Shutdown::Write);
@@ -169,6 +174,7 @@ impl Engine {
             return;
         }
         connection.phase = Phase::Head;
+        connection.active = now.mono;
         connection.partial = false;
         if connection.inbuf.is_empty() {
             if connection.readable {
@@ -262,7 +268,7 @@ fn push(connection: &mut Connection, rest: &[u8], options: &Options) {
         return;
     }
     let outbox = connection.outbox.get_or_insert_default();
-    match outbox.push(rest, options.response_memory, options.spool_dir.as_deref()) {
+    match outbox.push(rest, options.response_memory, &options.spool_dir) {
         Ok(()) => {}
         Err(error) => {
             log::warn!(

@@ -1,6 +1,8 @@
 //! The engine is one descriptor: whoever watches it from outside, in a loop of its own, is told of everything exactly once,
 //! and of nothing while nothing happens. All in real time.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::io::Write;

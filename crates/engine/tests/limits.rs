@@ -5,24 +5,34 @@ mod support;
 use std::time::Duration;
 
 use oxicorn_engine::{Body, Ending, Notice, Options};
-use support::{CHUNKED, Client, End, GET, Rig, body, get, logged, noise, post, response};
+use support::{CHUNKED, Client, GET, Rig, body, get, logged, noise, post, response};
 
 fn connections(limit: usize) -> impl FnOnce(&mut Options) {
     move |options| options.connections = limit
 }
 
 #[test]
-fn above_worker_connections_idle_ones_make_room() {
+fn above_worker_connections_the_one_idle_the_longest_makes_room() {
     let mut rig = Rig::with(connections(4));
-    let mut idle: Vec<Client> = (0..4).map(|_| rig.idle_client()).collect();
-    let (_new, exchange) = rig.request(GET);
-    assert!(rig.stats().connections <= 4);
-    assert!(rig.stats().evicted > 0);
-    for client in &mut idle {
-        rig.until("the eviction", |_| client.pull().is_some());
-        assert_eq!((client.end, client.got.len()), (Some(End::Closed), 0));
+    let mut idle = Vec::new();
+    for _ in 0..4 {
+        idle.push(rig.idle_client());
+        rig.advance(100);
     }
+    let (_new, exchange) = rig.request(GET);
+    assert_eq!(rig.last_status(&mut idle[0]), 0);
+    assert!(idle[1..].iter_mut().all(Client::is_silent));
+    assert_eq!((rig.stats().connections, rig.stats().evicted), (4, 1));
     drop(exchange);
+}
+
+#[test]
+fn one_after_the_other_all_idle_connections_make_room() {
+    let mut rig = Rig::with(connections(20));
+    let idle: Vec<Client> = (0..20).map(|_| rig.idle_client()).collect();
+    let busy: Vec<_> = (0..20).map(|_| rig.request(GET)).collect();
+    assert_eq!((rig.stats().connections, rig.stats().evicted), (20, 20));
+    drop((idle, busy));
 }
 
 #[test]
@@ -51,25 +61,35 @@ fn those_that_are_busy_are_never_closed_to_make_room() {
     drop((idle, second));
 }
 
+/// Answers until each of `clients` has its answer; virtual time passes.
+fn all_are_answered(rig: &mut Rig, clients: &mut [Client]) {
+    rig.serve("the answers", |rig| {
+        rig.tick();
+        for client in &mut *clients {
+            client.pull();
+        }
+        clients
+            .iter()
+            .all(|client| client.got == response(b"/waiting"))
+    });
+}
+
 #[test]
 fn while_all_are_busy_new_ones_wait_and_are_answered_later() {
     let mut rig = Rig::with(connections(2));
     let (_first, one) = rig.request(GET);
     let (_second, two) = rig.request(GET);
-    let mut waiting = rig.client_sending(&get("/waiting"));
+    let waiting = (0..5).map(|_| rig.client_sending(&get("/waiting")));
+    let mut waiting: Vec<Client> = waiting.collect();
     rig.until("the warning", |_| {
         logged("All 2 connections are busy, new ones wait")
     });
-    assert!(waiting.is_silent());
-    assert_eq!(rig.stats().accepted, 2);
+    assert!(waiting.iter_mut().all(Client::is_silent));
+    // Whether somebody waits is known by accepting one.
+    assert!(rig.stats().connections <= 3);
     rig.finish(one, Ending::Cut);
     rig.finish(two, Ending::Cut);
-    rig.advance(300);
-    rig.serve("the answer", |_| {
-        waiting.pull();
-        !waiting.got.is_empty()
-    });
-    assert_eq!(waiting.got, response(b"/waiting"));
+    all_are_answered(&mut rig, &mut waiting);
 }
 
 #[test]
@@ -81,14 +101,11 @@ fn those_that_wait_are_accepted_although_no_other_event_comes() {
         options.head_timeout = 0;
     });
     let (_first, exchange) = rig.request(GET);
-    let mut waiting = rig.client_sending(&get("/waiting"));
+    let waiting = (0..3).map(|_| rig.client_sending(&get("/waiting")));
+    let mut waiting: Vec<Client> = waiting.collect();
     rig.until("the warning", |_| logged("new ones wait"));
     rig.respond(exchange, b"");
-    rig.serve("the answer", |_| {
-        waiting.pull();
-        !waiting.got.is_empty()
-    });
-    assert_eq!(waiting.got, response(b"/waiting"));
+    all_are_answered(&mut rig, &mut waiting);
 }
 
 #[test]
@@ -116,9 +133,13 @@ fn a_slow_head_is_closed_when_there_is_no_idle_connection_left() {
     for _ in 0..3 {
         rig.round(Duration::from_millis(2));
     }
-    let (_new, second) = rig.request(GET);
-    rig.end_of(&mut slow);
-    drop((exchange, second));
+    let _new = [rig.client_sending(GET), rig.client_sending(GET)];
+    rig.until("room", |rig| {
+        rig.tick();
+        slow.pull().is_some()
+    });
+    assert_eq!(rig.stats().evicted, 1);
+    drop(exchange);
 }
 
 #[test]
@@ -173,7 +194,7 @@ fn a_chunked_body_is_in_memory_up_to_its_limit_and_in_a_file_beyond() {
 
 #[test]
 fn a_body_that_cannot_be_stored_is_500_with_the_reason_in_the_log() {
-    let mut rig = Rig::with(|options| options.spool_dir = Some("/nonexistent".into()));
+    let mut rig = Rig::with(|options| options.spool_dir = "/nonexistent".into());
     let mut client = rig.client_sending(&post(&noise(200_000)));
     assert_eq!(rig.last_status(&mut client), 500);
     assert!(logged("the body could not be stored") && logged("No such file or directory"));
@@ -245,6 +266,21 @@ fn draining_takes_those_who_wait_in_the_accept_queue() {
 }
 
 #[test]
+fn an_engine_that_cannot_serve_them_leaves_those_who_wait_to_others() {
+    let mut rig = Rig::new();
+    rig.round(Duration::ZERO);
+    let client = rig.client();
+    let now = rig.now();
+    rig.engine.drain(false, now);
+    rig.nudge();
+    rig.until("drained", |rig| rig.notices == [Notice::Drained]);
+    let accepted = rig.sibling.as_ref().map(std::net::TcpListener::accept);
+    assert!(
+        accepted.is_some_and(|accepted| accepted.is_ok_and(|(_, peer)| peer == client.address()))
+    );
+}
+
+#[test]
 fn draining_gives_an_idle_connection_a_moment_for_a_request_on_its_way() {
     let mut rig = Rig::with(|options| options.keep_alive = 60_000);
     let (mut asking, mut silent) = (rig.idle_client(), rig.idle_client());
@@ -276,8 +312,25 @@ fn draining_waits_for_the_request_in_the_application_and_ends_its_connection() {
 }
 
 #[test]
+fn a_connection_that_becomes_idle_while_draining_gets_its_moment_and_no_more() {
+    let mut rig = Rig::with(|options| options.keep_alive = 60_000);
+    let (mut client, exchange) = rig.request(GET);
+    let data = noise(16 << 20);
+    rig.respond(exchange, &data);
+    drain(&mut rig);
+    rig.receive(&mut client, response(&data).len());
+    rig.until("idle", |rig| !rig.wants_more());
+    rig.advance(900);
+    assert_eq!(client.pull(), None);
+    rig.advance(200);
+    assert_eq!(rig.last_status(&mut client), 200);
+    rig.until("drained", |rig| rig.notices == [Notice::Drained]);
+}
+
+#[test]
 fn draining_closes_the_listener() {
     let mut rig = Rig::new();
+    rig.sibling = None;
     drain(&mut rig);
     let refused = std::net::TcpStream::connect(rig.address);
     assert!(refused.is_err());
@@ -285,6 +338,6 @@ fn draining_closes_the_listener() {
 
 fn drain(rig: &mut Rig) {
     let now = rig.now();
-    rig.engine.drain(now);
+    rig.engine.drain(true, now);
     rig.nudge();
 }

@@ -1,5 +1,7 @@
 //! No descriptor is left for a new connection. A program of its own: the limit is the whole process's.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::fs::File;

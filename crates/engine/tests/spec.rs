@@ -4,13 +4,21 @@
 mod support;
 
 #[path = "../../http1/tests/support/case.rs"]
-#[expect(clippy::expect_used, reason = "a broken case has to stop the test")]
+#[expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a broken case has to stop the test"
+)]
 mod case;
 #[path = "../../http1/tests/support/drive.rs"]
 #[allow(dead_code, reason = "only what it calls a request is used here")]
 mod drive;
 #[path = "../../http1/tests/support/text.rs"]
-#[expect(clippy::expect_used, reason = "a broken case has to stop the test")]
+#[expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a broken case has to stop the test"
+)]
 mod text;
 
 use std::time::Duration;
@@ -118,7 +126,7 @@ impl<'c> Play<'c> {
         let refusal = self.refusal_behind(requests);
         let incomplete = goes_on && refusal == 408;
         assert!(goes_on || refusal != 408, "{}", self.case.title);
-        match self.reject() {
+        match reject() {
             Some(reject) => {
                 assert_eq!(refusal, reject.status(), "{}", self.case.title);
                 self.seen.push(Seen::Rejected(reject));
@@ -154,23 +162,21 @@ impl<'c> Play<'c> {
     fn refusal_behind(&self, requests: usize) -> u16 {
         let answers = response(b"").repeat(requests);
         let got = without_interim(&self.client.got);
-        let rest = got.strip_prefix(answers.as_slice());
-        let rest = rest.unwrap_or_else(|| panic!("{}: {}", self.case.title, self.client.text()));
+        let title = &self.case.title;
+        assert!(got.starts_with(&answers), "{title}: {}", self.client.text());
+        let rest = &got[answers.len()..];
         assert_eq!(rest.is_empty(), status(rest) == 0, "{}", self.case.title);
         status(rest)
     }
+}
 
-    /// What the log says about the refusal.
-    fn reject(&self) -> Option<Reject> {
-        let mut all = Reject::all().iter();
-        all.find(|reject| {
-            logged(&format!(
-                "Invalid request from ip=127.0.0.1: {reject} ({})",
-                reject.status()
-            ))
-        })
-        .copied()
-    }
+/// What the log says about the refusal.
+fn reject() -> Option<Reject> {
+    let told = |reject: &&Reject| {
+        let line = format!("from ip=127.0.0.1: {reject} ({})", reject.status());
+        logged(&line)
+    };
+    Reject::all().iter().find(told).copied()
 }
 
 fn without_interim(bytes: &[u8]) -> Vec<u8> {

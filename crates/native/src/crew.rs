@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oxicorn_arbiter::channel::{Command, WorkerChannel};
 use oxicorn_arbiter::sys::signals::SignalPipe;
@@ -19,13 +19,22 @@ use oxicorn_arbiter::{Listener, Signal};
 use oxicorn_engine::{Engine, Exchange, Notice, Now, Options, Poller, Stuck, Turn, Waker, WatchId};
 use oxicorn_logs::AccessLog;
 use pyo3::prelude::*;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
 
 use crate::ffi;
 use crate::wsgi::Gateway;
 
 /// How long the seat may be empty before the steward takes it.
 const TICK: Duration = Duration::from_millis(5);
+
+/// How long new connections are left to other workers while every thread here is busy.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Milliseconds the leader may keep the interpreter lock from threads inside the application, as `sys.getswitchinterval`.
+const SWITCH: u64 = 5;
 
 /// Who turns the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +81,10 @@ pub(crate) struct Setup {
     pub(crate) signals: SignalPipe,
     /// Whether other workers accept from the same listeners.
     pub(crate) siblings: bool,
+    /// Application threads.
+    pub(crate) threads: usize,
+    /// How long a drain may take (`graceful_timeout`).
+    pub(crate) grace: Duration,
 }
 
 /// The threads of one worker and their engine.
@@ -90,6 +103,15 @@ pub(crate) struct Crew {
     channel: WorkerChannel,
     signals: SignalPipe,
     signal_watch: WatchId,
+    channel_watch: WatchId,
+    threads: usize,
+    grace: Duration,
+    /// The arbiter is gone.
+    orphaned: AtomicBool,
+    /// This process is a fork of the worker, made by the application.
+    forked: AtomicBool,
+    /// A thread ended by an error.
+    failed: AtomicBool,
     siblings: bool,
 }
 
@@ -107,7 +129,7 @@ impl Crew {
             engine.listen(listener.fd)?;
         }
         let signal_watch = engine.watch(setup.signals.as_fd().try_clone_to_owned()?)?;
-        engine.watch(setup.channel.as_fd().try_clone_to_owned()?)?;
+        let channel_watch = engine.watch(setup.channel.as_fd().try_clone_to_owned()?)?;
         Ok(Self {
             waker: poller.waker(),
             engine: Mutex::new(engine),
@@ -121,6 +143,12 @@ impl Crew {
             channel: setup.channel,
             signals: setup.signals,
             signal_watch,
+            channel_watch,
+            threads: setup.threads,
+            grace: setup.grace,
+            orphaned: AtomicBool::new(false),
+            forked: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             siblings: setup.siblings,
         })
     }
@@ -134,8 +162,36 @@ impl Crew {
         self.draining.load(Ordering::Relaxed)
     }
 
+    /// Called in the child of a fork that the application made: it must not serve.
+    pub(crate) fn forked(&self) {
+        self.forked.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.forked.load(Ordering::Relaxed)
+    }
+
+    /// Whether a thread ended by an error of ours.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Does something to the engine from inside the application, and wakes who waits for events if it left work that no
+    /// event will announce.
+    pub(crate) fn with_engine<T>(&self, work: impl FnOnce(&mut Engine) -> T) -> T {
+        let (result, pending) = {
+            let mut engine = self.engine();
+            let result = work(&mut engine);
+            (result, engine.needs_turn())
+        };
+        if pending && lock(&self.seat).holder.is_some() {
+            self.wake();
+        }
+        result
     }
 
     /// The arbiter's channel.
@@ -143,13 +199,19 @@ impl Crew {
         &self.channel
     }
 
-    /// The life of one application thread: returns when the crew stops.
+    /// The life of one application thread: returns when the crew stops. A thread less for ever is worse than a new worker:
+    /// if this one ends by an error of ours, the crew stops.
     pub(crate) fn lead(&self, py: Python<'_>, gateway: &mut Gateway) -> PyResult<()> {
+        let guard = StopOnFailure {
+            crew: self,
+            failed: true,
+        };
         let mut returns = false;
         while let Some(exchange) = self.next(py, returns)? {
             gateway.serve(py, exchange)?;
             returns = true;
         }
+        guard.dismiss();
         Ok(())
     }
 
@@ -158,8 +220,8 @@ impl Crew {
         loop {
             match self.claim(py, std::mem::take(&mut returns)) {
                 Claim::Stop => return Ok(None),
-                Claim::Exchange(mut exchange) => {
-                    self.engine().release(&mut exchange, Now::read());
+                Claim::Exchange(exchange) => {
+                    self.engine().release(&exchange, Now::read());
                     return Ok(Some(exchange));
                 }
                 Claim::Seat => {
@@ -183,7 +245,7 @@ impl Crew {
                     return Claim::Stop;
                 }
                 if let Some(exchange) = seat.backlog.pop_front() {
-                    seat.inside += 1;
+                    self.enter(&mut seat);
                     return Claim::Exchange(exchange);
                 }
                 match seat.holder {
@@ -204,10 +266,12 @@ impl Crew {
         }
     }
 
-    /// Somebody else has the seat: what this thread's last response left to do is theirs, and they may be waiting.
+    /// Somebody else has the seat, and may be waiting: the access log is not left to them, and the steward is told to go.
     fn hand_over(&self) {
-        let work = self.engine().settle();
-        if work || lock(&self.seat).wanted {
+        if let Some(access) = self.engine().access_log() {
+            access.flush();
+        }
+        if lock(&self.seat).wanted {
             self.wake();
         }
     }
@@ -228,14 +292,18 @@ impl Crew {
     fn leave_seat(&self, enters: bool) {
         let mut seat = lock(&self.seat);
         seat.holder = None;
-        if !enters {
-            return;
+        if enters {
+            self.enter(&mut seat);
         }
+    }
+
+    /// A thread enters the application. Unless somebody leads, one who waits is told to, and the steward watches.
+    fn enter(&self, seat: &mut Seat) {
         seat.inside += 1;
         seat.entries += 1;
-        if seat.parked > 0 && !seat.armed {
+        if seat.holder.is_none() && seat.parked > 0 && !seat.armed {
             seat.armed = true;
-            self.give_ticket(&mut seat);
+            self.give_ticket(seat);
         }
         if seat.steward_asleep {
             seat.steward_asleep = false;
@@ -249,22 +317,34 @@ impl Crew {
     }
 
     fn turn_until_exchange(&self, py: Python<'_>) -> PyResult<Option<Box<Exchange>>> {
+        let mut attached = Now::read().mono;
         loop {
-            let turn = self.engine().turn(Now::read());
+            let now = Now::read();
+            let turn = self.engine().turn(now);
             match turn {
                 Turn::Exchange(exchange) => return Ok(Some(exchange)),
                 Turn::Notice(notice) => self.on_notice(notice),
                 Turn::Idle { .. } if self.is_stopping() => return Ok(None),
-                Turn::Idle { again } => self.wait(py, again)?,
+                Turn::Idle { again } => {
+                    if self.wait(py, again)? {
+                        attached = Now::read().mono;
+                    } else if now.mono >= attached + SWITCH {
+                        // Native code never looks whether another thread wants the interpreter lock.
+                        py.detach(|| ());
+                        attached = now.mono;
+                    }
+                }
             }
         }
     }
 
-    /// Waits for events: first without letting go of the interpreter lock, for under load there are some already.
-    fn wait(&self, py: Python<'_>, again: bool) -> PyResult<()> {
+    /// Waits for events: first without letting go of the interpreter lock, for under load there are some already. Whether
+    /// it let go.
+    fn wait(&self, py: Python<'_>, again: bool) -> PyResult<bool> {
         let mut poller = lock(&self.poller);
         let mut found = poller.wait(Some(Duration::ZERO))?;
-        if found == 0 && !again {
+        let waits = found == 0 && !again;
+        if waits {
             let poller: &mut Poller = &mut poller;
             found = py.detach(|| poller.wait(None))?;
         }
@@ -274,7 +354,7 @@ impl Crew {
             // A signal may have ended the wait: the main thread runs Python's handlers here.
             py.check_signals()?;
         }
-        Ok(())
+        Ok(waits)
     }
 
     fn wake(&self) {
@@ -322,25 +402,39 @@ impl Crew {
     /// stay in the listeners' queues, if another worker can take them there.
     fn stand_in(&self) {
         self.engine().set_accepting(!self.siblings);
-        loop {
-            if self.is_stopping() || lock(&self.seat).wanted {
-                break;
+        let (mut since, mut entries) = (Instant::now(), lock(&self.seat).entries);
+        while !self.is_stopping() && !lock(&self.seat).wanted {
+            // Who still waits outside after this while was left there by the other workers too, and our threads do come back.
+            let open = since.elapsed() > PATIENCE && lock(&self.seat).entries != entries;
+            if open {
+                self.engine().set_accepting(true);
             }
             let turn = self.engine().turn(Now::read());
             match turn {
                 Turn::Exchange(exchange) => self.put_off(exchange),
                 Turn::Notice(notice) => self.on_notice(notice),
                 Turn::Idle { again } => {
-                    let mut poller = lock(&self.poller);
-                    if let Err(error) = poller.wait(again.then_some(Duration::ZERO)) {
-                        log::error!(target: "oxicorn", "Waiting for events failed: {error}");
+                    if open {
+                        self.engine().set_accepting(!self.siblings);
+                        (since, entries) = (Instant::now(), lock(&self.seat).entries);
+                    }
+                    if !self.wait_without_python(again) {
                         break;
                     }
-                    self.engine().feed(&mut poller);
                 }
             }
         }
         self.engine().set_accepting(true);
+    }
+
+    fn wait_without_python(&self, again: bool) -> bool {
+        let mut poller = lock(&self.poller);
+        if let Err(error) = poller.wait(again.then_some(Duration::ZERO)) {
+            log::error!(target: "oxicorn", "Waiting for events failed: {error}");
+            return false;
+        }
+        self.engine().feed(&mut poller);
+        true
     }
 
     fn put_off(&self, exchange: Box<Exchange>) {
@@ -361,7 +455,8 @@ impl Crew {
                     .into_iter()
                     .for_each(|signal| self.on_signal(signal));
             }
-            Notice::Watched(_) => self.on_channel(),
+            Notice::Watched(id) if id == self.channel_watch => self.on_channel(),
+            Notice::Watched(_) => end_of_grace(),
             Notice::Worn => {
                 log::info!(target: "oxicorn", "Autorestarting worker after current request.");
                 tell("retiring", self.channel.retiring());
@@ -370,9 +465,23 @@ impl Crew {
         }
     }
 
+    /// A request takes too long. As long as other threads serve, it is only named: to end the worker would end their
+    /// requests too. When no thread is left the worker hangs, and the arbiter replaces it.
     fn report_stuck(&self, stuck: &Stuck) {
-        let age = Duration::from_millis(stuck.age);
-        tell("stuck", self.channel.stuck(&stuck.line, &stuck.peer, age));
+        let seconds = stuck.age / 1000;
+        if stuck.together < self.threads {
+            log::warn!(
+                target: "oxicorn",
+                "\"{}\" from {} has been running for {seconds} s; {} of {} threads still serve",
+                stuck.line, stuck.peer, self.threads - stuck.together, self.threads
+            );
+        } else if self.orphaned.load(Ordering::Relaxed) {
+            log::error!(target: "oxicorn", "\"{}\" hangs and there is no arbiter: the worker ends", stuck.line);
+            ffi::exit_now(1);
+        } else {
+            let age = Duration::from_millis(stuck.age);
+            tell("stuck", self.channel.stuck(&stuck.line, &stuck.peer, age));
+        }
     }
 
     fn on_signal(&self, signal: Signal) {
@@ -390,18 +499,28 @@ impl Crew {
     fn on_channel(&self) {
         match self.channel.received() {
             Some(Command::Drain) => self.drain(),
-            Some(Command::Orphaned) if !self.is_draining() => {
+            Some(Command::Orphaned) if !self.orphaned.swap(true, Ordering::Relaxed) => {
                 log::warn!(target: "oxicorn", "Parent changed, shutting down: the arbiter is gone");
+                self.light_fuse();
                 self.drain();
             }
             Some(Command::Orphaned) | None => {}
         }
     }
 
+    /// Without an arbiter nobody ends a drain that takes too long.
+    fn light_fuse(&self) {
+        let lit = fuse(self.grace).and_then(|timer| self.engine().watch(timer));
+        if let Err(error) = lit {
+            log::error!(target: "oxicorn", "No timer for the shutdown: {error}");
+        }
+    }
+
     /// Graceful stop: the crew stops when the last connection is gone.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.engine().drain(Now::read());
+        let free = lock(&self.seat).inside < self.threads;
+        self.engine().drain(free, Now::read());
         self.wake();
     }
 
@@ -444,6 +563,53 @@ impl Crew {
         }
         Ok(())
     }
+}
+
+/// The drain of an orphaned worker took too long.
+fn end_of_grace() {
+    log::warn!(target: "oxicorn", "Worker graceful timeout (pid: {}), requests were cut", std::process::id());
+    ffi::exit_now(0);
+}
+
+/// Stops the crew when a thread ends otherwise than by returning: by an error, or by a panic that passes through.
+struct StopOnFailure<'c> {
+    crew: &'c Crew,
+    failed: bool,
+}
+
+impl StopOnFailure<'_> {
+    fn dismiss(mut self) {
+        self.failed = false;
+    }
+}
+
+impl Drop for StopOnFailure<'_> {
+    fn drop(&mut self) {
+        if self.failed {
+            self.crew.failed.store(true, Ordering::Relaxed);
+            self.crew.stop();
+        }
+    }
+}
+
+/// A timer that fires once, after `delay`.
+fn fuse(delay: Duration) -> io::Result<OwnedFd> {
+    let timer = timerfd_create(
+        TimerfdClockId::Monotonic,
+        TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+    )?;
+    let zero = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // Zero would disarm it.
+    let value = Timespec::try_from(delay.max(Duration::from_millis(1))).unwrap_or(zero);
+    let spec = Itimerspec {
+        it_interval: zero,
+        it_value: value,
+    };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &spec)?;
+    Ok(timer)
 }
 
 /// A report that does not arrive changes nothing here; the arbiter has its own deadlines.

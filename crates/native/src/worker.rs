@@ -80,22 +80,24 @@ impl Worker {
             channel: seed.channel,
             signals: signals::install(&signals_for(py)?)?,
             siblings: self.config.workers > 1,
+            threads: self.config.threads,
+            grace: self.config.graceful_timeout,
         };
         let crew = Arc::new(py.detach(|| Crew::new(setup))?);
         crew::start_steward(crew.clone())?;
         crew.channel().ready()?;
-        if *lock(&self.stopped_early) {
-            crew.drain();
-        }
         let serving = Serving {
             crew,
             app,
             listeners,
             wanted,
         };
-        self.serving
-            .set(serving)
-            .map_err(|_| PyRuntimeError::new_err("a worker starts once only"))
+        let started = self.serving.set(serving);
+        started.map_err(|_| PyRuntimeError::new_err("a worker starts once only"))?;
+        if *lock(&self.stopped_early) {
+            self.serving()?.crew.drain();
+        }
+        Ok(())
     }
 
     /// The body of one application thread; returns at shutdown.
@@ -127,14 +129,25 @@ impl Worker {
         });
     }
 
-    /// What the process should exit with.
+    /// What the process should exit with: 0 after an orderly end, 255 if an application thread died of an error of ours.
     #[getter]
-    #[expect(
-        clippy::unused_self,
-        reason = "an attribute of the worker; every orderly end is 0 today"
-    )]
     fn exit_code(&self) -> i32 {
-        0
+        if self
+            .serving
+            .get()
+            .is_some_and(|serving| serving.crew.has_failed())
+        {
+            255
+        } else {
+            0
+        }
+    }
+
+    /// For `os.register_at_fork(after_in_child=...)`: a process that the application forks must not serve.
+    fn forked(&self) {
+        if let Some(serving) = self.serving.get() {
+            serving.crew.forked();
+        }
     }
 }
 
@@ -271,8 +284,12 @@ fn options(config: &settings::Config) -> Options {
         body_limit: config.limit_request_body,
         response_memory: size(config.response_memory_limit),
         response_spool: config.response_spool_limit,
-        spool_dir: config.tmp_upload_dir.as_ref().map(Into::into),
+        spool_dir: config
+            .tmp_upload_dir
+            .as_ref()
+            .map_or_else(std::env::temp_dir, Into::into),
         connections: config.worker_connections,
+        accept_burst: if config.workers > 1 { 1 } else { 64 },
         max_requests: max_requests(config),
     }
 }

@@ -90,6 +90,11 @@ impl Client {
         rustix::net::sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)).unwrap();
     }
 
+    /// Its own address.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.socket.local_addr().unwrap()
+    }
+
     /// What was read, for messages and simple comparisons.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.got).into_owned()

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use oxicorn_engine::{
     Body, Ending, Engine, Exchange, FilePart, Flow, Notice, Now, Options, Poller, Stats, Turn,
 };
+use oxicorn_logs::AccessLog;
 
 pub(crate) use client::{Client, End};
 #[allow(unused_imports, reason = "each test program uses its part")]
@@ -47,12 +48,20 @@ enum Clock {
     Real,
 }
 
+/// Where virtual time begins.
+const VIRTUAL: Clock = Clock::Virtual(Now {
+    mono: 1_000,
+    unix: 1_700_000_000,
+});
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Rig {
     pub(crate) engine: Engine,
     pub(crate) poller: Poller,
     pub(crate) address: SocketAddr,
+    /// The same listening socket, as another worker holds it.
+    pub(crate) sibling: Option<TcpListener>,
     /// What the engine has told besides requests.
     pub(crate) notices: Vec<Notice>,
     /// Calls of `turn` so far.
@@ -70,19 +79,20 @@ impl Rig {
 
     /// An engine in virtual time.
     pub(crate) fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let start = Now {
-            mono: 1_000,
-            unix: 1_700_000_000,
-        };
-        Self::build(Clock::Virtual(start), change)
+        Self::build(VIRTUAL, None, change)
+    }
+
+    /// An engine in virtual time that writes an access log.
+    pub(crate) fn with_access_log(access: AccessLog) -> Self {
+        Self::build(VIRTUAL, Some(access), |_| {})
     }
 
     /// An engine whose time is the machine's.
     pub(crate) fn in_real_time(change: impl FnOnce(&mut Options)) -> Self {
-        Self::build(Clock::Real, change)
+        Self::build(Clock::Real, None, change)
     }
 
-    fn build(clock: Clock, change: impl FnOnce(&mut Options)) -> Self {
+    fn build(clock: Clock, access: Option<AccessLog>, change: impl FnOnce(&mut Options)) -> Self {
         log::install();
         let mut options = Options::default();
         change(&mut options);
@@ -92,12 +102,14 @@ impl Rig {
         rustix::net::listen(&listener, 4096).unwrap();
         let address = listener.local_addr().unwrap();
         let poller = Poller::new().unwrap();
-        let mut engine = Engine::new(&poller, options, None).unwrap();
+        let mut engine = Engine::new(&poller, options, access).unwrap();
+        let sibling = Some(listener.try_clone().unwrap());
         engine.listen(OwnedFd::from(listener)).unwrap();
         Self {
             engine,
             poller,
             address,
+            sibling,
             notices: Vec::new(),
             turns: 0,
             waiting: VecDeque::new(),

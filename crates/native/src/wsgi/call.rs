@@ -2,7 +2,7 @@
 //! two callables share; whoever works on it takes it out meanwhile, so that no lock is held over a wait or a call into
 //! Python. Invariant: a response head that was sent is never replaced, and nothing is sent after an ending.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Exchange, FilePart, Flow, Now, wait_writable};
 use oxicorn_http1::{Version, response};
@@ -34,6 +34,8 @@ pub(crate) struct Transaction {
     pub(crate) framing: Option<Framing>,
     /// The client left: nothing more needs to be made for it.
     pub(crate) gone: bool,
+    /// The request's method is HEAD: no body is sent.
+    is_head: bool,
     /// What `start_response` returns.
     pub(crate) write: Py<PyAny>,
     /// When the response began; read again for each later block.
@@ -42,7 +44,12 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    pub(crate) fn new(crew: Arc<Crew>, exchange: Box<Exchange>, write: Py<PyAny>) -> Self {
+    pub(crate) fn new(
+        crew: Arc<Crew>,
+        exchange: Box<Exchange>,
+        write: Py<PyAny>,
+        is_head: bool,
+    ) -> Self {
         let head = Head::default();
         Self {
             exchange,
@@ -50,6 +57,7 @@ impl Transaction {
             drafted: false,
             framing: None,
             gone: false,
+            is_head,
             write,
             now: Now::default(),
             crew,
@@ -61,18 +69,13 @@ impl Transaction {
         self.framing.is_some()
     }
 
-    fn is_head_request(&self) -> bool {
-        self.exchange.head.method.of(self.exchange.bytes()) == b"HEAD"
-    }
-
     /// Completes the head. `total`: the length of the body, where it is known.
     fn begin(&mut self, total: Option<u64>) -> Framing {
         self.now = Now::read();
-        let is_head = self.is_head_request();
         let http11 = self.exchange.head.version == Version::Http11;
         self.exchange.keep_alive &= !self.crew.is_draining();
         let encoded = &mut self.exchange.response.head;
-        let framing = self.head.complete(encoded, total, is_head, http11);
+        let framing = self.head.complete(encoded, total, self.is_head, http11);
         self.exchange.keep_alive &= !self.head.close && framing != Framing::UntilClose;
         self.head
             .finish(encoded, self.exchange.keep_alive, http11, self.now.unix);
@@ -196,7 +199,9 @@ impl Transaction {
             self.framing = Some(Framing::Length(left - part.len));
         }
         self.exchange.response.body_bytes += part.len;
-        let flow = self.crew.engine().send_file(&self.exchange, part, self.now);
+        let (crew, exchange, now) = (&self.crew, &self.exchange, self.now);
+        // The disk may be slow.
+        let flow = py.detach(|| crew.with_engine(|engine| engine.send_file(exchange, part, now)));
         self.settle(py, flow);
     }
 
@@ -223,6 +228,8 @@ impl Transaction {
                 (engine.socket(&self.exchange), engine.write_timeout())
             };
             let Some(socket) = socket else { break };
+            // The client's time is not the application's.
+            self.crew.engine().hold(&self.exchange);
             match py.detach(|| wait_writable(&socket, timeout)) {
                 Ok(true) => {}
                 Ok(false) => {
@@ -234,12 +241,15 @@ impl Transaction {
                     break;
                 }
             }
+            let exchange = &self.exchange;
             match self
                 .crew
-                .engine()
-                .flush_exchange(&self.exchange, Now::read())
+                .with_engine(|engine| engine.flush_exchange(exchange, Now::read()))
             {
-                Flow::Clear => return,
+                Flow::Clear => {
+                    self.crew.engine().release(&self.exchange, Now::read());
+                    return;
+                }
                 Flow::Gone => break,
                 Flow::Full => {}
             }
@@ -254,19 +264,52 @@ impl Transaction {
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug, Default)]
 pub(crate) struct Call {
-    slot: Mutex<Option<Transaction>>,
+    slot: Mutex<Slot>,
+    returned: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    transaction: Option<Transaction>,
+    /// Somebody waits for it to come back.
+    awaited: bool,
 }
 
 impl Call {
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn put(&self, transaction: Transaction) {
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(transaction);
+        let mut slot = self.slot();
+        slot.transaction = Some(transaction);
+        if std::mem::take(&mut slot.awaited) {
+            self.returned.notify_all();
+        }
     }
 
     pub(crate) fn take(&self) -> Option<Transaction> {
-        self.slot
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        self.slot().transaction.take()
+    }
+
+    /// Takes the transaction when the request is over, also if another thread of the application is still writing.
+    pub(crate) fn reclaim(&self, py: Python<'_>) -> Transaction {
+        if let Some(transaction) = self.take() {
+            return transaction;
+        }
+        py.detach(|| {
+            let mut slot = self.slot();
+            loop {
+                if let Some(transaction) = slot.transaction.take() {
+                    return transaction;
+                }
+                slot.awaited = true;
+                slot = self
+                    .returned
+                    .wait(slot)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+        })
     }
 
     /// Runs `work` on the transaction of the request in progress.
@@ -420,6 +463,11 @@ impl Native for Write {
             )));
         };
         Call::with(arguments.this, "write", |transaction| {
+            if !transaction.drafted {
+                return Err(PyAssertionError::new_err(
+                    "write was called without a response head",
+                ));
+            }
             transaction.send_block(py, block.as_bytes());
             Ok(())
         })?;

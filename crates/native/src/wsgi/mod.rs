@@ -11,7 +11,7 @@ mod streams;
 use std::sync::Arc;
 
 use oxicorn_engine::{Ending, Exchange, Now};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PySystemExit, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyList, PyString, PyTuple};
 
@@ -76,6 +76,7 @@ pub(crate) struct Gateway {
     crew: Arc<Crew>,
     environs: Environs,
     callables: Callables,
+    casefold: bool,
     sendfile: bool,
     wanted: Vec<String>,
 }
@@ -87,7 +88,7 @@ impl Gateway {
         crew: Arc<Crew>,
         setup: Setup,
     ) -> PyResult<Self> {
-        let (sendfile, wanted) = (setup.sendfile, setup.wanted.clone());
+        let (casefold, sendfile, wanted) = (setup.casefold, setup.sendfile, setup.wanted.clone());
         let environs = Environs::new(py, setup);
         let callables = Callables::new(py)?;
         environs.set(py, "wsgi.early_hints", callables.early_hints.bind(py))?;
@@ -96,6 +97,7 @@ impl Gateway {
             crew,
             environs,
             callables,
+            casefold,
             sendfile,
             wanted,
         })
@@ -103,39 +105,57 @@ impl Gateway {
 
     /// Serves one exchange from beginning to end. An error is ours, never the application's.
     pub(crate) fn serve(&mut self, py: Python<'_>, mut exchange: Box<Exchange>) -> PyResult<()> {
-        let environ = match self.environs.build(py, &mut exchange) {
+        let environ = self.environs.build(py, &mut exchange);
+        let transaction = self.transaction(py, exchange);
+        let environ = match environ {
             Ok(environ) => environ,
             Err(error) => {
-                self.refuse(py, exchange, error);
+                // Out of memory: the application is not called.
+                self.finish(py, transaction, Err(error));
                 return Ok(());
             }
         };
-        let write = self.callables.write.clone_ref(py);
-        let transaction = Transaction::new(self.crew.clone(), exchange, write);
-        self.callables.call.get().put(transaction);
+        let call = self.callables.call.get();
+        call.put(transaction);
         let returned = ffi::call_two(
             self.app.bind(py),
             environ.as_any(),
             self.callables.start_response.bind(py),
         );
         let served = returned.and_then(|iterable| self.send_response(&iterable));
-        let Some(mut transaction) = self.callables.call.get().take() else {
-            return Err(PyTypeError::new_err(
-                "a response was still being written by another thread",
-            ));
-        };
-        let ending = conclude(py, &mut transaction, served);
+        if self.crew.is_forked() {
+            // A child that the application forked came back here: the connection is its parent's.
+            ffi::exit_now(exit_code(py, served));
+        }
+        let mut transaction = call.reclaim(py);
         self.note_environ(&environ, &mut transaction);
         drop(environ);
-        let Transaction {
-            exchange, write, ..
-        } = transaction;
-        drop(write);
-        self.crew.engine().finish(exchange, ending, Now::read());
+        self.finish(py, transaction, served);
         if !self.callables.are_unique(py, self.environs.count()) {
             return self.renew_callables(py);
         }
         Ok(())
+    }
+
+    fn transaction(&self, py: Python<'_>, exchange: Box<Exchange>) -> Transaction {
+        let method = exchange.head.method.of(exchange.bytes());
+        let is_head = method == b"HEAD" || (self.casefold && method.eq_ignore_ascii_case(b"HEAD"));
+        Transaction::new(
+            self.crew.clone(),
+            exchange,
+            self.callables.write.clone_ref(py),
+            is_head,
+        )
+    }
+
+    fn finish(&self, py: Python<'_>, mut transaction: Transaction, served: PyResult<()>) {
+        let ending = conclude(py, &mut transaction, served);
+        let Transaction {
+            exchange, write, ..
+        } = transaction;
+        drop(write);
+        self.crew
+            .with_engine(|engine| engine.finish(exchange, ending, Now::read()));
     }
 
     /// The application kept a callable: it must not reach the next request.
@@ -145,16 +165,6 @@ impl Gateway {
             .set(py, "wsgi.early_hints", callables.early_hints.bind(py))?;
         self.callables = callables;
         Ok(())
-    }
-
-    /// No environ could be made (out of memory): the application is not called.
-    fn refuse(&mut self, py: Python<'_>, exchange: Box<Exchange>, error: PyErr) {
-        let write = self.callables.write.clone_ref(py);
-        let mut transaction = Transaction::new(self.crew.clone(), exchange, write);
-        let ending = conclude(py, &mut transaction, Err(error));
-        self.crew
-            .engine()
-            .finish(transaction.exchange, ending, Now::read());
     }
 
     /// Sends what the application returned, and closes it.
@@ -236,11 +246,11 @@ impl Gateway {
 
     fn note_environ(&self, environ: &Bound<'_, PyDict>, transaction: &mut Transaction) {
         for name in &self.wanted {
-            let value = environ
-                .get_item(name)
-                .ok()
-                .flatten()
-                .and_then(|value| value.str().ok());
+            // Environ keys are in capitals, but for `wsgi.*` and the like.
+            let spelled = environ.get_item(name).ok().flatten();
+            let found =
+                spelled.or_else(|| environ.get_item(name.to_ascii_uppercase()).ok().flatten());
+            let value = found.and_then(|value| value.str().ok());
             if let Some(value) = value {
                 let bytes = ffi::latin1_view(&value).map_or_else(
                     || value.to_string_lossy().into_owned().into_bytes(),
@@ -336,6 +346,22 @@ fn bytes_of<'a>(block: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
             block.get_type().name()?
         ))),
     }
+}
+
+/// What a forked child of the application ends with: the code of its `sys.exit`, as if it had never been in a server.
+fn exit_code(py: Python<'_>, served: PyResult<()>) -> i32 {
+    let Err(error) = served else { return 0 };
+    if error.is_instance_of::<PySystemExit>(py) {
+        let code = error.value(py).getattr("code");
+        return code.map_or(1, |code| {
+            if code.is_none() {
+                0
+            } else {
+                code.extract().unwrap_or(1)
+            }
+        });
+    }
+    1
 }
 
 /// Calls `close()` if there is one. An error there changes nothing: the response is what it is.

@@ -100,7 +100,10 @@ impl Names {
             .position(|entry| *entry.name == *name);
         let index = match found {
             Some(position) => position + 1,
-            None if self.entries.len() < NAMES && name.len() <= NAME_KEPT => {
+            None if name.len() <= NAME_KEPT => {
+                if self.entries.len() >= NAMES {
+                    self.forget();
+                }
                 self.learn(py, name)?
             }
             None => {
@@ -113,6 +116,16 @@ impl Names {
         }
         self.last = index;
         Ok(Slot::Known(index))
+    }
+
+    /// A client with many made-up names must not keep the cache from the others: it begins anew.
+    fn forget(&mut self) {
+        self.entries.truncate(1);
+        self.last = START;
+        self.loose = true;
+        if let Some(start) = self.entries.first_mut() {
+            start.next = START;
+        }
     }
 
     fn learn(&mut self, py: Python<'_>, name: &[u8]) -> PyResult<usize> {

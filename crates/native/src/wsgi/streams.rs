@@ -9,7 +9,8 @@ use oxicorn_engine::FilePart;
 use oxicorn_logs::Sink;
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
-use pyo3::types::{PyAny, PyBytes};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyAny, PyBytes, PyString, PyType};
 
 use crate::ffi;
 
@@ -27,17 +28,18 @@ impl ErrorStream {
 
 #[pymethods]
 impl ErrorStream {
-    /// Writes text to the error log as it is.
-    fn write(&self, text: &str) -> usize {
+    /// Writes text to the error log as it is; what cannot be encoded is escaped.
+    fn write(&self, text: &Bound<'_, PyString>) -> PyResult<usize> {
+        let bytes = text.call_method1("encode", ("utf-8", "backslashreplace"))?;
         // A log that takes nothing must not break a request; the sink counts what is lost.
-        let _ = self.sink.write_all(text.as_bytes());
-        text.chars().count()
+        let _ = self.sink.write_all(bytes.extract()?);
+        text.len()
     }
 
     /// Writes each of the texts.
     fn writelines(&self, lines: &Bound<'_, PyAny>) -> PyResult<()> {
         for line in lines.try_iter()? {
-            self.write(line?.extract::<&str>()?);
+            self.write(line?.cast::<PyString>()?)?;
         }
         Ok(())
     }
@@ -96,7 +98,7 @@ impl FileWrapper {
 impl FileWrapper {
     /// The rest of the file from its current position, if it is a regular file. `None`: read it block by block.
     pub(crate) fn part(&self, py: Python<'_>) -> Option<FilePart> {
-        let filelike = self.filelike.bind(py);
+        let filelike = plain_file(self.filelike.bind(py))?;
         let fd: i32 = filelike.call_method0("fileno").ok()?.extract().ok()?;
         // The object's own idea of its position: a buffered reader is ahead of it in the descriptor.
         let offset: u64 = filelike.call_method0("tell").ok()?.extract().ok()?;
@@ -105,6 +107,32 @@ impl FileWrapper {
         let len = metadata.len().checked_sub(offset)?;
         metadata.is_file().then_some(FilePart { file, offset, len })
     }
+}
+
+static FILE_IO: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static BUFFERED_READER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static BUFFERED_RANDOM: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// The file object whose descriptor holds just what its `read` returns: not a compressed or a text file, nor any other that
+/// only has a descriptor below it. Temporary files and Django's files wrap theirs as `.file`.
+fn plain_file<'py>(object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
+    if is_plain(object).ok()? {
+        return Some(object.clone());
+    }
+    let wrapped = object.getattr("file").ok()?;
+    is_plain(&wrapped).ok()?.then_some(wrapped)
+}
+
+fn is_plain(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = object.py();
+    let raw_type = FILE_IO.import(py, "io", "FileIO")?;
+    let class = object.get_type();
+    if class.is(raw_type) {
+        return Ok(true);
+    }
+    let buffered = class.is(BUFFERED_READER.import(py, "io", "BufferedReader")?)
+        || class.is(BUFFERED_RANDOM.import(py, "io", "BufferedRandom")?);
+    Ok(buffered && object.getattr("raw")?.get_type().is(raw_type))
 }
 
 fn duplicate(fd: i32) -> Option<OwnedFd> {
