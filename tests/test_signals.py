@@ -300,7 +300,9 @@ def test_workers_end_when_their_arbiter_is_killed(serve: Serve) -> None:
 def test_a_worker_that_hangs_is_replaced_and_shows_where(
     serve: Serve, target: str, function: str, threads: str
 ) -> None:
-    server = serve(PROBE, "--timeout", "1", "--threads", threads)
+    # With a second thread that still serves, the worker has the graceful timeout to come clean.
+    limits = ("--timeout", "1", "--graceful-timeout", "1")
+    server = serve(PROBE, *limits, "--threads", threads)
     victim = server.worker
     with server.connect() as connection:
         connection.send(f"GET {target}?why=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -310,6 +312,18 @@ def test_a_worker_that_hangs_is_replaced_and_shows_where(
     server.wait_for_log(rf"in {function}")
     until(lambda: server.workers() not in ([victim], []), "it is replaced")
     assert server.request("/").status == 200
+
+
+def test_a_long_request_beside_a_free_thread_harms_nobody(serve: Serve) -> None:
+    server = serve(PROBE, "--timeout", "1", "--threads", "2")
+    first = server.worker
+    with server.connect() as connection:
+        connection.send(b"GET /pause?seconds=3 HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.wait_for_log("the other threads still serve")
+        assert server.request("/").status == 200
+        assert connection.receive().body == b"paused\n"
+    until(lambda: server.workers() not in ([first], []), "the worker is replaced")
+    assert "WORKER TIMEOUT" not in server.log
 
 
 def test_a_hanging_worker_does_not_stop_its_siblings(serve: Serve, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ impl Engine {
 
     fn accept_one(&mut self, index: usize, now: Now) -> Accepted {
         // One more than the limit may be here: whether somebody is waiting is known only by accepting.
-        if self.connections.len() > self.options.connections && !self.make_room() {
+        if self.connections.len() > self.options.connections && !self.make_room(None) {
             log::warn!(
                 target: "oxicorn",
                 "All {} connections are busy, new ones wait: raise worker_connections or workers",
@@ -131,16 +131,16 @@ impl Engine {
         ) {
             Ok((socket, address)) => {
                 let ip = address.and_then(|any| std::net::SocketAddr::try_from(any).ok());
-                self.admit(socket, Peer::from(ip), index, now);
+                let newcomer = self.admit(socket, Peer::from(ip), index, now);
                 if self.connections.len() > self.options.connections {
-                    self.make_room();
+                    self.make_room(newcomer);
                 }
                 Accepted::One
             }
             Err(Errno::AGAIN) => Accepted::Empty,
             // The client left before it was accepted, or a signal came: the next one, please.
             Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::PERM) => Accepted::One,
-            Err(Errno::MFILE | Errno::NFILE) if self.make_room() => Accepted::One,
+            Err(Errno::MFILE | Errno::NFILE) if self.make_room(None) => Accepted::One,
             Err(error) => {
                 log::error!(
                     target: "oxicorn",
@@ -152,7 +152,7 @@ impl Engine {
         }
     }
 
-    fn admit(&mut self, socket: OwnedFd, peer: Peer, listener: usize, now: Now) {
+    fn admit(&mut self, socket: OwnedFd, peer: Peer, listener: usize, now: Now) -> Option<Id> {
         if peer.ip().is_some() {
             // Responses leave in whole blocks; waiting for more only delays the last one. A failure costs speed only.
             let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
@@ -190,14 +190,15 @@ impl Engine {
         } else {
             log::error!(target: "oxicorn", "A connection from {peer} could not be registered and was closed");
         }
+        inserted
     }
 
     /// Closes the connections that have been idle for longest; if there are none, those that have been longest in sending
-    /// their request. Whether any was closed.
-    fn make_room(&mut self) -> bool {
-        let mut victims = self.candidates(Connection::is_idle);
+    /// their request; never the newcomer. Whether any was closed.
+    fn make_room(&mut self, newcomer: Option<Id>) -> bool {
+        let mut victims = self.candidates(newcomer, Connection::is_idle);
         if victims.is_empty() {
-            victims = self.candidates(|connection| {
+            victims = self.candidates(newcomer, |connection| {
                 matches!(connection.phase, Phase::Head | Phase::Linger { .. })
             });
         }
@@ -239,10 +240,14 @@ impl Engine {
         true
     }
 
-    fn candidates(&mut self, fits: impl Fn(&Connection) -> bool) -> Vec<(u64, Id)> {
+    fn candidates(
+        &mut self,
+        newcomer: Option<Id>,
+        fits: impl Fn(&Connection) -> bool,
+    ) -> Vec<(u64, Id)> {
         self.connections
             .iter_mut()
-            .filter(|(_, connection)| fits(connection))
+            .filter(|(id, connection)| Some(*id) != newcomer && fits(connection))
             .map(|(id, connection)| (connection.active, id))
             .collect()
     }

@@ -338,6 +338,11 @@ impl Engine {
         self.draining
     }
 
+    /// Whether a request that was reported as stuck is still inside the application.
+    pub fn has_stuck(&self) -> bool {
+        self.stuck > 0
+    }
+
     /// The counters.
     pub fn stats(&self) -> Stats {
         Stats {

@@ -112,6 +112,8 @@ pub(crate) struct Crew {
     forked: AtomicBool,
     /// A thread ended by an error.
     failed: AtomicBool,
+    /// The request because of which this worker is being replaced.
+    stuck: Mutex<Option<Stuck>>,
     siblings: bool,
 }
 
@@ -149,6 +151,7 @@ impl Crew {
             orphaned: AtomicBool::new(false),
             forked: AtomicBool::new(false),
             failed: AtomicBool::new(false),
+            stuck: Mutex::new(None),
             siblings: setup.siblings,
         })
     }
@@ -448,7 +451,7 @@ impl Crew {
 
     fn on_notice(&self, notice: Notice) {
         match notice {
-            Notice::Stuck(stuck) => self.report_stuck(&stuck),
+            Notice::Stuck(stuck) => self.report_stuck(stuck),
             Notice::Watched(id) if id == self.signal_watch => {
                 self.signals
                     .received()
@@ -456,7 +459,7 @@ impl Crew {
                     .for_each(|signal| self.on_signal(signal));
             }
             Notice::Watched(id) if id == self.channel_watch => self.on_channel(),
-            Notice::Watched(_) => end_of_grace(),
+            Notice::Watched(_) => self.end_of_grace(),
             Notice::Worn => {
                 log::info!(target: "oxicorn", "Autorestarting worker after current request.");
                 tell("retiring", self.channel.retiring());
@@ -465,23 +468,33 @@ impl Crew {
         }
     }
 
-    /// A request takes too long. As long as other threads serve, it is only named: to end the worker would end their
-    /// requests too. When no thread is left the worker hangs, and the arbiter replaces it.
-    fn report_stuck(&self, stuck: &Stuck) {
-        let seconds = stuck.age / 1000;
-        if stuck.together < self.threads {
-            log::warn!(
-                target: "oxicorn",
-                "\"{}\" from {} has been running for {seconds} s; {} of {} threads still serve",
-                stuck.line, stuck.peer, self.threads - stuck.together, self.threads
-            );
-        } else if self.orphaned.load(Ordering::Relaxed) {
+    /// A request takes too long. While other threads serve, to end the worker would end their requests too: then a
+    /// successor is asked for, and this worker has `graceful_timeout` to come clean. When no thread can lead any more, the
+    /// worker hangs, and the arbiter ends it at once.
+    fn report_stuck(&self, stuck: Stuck) {
+        let hangs =
+            stuck.together >= self.threads || lock(&self.seat).holder == Some(Holder::Steward);
+        if hangs {
+            return self.give_up_on(&stuck);
+        }
+        log::warn!(
+            target: "oxicorn",
+            "\"{}\" from {} has been running for {} s; the other threads still serve, the worker will be replaced",
+            stuck.line, stuck.peer, stuck.age / 1000
+        );
+        if lock(&self.stuck).replace(stuck).is_none() {
+            tell("retiring", self.channel.retiring());
+            self.light_fuse();
+        }
+    }
+
+    fn give_up_on(&self, stuck: &Stuck) {
+        if self.orphaned.load(Ordering::Relaxed) {
             log::error!(target: "oxicorn", "\"{}\" hangs and there is no arbiter: the worker ends", stuck.line);
             ffi::exit_now(1);
-        } else {
-            let age = Duration::from_millis(stuck.age);
-            tell("stuck", self.channel.stuck(&stuck.line, &stuck.peer, age));
         }
+        let age = Duration::from_millis(stuck.age);
+        tell("stuck", self.channel.stuck(&stuck.line, &stuck.peer, age));
     }
 
     fn on_signal(&self, signal: Signal) {
@@ -508,11 +521,23 @@ impl Crew {
         }
     }
 
-    /// Without an arbiter nobody ends a drain that takes too long.
+    /// From here on the worker has `graceful_timeout` left.
     fn light_fuse(&self) {
         let lit = fuse(self.grace).and_then(|timer| self.engine().watch(timer));
         if let Err(error) = lit {
             log::error!(target: "oxicorn", "No timer for the shutdown: {error}");
+        }
+    }
+
+    fn end_of_grace(&self) {
+        if self.orphaned.load(Ordering::Relaxed) {
+            log::warn!(target: "oxicorn", "Worker graceful timeout (pid: {}), requests were cut", std::process::id());
+            ffi::exit_now(0);
+        }
+        let stuck = lock(&self.stuck).take();
+        if let Some(stuck) = stuck.filter(|_| self.engine().has_stuck()) {
+            let age = stuck.age + u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
+            self.give_up_on(&Stuck { age, ..stuck });
         }
     }
 
@@ -563,12 +588,6 @@ impl Crew {
         }
         Ok(())
     }
-}
-
-/// The drain of an orphaned worker took too long.
-fn end_of_grace() {
-    log::warn!(target: "oxicorn", "Worker graceful timeout (pid: {}), requests were cut", std::process::id());
-    ffi::exit_now(0);
 }
 
 /// Stops the crew when a thread ends otherwise than by returning: by an error, or by a panic that passes through.
