@@ -7,7 +7,7 @@ use std::sync::Arc;
 use mio::Interest;
 use mio::unix::SourceFd;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SocketFlags, acceptfrom_with, recv};
+use rustix::net::{SocketFlags, acceptfrom_with};
 
 use crate::clock::Now;
 use crate::connection::{Connection, Phase, Transport};
@@ -202,18 +202,17 @@ impl Engine {
                 matches!(connection.phase, Phase::Head | Phase::Linger { .. })
             });
         }
-        let count = victims
-            .len()
-            .min((self.options.connections / EVICTION).clamp(1, EVICTION));
-        if count == 0 {
+        // More than are closed: some may have asked meanwhile.
+        let looked_at = victims.len().min(4 * EVICTION);
+        if looked_at == 0 {
             return false;
         }
-        victims.select_nth_unstable(count - 1);
-        let count = victims
-            .iter()
-            .take(count)
-            .filter(|&&(_, id)| self.evict(id))
-            .count();
+        victims.select_nth_unstable(looked_at - 1);
+        victims.truncate(looked_at);
+        victims.sort_unstable();
+        let most = (self.options.connections / EVICTION).clamp(1, EVICTION);
+        let closed = victims.iter().filter(|&&(_, id)| self.evict(id));
+        let count = closed.take(most).count();
         if count == 0 {
             return false;
         }
@@ -227,13 +226,7 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(id) else {
             return false;
         };
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        if connection.is_idle()
-            && matches!(
-                recv(&connection.transport, &mut [0u8; 1], flags),
-                Ok((1.., _))
-            )
-        {
+        if connection.is_idle() && connection.has_input() {
             return false;
         }
         self.drop_connection(id);

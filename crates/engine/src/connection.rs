@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use oxicorn_http1::Head;
+use rustix::net::{RecvFlags, recv};
 
 use crate::exchange::Scheme;
 use crate::outbox::Outbox;
@@ -99,5 +100,12 @@ impl Connection {
     /// Nothing of a request has been received since the last response.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Head) && self.inbuf.is_empty()
+    }
+
+    /// Bytes of the client are in the socket. Asked before an idle connection is closed: a request that the kernel has
+    /// accepted is answered.
+    pub(crate) fn has_input(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(recv(&self.transport, &mut [0u8; 1], flags), Ok((1.., _)))
     }
 }

@@ -103,6 +103,12 @@ impl Engine {
         };
         match &connection.phase {
             Phase::App { .. } => self.report_stuck(id, now),
+            Phase::Head if connection.is_idle() && connection.has_input() => {
+                // Its event is in the same batch, behind the timer's.
+                connection.readable = true;
+                self.set_deadline(id, self.head_deadline(now));
+                self.enqueue(id);
+            }
             Phase::Head if connection.inbuf.is_empty() => {
                 let silent = connection.served == 0;
                 self.stats.timed_out += u64::from(silent);

@@ -71,6 +71,8 @@ pub(crate) struct Outbox {
     spool_end: u64,
     spooled: u64,
     in_memory: usize,
+    /// Spooling has failed: what comes from here on is kept in memory.
+    pub(crate) no_file: bool,
     /// Bytes that have left since creation.
     pub(crate) left_so_far: u64,
 }
@@ -167,12 +169,17 @@ impl Outbox {
     }
 
     fn account(&mut self, sent: u64) {
-        let finished = match self.parts.front() {
+        let finished = match self.parts.front_mut() {
             Some(Part::Bytes { data, sent: at }) => {
                 self.in_memory = self
                     .in_memory
                     .saturating_sub(usize::try_from(sent).unwrap_or(0));
-                *at == data.len()
+                if *at > data.len() / 2 {
+                    // The queue may never run dry: what was sent must not stay.
+                    data.drain(..*at);
+                    *at = 0;
+                }
+                data.is_empty()
             }
             Some(Part::Spool { left, .. }) => {
                 self.spooled = self.spooled.saturating_sub(sent);

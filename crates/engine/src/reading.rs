@@ -61,7 +61,7 @@ impl std::fmt::Display for Refusal {
             Self::SlowBody => f.write_str(
                 "the request body came slower than body_timeout and body_min_rate allow",
             ),
-            Self::Spool(error) => write!(f, "the body could not be stored: {error}"),
+            Self::Spool(_) => f.write_str("the body could not be stored"),
         }
     }
 }
@@ -394,7 +394,14 @@ impl Engine {
             return;
         };
         let (status, peer) = (refusal.status(), connection.peer);
-        log::warn!(target: "oxicorn", "Invalid request from ip={peer}: {refusal} ({status})");
+        if let Refusal::Spool(error) = refusal {
+            log::error!(
+                target: "oxicorn",
+                "A request from ip={peer} failed: {refusal} in tmp_upload_dir: {error} ({status})"
+            );
+        } else {
+            log::warn!(target: "oxicorn", "Invalid request from ip={peer}: {refusal} ({status})");
+        }
         self.stats.refused += 1;
         if matches!(refusal, Refusal::SlowHead | Refusal::SlowBody) {
             self.stats.timed_out += 1;

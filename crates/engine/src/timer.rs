@@ -18,6 +18,10 @@ use crate::slab::Id;
 /// The queue's granularity: deadlines are met up to this many milliseconds late, so that neighbours share a wake-up.
 const GRAIN: u64 = 50;
 
+/// How much later than its entry the descriptor fires: the coarse clock lags by up to a tick and would call the entry not
+/// due yet, again and again.
+const TICK: u64 = 10;
+
 #[derive(Debug)]
 pub(crate) struct Timer {
     fd: OwnedFd,
@@ -77,10 +81,12 @@ impl Timer {
             return Ok(());
         }
         self.armed = first;
-        let value = first.map_or(ZERO, |millis| Timespec {
-            tv_sec: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(millis % 1000 * 1_000_000).unwrap_or(0),
-        });
+        let value = first
+            .map(|millis| millis + TICK)
+            .map_or(ZERO, |millis| Timespec {
+                tv_sec: i64::try_from(millis / 1000).unwrap_or(i64::MAX),
+                tv_nsec: i64::try_from(millis % 1000 * 1_000_000).unwrap_or(0),
+            });
         let spec = Itimerspec {
             it_interval: ZERO,
             it_value: value,

@@ -24,6 +24,9 @@ const MEMORY_SLACK: usize = 1 << 20;
 /// A lingering close takes this many times `linger_timeout` at the most, however much the client goes on sending.
 const LINGER_TOTAL: u64 = 15;
 
+/// The most parts of one system call (`IOV_MAX`).
+const PARTS: usize = 1024;
+
 /// What became of bytes given to [`Engine::send`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
@@ -66,9 +69,11 @@ impl Engine {
 
     /// Sends a part of a file without copying it.
     pub fn send_file(&mut self, exchange: &Exchange, part: FilePart, now: Now) -> Flow {
+        let deadline = self.app_deadline(now);
         let Some((id, connection)) = self.in_application(exchange) else {
             return Flow::Gone;
         };
+        connection.deadline = connection.deadline.max(deadline);
         connection.outbox.get_or_insert_default().push_file(part);
         self.flush(id, now);
         self.flow(exchange)
@@ -85,9 +90,9 @@ impl Engine {
         }
     }
 
-    /// The exchange waits for a free application thread: that time is not the application's.
+    /// The exchange waits for a free thread, or for its client: that time is not the application's.
     pub fn hold(&mut self, exchange: &Exchange) {
-        if let Some((_, connection)) = self.in_application(exchange) {
+        if let Some(connection) = exchange.id.and_then(|id| self.connections.get_mut(id)) {
             connection.deadline = u64::MAX;
         }
     }
@@ -95,13 +100,15 @@ impl Engine {
     /// The wait that [`Engine::hold`] began is over.
     pub fn release(&mut self, exchange: &Exchange, now: Now) {
         let deadline = self.app_deadline(now);
-        if let Some((id, connection)) = self.in_application(exchange) {
-            if let Phase::App { since, .. } = &mut connection.phase {
-                *since = now.mono;
-            }
-            self.set_deadline(id, deadline);
-            self.arm_timer();
+        let Some(id) = exchange.id else { return };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if let Phase::App { since, .. } = &mut connection.phase {
+            *since = now.mono;
         }
+        self.set_deadline(id, deadline);
+        self.arm_timer();
     }
 
     /// The socket of an exchange, to wait for room on it with [`wait_writable`].
@@ -268,15 +275,17 @@ fn push(connection: &mut Connection, rest: &[u8], options: &Options) {
         return;
     }
     let outbox = connection.outbox.get_or_insert_default();
-    match outbox.push(rest, options.response_memory, &options.spool_dir) {
-        Ok(()) => {}
-        Err(error) => {
-            log::warn!(
-                target: "oxicorn",
-                "A response could not be spooled to tmp_upload_dir ({error}); the application waits for its client instead"
-            );
-            outbox.push_memory(rest);
-        }
+    if outbox.no_file {
+        outbox.push_memory(rest);
+        return;
+    }
+    if let Err(error) = outbox.push(rest, options.response_memory, &options.spool_dir) {
+        log::warn!(
+            target: "oxicorn",
+            "A response could not be spooled to tmp_upload_dir ({error}); the application waits for its client instead"
+        );
+        outbox.no_file = true;
+        outbox.push_memory(rest);
     }
 }
 
@@ -297,6 +306,9 @@ fn send_now(connection: &Connection, parts: &[&[u8]]) -> io::Result<usize> {
     let socket = &connection.transport;
     let sent = if let [only] = parts {
         retry(|| send(socket, only, SendFlags::NOSIGNAL))?
+    } else if parts.len() > PARTS {
+        let all = parts.concat();
+        retry(|| send(socket, &all, SendFlags::NOSIGNAL))?
     } else {
         let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut none = SendAncillaryBuffer::default();

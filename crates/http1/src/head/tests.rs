@@ -1,3 +1,5 @@
+//! Tests of heads that the spec cases do not tell apart: spans, reuse, and the two parsing paths against each other.
+
 use super::*;
 
 const BROWSER: &[u8] = b"GET /a/b?c=d HTTP/1.1\r\nHost: example.com:80\r\nUser-Agent: x (y; z)\r\n\

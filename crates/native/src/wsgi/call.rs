@@ -222,40 +222,45 @@ impl Transaction {
 
     /// The queue is full: the application waits until the client has read some of it.
     fn hold_back(&mut self, py: Python<'_>) {
+        // The client's time is not the application's.
+        self.crew.engine().hold(&self.exchange);
+        let drained = self.wait_for_client(py);
+        self.crew.engine().release(&self.exchange, Now::read());
+        if !drained {
+            self.exchange.keep_alive = false;
+            self.gone = true;
+        }
+    }
+
+    /// Whether the client has taken enough of the queue.
+    fn wait_for_client(&self, py: Python<'_>) -> bool {
+        let exchange = &self.exchange;
         loop {
             let (socket, timeout) = {
                 let mut engine = self.crew.engine();
-                (engine.socket(&self.exchange), engine.write_timeout())
+                (engine.socket(exchange), engine.write_timeout())
             };
-            let Some(socket) = socket else { break };
-            // The client's time is not the application's.
-            self.crew.engine().hold(&self.exchange);
+            let Some(socket) = socket else { return false };
             match py.detach(|| wait_writable(&socket, timeout)) {
                 Ok(true) => {}
                 Ok(false) => {
-                    log::info!(target: "oxicorn", "Closed: {} does not read its response", self.exchange.peer);
-                    break;
+                    log::info!(target: "oxicorn", "Closed: {} does not read its response", exchange.peer);
+                    return false;
                 }
                 Err(error) => {
-                    log::warn!(target: "oxicorn", "Waiting for {} failed: {error}", self.exchange.peer);
-                    break;
+                    log::warn!(target: "oxicorn", "Waiting for {} failed: {error}", exchange.peer);
+                    return false;
                 }
             }
-            let exchange = &self.exchange;
-            match self
+            let flow = self
                 .crew
-                .with_engine(|engine| engine.flush_exchange(exchange, Now::read()))
-            {
-                Flow::Clear => {
-                    self.crew.engine().release(&self.exchange, Now::read());
-                    return;
-                }
-                Flow::Gone => break,
+                .with_engine(|engine| engine.flush_exchange(exchange, Now::read()));
+            match flow {
+                Flow::Clear => return true,
+                Flow::Gone => return false,
                 Flow::Full => {}
             }
         }
-        self.exchange.keep_alive = false;
-        self.gone = true;
     }
 }
 

@@ -6,32 +6,27 @@
 //! Invariants: at most one thread has the seat, and only it turns the engine; no lock is held while waiting for the network
 //! or for the interpreter; nothing wakes up while nothing happens.
 
+mod notices;
+mod steward;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use oxicorn_arbiter::channel::{Command, WorkerChannel};
+use oxicorn_arbiter::Listener;
+use oxicorn_arbiter::channel::WorkerChannel;
 use oxicorn_arbiter::sys::signals::SignalPipe;
-use oxicorn_arbiter::{Listener, Signal};
-use oxicorn_engine::{Engine, Exchange, Notice, Now, Options, Poller, Stuck, Turn, Waker, WatchId};
+use oxicorn_engine::{Engine, Exchange, Now, Options, Poller, Stuck, Turn, Waker, WatchId};
 use oxicorn_logs::AccessLog;
 use pyo3::prelude::*;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
-use crate::ffi;
+pub(crate) use steward::start as start_steward;
+
 use crate::wsgi::Gateway;
-
-/// How long the seat may be empty before the steward takes it.
-const TICK: Duration = Duration::from_millis(5);
-
-/// How long new connections are left to other workers while every thread here is busy.
-const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Milliseconds the leader may keep the interpreter lock from threads inside the application, as `sys.getswitchinterval`.
 const SWITCH: u64 = 5;
@@ -366,216 +361,6 @@ impl Crew {
         }
     }
 
-    /// The steward's life; runs on a native thread of its own. While requests come and go it looks once a tick; when a tick
-    /// passes without any it sleeps until a thread enters the application.
-    pub(crate) fn keep_house(&self) {
-        let mut seat = lock(&self.seat);
-        while !self.is_stopping() {
-            let entries = seat.entries;
-            (seat, _) = self
-                .steward
-                .wait_timeout(seat, TICK)
-                .unwrap_or_else(PoisonError::into_inner);
-            if seat.entries != entries {
-                continue;
-            }
-            if seat.inside > 0 && seat.holder.is_none() {
-                seat.holder = Some(Holder::Steward);
-                drop(seat);
-                self.stand_in();
-                seat = lock(&self.seat);
-                seat.holder = None;
-                seat.wanted = false;
-                if seat.parked > 0 {
-                    self.give_ticket(&mut seat);
-                }
-                continue;
-            }
-            seat.steward_asleep = true;
-            while seat.steward_asleep && !self.is_stopping() {
-                seat = self
-                    .steward
-                    .wait(seat)
-                    .unwrap_or_else(PoisonError::into_inner);
-            }
-        }
-    }
-
-    /// Leads without Python until a thread wants the seat. Requests that become complete meanwhile wait; new connections
-    /// stay in the listeners' queues, if another worker can take them there.
-    fn stand_in(&self) {
-        self.engine().set_accepting(!self.siblings);
-        let (mut since, mut entries) = (Instant::now(), lock(&self.seat).entries);
-        while !self.is_stopping() && !lock(&self.seat).wanted {
-            // Who still waits outside after this while was left there by the other workers too, and our threads do come back.
-            let open = since.elapsed() > PATIENCE && lock(&self.seat).entries != entries;
-            if open {
-                self.engine().set_accepting(true);
-            }
-            let turn = self.engine().turn(Now::read());
-            match turn {
-                Turn::Exchange(exchange) => self.put_off(exchange),
-                Turn::Notice(notice) => self.on_notice(notice),
-                Turn::Idle { again } => {
-                    if open {
-                        self.engine().set_accepting(!self.siblings);
-                        (since, entries) = (Instant::now(), lock(&self.seat).entries);
-                    }
-                    if !self.wait_without_python(again) {
-                        break;
-                    }
-                }
-            }
-        }
-        self.engine().set_accepting(true);
-    }
-
-    fn wait_without_python(&self, again: bool) -> bool {
-        let mut poller = lock(&self.poller);
-        if let Err(error) = poller.wait(again.then_some(Duration::ZERO)) {
-            log::error!(target: "oxicorn", "Waiting for events failed: {error}");
-            return false;
-        }
-        self.engine().feed(&mut poller);
-        true
-    }
-
-    fn put_off(&self, exchange: Box<Exchange>) {
-        self.engine().hold(&exchange);
-        let mut seat = lock(&self.seat);
-        seat.backlog.push_back(exchange);
-        if seat.parked > 0 {
-            self.give_ticket(&mut seat);
-        }
-    }
-
-    fn on_notice(&self, notice: Notice) {
-        match notice {
-            Notice::Stuck(stuck) => self.report_stuck(stuck),
-            Notice::Watched(id) if id == self.signal_watch => {
-                self.signals
-                    .received()
-                    .into_iter()
-                    .for_each(|signal| self.on_signal(signal));
-            }
-            Notice::Watched(id) if id == self.channel_watch => self.on_channel(),
-            Notice::Watched(_) => self.end_of_grace(),
-            Notice::Worn => {
-                log::info!(target: "oxicorn", "Autorestarting worker after current request.");
-                tell("retiring", self.channel.retiring());
-            }
-            Notice::Drained => self.stop(),
-        }
-    }
-
-    /// A request takes too long. While other threads serve, to end the worker would end their requests too: then a
-    /// successor is asked for, and this worker has `graceful_timeout` to come clean. When no thread can lead any more, the
-    /// worker hangs, and the arbiter ends it at once.
-    fn report_stuck(&self, stuck: Stuck) {
-        let hangs =
-            stuck.together >= self.threads || lock(&self.seat).holder == Some(Holder::Steward);
-        if hangs {
-            return self.give_up_on(&stuck);
-        }
-        log::warn!(
-            target: "oxicorn",
-            "\"{}\" from {} has been running for {} s; the other threads still serve, the worker will be replaced",
-            stuck.line, stuck.peer, stuck.age / 1000
-        );
-        if lock(&self.stuck).replace(stuck).is_none() {
-            tell("retiring", self.channel.retiring());
-            self.light_fuse();
-        }
-    }
-
-    fn give_up_on(&self, stuck: &Stuck) {
-        if self.orphaned.load(Ordering::Relaxed) {
-            log::error!(target: "oxicorn", "\"{}\" hangs and there is no arbiter: the worker ends", stuck.line);
-            ffi::exit_now(1);
-        }
-        let age = Duration::from_millis(stuck.age);
-        tell("stuck", self.channel.stuck(&stuck.line, &stuck.peer, age));
-    }
-
-    fn on_signal(&self, signal: Signal) {
-        match signal {
-            Signal::Term => {
-                tell("draining", self.channel.draining());
-                self.drain();
-            }
-            Signal::Int | Signal::Quit => self.quit(),
-            Signal::Usr1 => oxicorn_logs::reopen_all(),
-            _ => {}
-        }
-    }
-
-    fn on_channel(&self) {
-        match self.channel.received() {
-            Some(Command::Drain) => self.drain(),
-            Some(Command::Orphaned) if !self.orphaned.swap(true, Ordering::Relaxed) => {
-                log::warn!(target: "oxicorn", "Parent changed, shutting down: the arbiter is gone");
-                self.light_fuse();
-                self.drain();
-            }
-            Some(Command::Orphaned) | None => {}
-        }
-    }
-
-    /// From here on the worker has `graceful_timeout` left.
-    fn light_fuse(&self) {
-        let lit = fuse(self.grace).and_then(|timer| self.engine().watch(timer));
-        if let Err(error) = lit {
-            log::error!(target: "oxicorn", "No timer for the shutdown: {error}");
-        }
-    }
-
-    fn end_of_grace(&self) {
-        if self.orphaned.load(Ordering::Relaxed) {
-            log::warn!(target: "oxicorn", "Worker graceful timeout (pid: {}), requests were cut", std::process::id());
-            ffi::exit_now(0);
-        }
-        let stuck = lock(&self.stuck).take();
-        if let Some(stuck) = stuck.filter(|_| self.engine().has_stuck()) {
-            let age = stuck.age + u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
-            self.give_up_on(&Stuck { age, ..stuck });
-        }
-    }
-
-    /// Graceful stop: the crew stops when the last connection is gone.
-    pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
-        let free = lock(&self.seat).inside < self.threads;
-        self.engine().drain(free, Now::read());
-        self.wake();
-    }
-
-    /// Quick stop. A request inside the application cannot be interrupted; then the process ends under it.
-    fn quit(&self) {
-        if lock(&self.seat).inside > 0 {
-            if let Some(access) = self.engine().access_log() {
-                access.flush();
-            }
-            log::info!(target: "oxicorn", "Worker exiting (pid: {}), requests were cut", std::process::id());
-            ffi::exit_now(0);
-        }
-        self.stop();
-    }
-
-    /// Every thread leaves.
-    pub(crate) fn stop(&self) {
-        if let Some(access) = self.engine().access_log() {
-            access.flush();
-        }
-        let seat = lock(&self.seat);
-        self.stopping.store(true, Ordering::Release);
-        drop(seat);
-        self.followers.notify_all();
-        self.steward.notify_all();
-        self.wake();
-        // The counter cannot overflow by ones.
-        let _ = rustix::io::write(&self.stopped, &1u64.to_ne_bytes());
-    }
-
     /// Parks the main thread where signals reach it, until the crew stops.
     pub(crate) fn watch(&self, py: Python<'_>) -> PyResult<()> {
         while !self.is_stopping() {
@@ -609,37 +394,4 @@ impl Drop for StopOnFailure<'_> {
             self.crew.stop();
         }
     }
-}
-
-/// A timer that fires once, after `delay`.
-fn fuse(delay: Duration) -> io::Result<OwnedFd> {
-    let timer = timerfd_create(
-        TimerfdClockId::Monotonic,
-        TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-    )?;
-    let zero = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // Zero would disarm it.
-    let value = Timespec::try_from(delay.max(Duration::from_millis(1))).unwrap_or(zero);
-    let spec = Itimerspec {
-        it_interval: zero,
-        it_value: value,
-    };
-    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &spec)?;
-    Ok(timer)
-}
-
-/// A report that does not arrive changes nothing here; the arbiter has its own deadlines.
-fn tell(what: &str, told: io::Result<()>) {
-    if let Err(error) = told {
-        log::warn!(target: "oxicorn", "The arbiter could not be told '{what}': {error}");
-    }
-}
-
-/// Starts the steward of `crew`.
-pub(crate) fn start_steward(crew: Arc<Crew>) -> io::Result<()> {
-    let thread = std::thread::Builder::new().name("oxicorn-steward".to_owned());
-    thread.spawn(move || crew.keep_house()).map(drop)
 }

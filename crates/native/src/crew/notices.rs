@@ -1,0 +1,175 @@
+//! What reaches a crew besides requests: signals, the arbiter's commands, requests that do not come back; and how the crew
+//! ends. None of it needs the interpreter, so it works while the application holds it. Invariant: an end is never undone,
+//! and every step towards it may be taken twice.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use oxicorn_arbiter::Signal;
+use oxicorn_arbiter::channel::Command;
+use oxicorn_engine::{Notice, Now, Stuck};
+use rustix::event::Timespec;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
+
+use super::{Crew, Holder, lock};
+use crate::ffi;
+
+impl Crew {
+    pub(super) fn on_notice(&self, notice: Notice) {
+        match notice {
+            Notice::Stuck(stuck) => self.report_stuck(stuck),
+            Notice::Watched(id) if id == self.signal_watch => {
+                self.signals
+                    .received()
+                    .into_iter()
+                    .for_each(|signal| self.on_signal(signal));
+            }
+            Notice::Watched(id) if id == self.channel_watch => self.on_channel(),
+            Notice::Watched(_) => self.end_of_grace(),
+            Notice::Worn => {
+                log::info!(target: "oxicorn", "Autorestarting worker after current request.");
+                tell("retiring", self.channel.retiring());
+            }
+            Notice::Drained => self.stop(),
+        }
+    }
+
+    /// A request takes too long. While other threads serve, to end the worker would end their requests too: then a
+    /// successor is asked for, and this worker has `graceful_timeout` to come clean. When no thread can lead any more, the
+    /// worker hangs, and the arbiter ends it at once.
+    fn report_stuck(&self, stuck: Stuck) {
+        let hangs =
+            stuck.together >= self.threads || lock(&self.seat).holder == Some(Holder::Steward);
+        if hangs {
+            return self.give_up_on(&stuck);
+        }
+        log::warn!(
+            target: "oxicorn",
+            "\"{}\" from {} has been running for {} s; the other threads still serve, the worker will be replaced",
+            stuck.line, stuck.peer, stuck.age / 1000
+        );
+        if lock(&self.stuck).replace(stuck).is_none() {
+            tell("retiring", self.channel.retiring());
+            self.light_fuse();
+        }
+    }
+
+    fn give_up_on(&self, stuck: &Stuck) {
+        if self.orphaned.load(Ordering::Relaxed) {
+            log::error!(target: "oxicorn", "\"{}\" hangs and there is no arbiter: the worker ends", stuck.line);
+            ffi::exit_now(1);
+        }
+        let age = Duration::from_millis(stuck.age);
+        tell("stuck", self.channel.stuck(&stuck.line, &stuck.peer, age));
+    }
+
+    fn on_signal(&self, signal: Signal) {
+        match signal {
+            Signal::Term => {
+                tell("draining", self.channel.draining());
+                self.drain();
+            }
+            Signal::Int | Signal::Quit => self.quit(),
+            Signal::Usr1 => oxicorn_logs::reopen_all(),
+            _ => {}
+        }
+    }
+
+    fn on_channel(&self) {
+        match self.channel.received() {
+            Some(Command::Drain) => self.drain(),
+            Some(Command::Orphaned) if !self.orphaned.swap(true, Ordering::Relaxed) => {
+                log::warn!(target: "oxicorn", "Parent changed, shutting down: the arbiter is gone");
+                self.light_fuse();
+                self.drain();
+            }
+            Some(Command::Orphaned) | None => {}
+        }
+    }
+
+    /// From here on the worker has `graceful_timeout` left.
+    fn light_fuse(&self) {
+        let lit = fuse(self.grace).and_then(|timer| self.engine().watch(timer));
+        if let Err(error) = lit {
+            log::error!(target: "oxicorn", "No timer for the shutdown: {error}");
+        }
+    }
+
+    fn end_of_grace(&self) {
+        if self.orphaned.load(Ordering::Relaxed) {
+            log::warn!(target: "oxicorn", "Worker graceful timeout (pid: {}), requests were cut", std::process::id());
+            ffi::exit_now(0);
+        }
+        let stuck = lock(&self.stuck).take();
+        if let Some(stuck) = stuck.filter(|_| self.engine().has_stuck()) {
+            let age = stuck.age + u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
+            self.give_up_on(&Stuck { age, ..stuck });
+        }
+    }
+
+    /// Graceful stop: the crew stops when the last connection is gone.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        let free = lock(&self.seat).inside < self.threads;
+        self.engine().drain(free, Now::read());
+        self.wake();
+    }
+
+    /// Quick stop. A request inside the application cannot be interrupted; then the process ends under it.
+    fn quit(&self) {
+        if lock(&self.seat).inside > 0 {
+            if let Some(access) = self.engine().access_log() {
+                access.flush();
+            }
+            log::info!(target: "oxicorn", "Worker exiting (pid: {}), requests were cut", std::process::id());
+            ffi::exit_now(0);
+        }
+        self.stop();
+    }
+
+    /// Every thread leaves.
+    pub(crate) fn stop(&self) {
+        if let Some(access) = self.engine().access_log() {
+            access.flush();
+        }
+        let seat = lock(&self.seat);
+        self.stopping.store(true, Ordering::Release);
+        drop(seat);
+        self.followers.notify_all();
+        self.steward.notify_all();
+        self.wake();
+        // The counter cannot overflow by ones.
+        let _ = rustix::io::write(&self.stopped, &1u64.to_ne_bytes());
+    }
+}
+
+/// A timer that fires once, after `delay`.
+fn fuse(delay: Duration) -> io::Result<OwnedFd> {
+    let timer = timerfd_create(
+        TimerfdClockId::Monotonic,
+        TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+    )?;
+    let zero = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // Zero would disarm it.
+    let value = Timespec::try_from(delay.max(Duration::from_millis(1))).unwrap_or(zero);
+    let spec = Itimerspec {
+        it_interval: zero,
+        it_value: value,
+    };
+    timerfd_settime(&timer, TimerfdTimerFlags::empty(), &spec)?;
+    Ok(timer)
+}
+
+/// A report that does not arrive changes nothing here; the arbiter has its own deadlines.
+fn tell(what: &str, told: io::Result<()>) {
+    if let Err(error) = told {
+        log::warn!(target: "oxicorn", "The arbiter could not be told '{what}': {error}");
+    }
+}

@@ -1,0 +1,107 @@
+//! The steward: a native thread that keeps the engine going while every application thread is inside the application. It
+//! never runs Python and never takes the interpreter lock. Invariant: it has the seat only while no thread wants it.
+
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use oxicorn_engine::{Exchange, Now, Turn};
+
+use super::{Crew, Holder, lock};
+
+/// How long the seat may be empty before the steward takes it.
+const TICK: Duration = Duration::from_millis(5);
+
+/// How long new connections are left to other workers while every thread here is busy.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Starts the steward of `crew`.
+pub(crate) fn start(crew: Arc<Crew>) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name("oxicorn-steward".to_owned());
+    thread.spawn(move || crew.keep_house()).map(drop)
+}
+
+impl Crew {
+    /// The steward's life; runs on a native thread of its own. While requests come and go it looks once a tick; when a tick
+    /// passes without any it sleeps until a thread enters the application.
+    pub(crate) fn keep_house(&self) {
+        let mut seat = lock(&self.seat);
+        while !self.is_stopping() {
+            let entries = seat.entries;
+            (seat, _) = self
+                .steward
+                .wait_timeout(seat, TICK)
+                .unwrap_or_else(PoisonError::into_inner);
+            if seat.entries != entries {
+                continue;
+            }
+            if seat.inside > 0 && seat.holder.is_none() {
+                seat.holder = Some(Holder::Steward);
+                drop(seat);
+                self.stand_in();
+                seat = lock(&self.seat);
+                seat.holder = None;
+                seat.wanted = false;
+                if seat.parked > 0 {
+                    self.give_ticket(&mut seat);
+                }
+                continue;
+            }
+            seat.steward_asleep = true;
+            while seat.steward_asleep && !self.is_stopping() {
+                seat = self
+                    .steward
+                    .wait(seat)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    /// Leads without Python until a thread wants the seat. Requests that become complete meanwhile wait; new connections
+    /// stay in the listeners' queues, if another worker can take them there.
+    fn stand_in(&self) {
+        self.engine().set_accepting(!self.siblings);
+        let (mut since, mut entries) = (Instant::now(), lock(&self.seat).entries);
+        while !self.is_stopping() && !lock(&self.seat).wanted {
+            // Who still waits outside after this while was left there by the other workers too, and our threads do come back.
+            let open = since.elapsed() > PATIENCE && lock(&self.seat).entries != entries;
+            if open {
+                self.engine().set_accepting(true);
+            }
+            let turn = self.engine().turn(Now::read());
+            match turn {
+                Turn::Exchange(exchange) => self.put_off(exchange),
+                Turn::Notice(notice) => self.on_notice(notice),
+                Turn::Idle { again } => {
+                    if open {
+                        self.engine().set_accepting(!self.siblings);
+                        (since, entries) = (Instant::now(), lock(&self.seat).entries);
+                    }
+                    if !self.wait_without_python(again) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.engine().set_accepting(true);
+    }
+
+    fn wait_without_python(&self, again: bool) -> bool {
+        let mut poller = lock(&self.poller);
+        if let Err(error) = poller.wait(again.then_some(Duration::ZERO)) {
+            log::error!(target: "oxicorn", "Waiting for events failed: {error}");
+            return false;
+        }
+        self.engine().feed(&mut poller);
+        true
+    }
+
+    fn put_off(&self, exchange: Box<Exchange>) {
+        self.engine().hold(&exchange);
+        let mut seat = lock(&self.seat);
+        seat.backlog.push_back(exchange);
+        if seat.parked > 0 {
+            self.give_ticket(&mut seat);
+        }
+    }
+}
