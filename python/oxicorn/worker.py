@@ -63,9 +63,9 @@ def _dump_stacks_on_abort(errorlog: str) -> None:
     faulthandler writes from the signal handler itself, so it works while C code holds the
     interpreter lock; afterwards SIGABRT's own action ends the process.
     """
-    streams = {"/dev/stdout": sys.stdout, "/dev/stderr": sys.stderr, "-": sys.stderr, "": sys.stderr}
+    standard = {"/dev/stdout": sys.stdout, "/dev/stderr": sys.stderr, "-": sys.stderr}
     try:
-        stream = streams.get(errorlog) or open(errorlog, "ab", buffering=0)  # noqa: SIM115
+        stream = standard.get(errorlog or "-") or open(errorlog, "ab", buffering=0)  # noqa: SIM115
     except OSError:
         # For example a socket, which can be written to but not opened.
         stream = sys.stderr

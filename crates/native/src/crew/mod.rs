@@ -315,17 +315,19 @@ impl Crew {
     }
 
     fn turn_until_exchange(&self, py: Python<'_>) -> PyResult<Option<Box<Exchange>>> {
-        let mut attached = Now::read().mono;
+        let mut now = Now::read();
+        let mut attached = now.mono;
         loop {
-            let now = Now::read();
             let turn = self.engine().turn(now);
             match turn {
                 Turn::Exchange(exchange) => return Ok(Some(exchange)),
                 Turn::Notice(notice) => self.on_notice(notice),
                 Turn::Idle { .. } if self.is_stopping() => return Ok(None),
                 Turn::Idle { again } => {
-                    if self.wait(py, again)? {
-                        attached = Now::read().mono;
+                    let waited = self.wait(py, again)?;
+                    now = Now::read();
+                    if waited {
+                        attached = now.mono;
                     } else if now.mono >= attached + SWITCH {
                         // Native code never looks whether another thread wants the interpreter lock.
                         py.detach(|| ());

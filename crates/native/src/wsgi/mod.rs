@@ -151,11 +151,14 @@ impl Gateway {
     fn finish(&self, py: Python<'_>, mut transaction: Transaction, served: PyResult<()>) {
         let ending = conclude(py, &mut transaction, served);
         let Transaction {
-            exchange, write, ..
+            exchange,
+            write,
+            now,
+            ..
         } = transaction;
         drop(write);
         self.crew
-            .with_engine(|engine| engine.finish(exchange, ending, Now::read()));
+            .with_engine(|engine| engine.finish(exchange, ending, now));
     }
 
     /// The application kept a callable: it must not reach the next request.
@@ -185,7 +188,11 @@ impl Gateway {
             }
         });
         close(iterable);
-        served
+        // All that may have taken its time.
+        self.with(|transaction| {
+            transaction.now = Now::read();
+            served
+        })
     }
 
     /// Sends block by block: each is on its way before the next is asked for (PEP 3333, "Handling the Content-Length" and
