@@ -21,7 +21,12 @@ fn main() -> std::io::Result<()> {
     let mut poller = Poller::new()?;
     let mut engine = Engine::new(&poller, Options::default(), None)?;
     engine.listen(OwnedFd::from(listener))?;
-    let body = b"Hello, world!".iter().copied().cycle().take(size).collect::<Vec<u8>>();
+    let body = b"Hello, world!"
+        .iter()
+        .copied()
+        .cycle()
+        .take(size)
+        .collect::<Vec<u8>>();
     loop {
         match engine.turn(Now::read()) {
             Turn::Exchange(exchange) => answer(&mut engine, exchange, &body),
