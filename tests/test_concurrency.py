@@ -159,3 +159,14 @@ def test_at_the_limit_of_connections_idle_ones_make_room(serve: Serve) -> None:
             assert connection.request("/").status == 200
         for _ in range(20):
             assert stack.enter_context(server.connect()).request("/").status == 200
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+@pytest.mark.parametrize(("query", "code"), [("", b"0"), ("?exit=7", b"7")])
+def test_a_process_forked_by_a_view_ends_where_the_view_does(
+    serve: Serve, threads: str, query: str, code: bytes
+) -> None:
+    server = serve(PROBE, "--threads", threads)
+    with server.connect() as connection:
+        assert connection.request(f"/fork{query}").body == code
+        assert connection.request("/").status == 200

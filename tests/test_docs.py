@@ -26,9 +26,9 @@ GUIDE = ROOT / "docs" / "guide"
 PAGES = [ROOT / "README.md", *sorted(GUIDE.glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
 PROSE = [
-    *PAGES,
-    *EXAMPLES,
     *ROOT.glob("*.md"),
+    *GUIDE.glob("*.md"),
+    *EXAMPLES,
     *(ROOT / "docs" / "design").glob("*.md"),
     *ROOT.glob("crates/*/README.md"),
     *ROOT.glob("spec/**/README.md"),
@@ -36,6 +36,11 @@ PROSE = [
 
 
 # words
+
+
+def named(value: Path | str) -> str:
+    """How a page or a command is called in the report."""
+    return value if isinstance(value, str) else str(value.relative_to(ROOT))
 
 
 def blocks(page: Path, language: str = "") -> list[str]:
@@ -124,13 +129,13 @@ def test_the_first_minute_of_the_readme_serves(tmp_path: Path) -> None:
         server.destroy()
 
 
-@pytest.mark.parametrize(("page", "line"), shown(PAGES), ids=str)
+@pytest.mark.parametrize(("page", "line"), shown(PAGES), ids=named)
 def test_a_command_of_a_page_is_accepted(project: Path, page: Path, line: str) -> None:
     done = run(f"{line} --check-config", project)
     assert (done.returncode, "Error" in done.stderr) == (0, False), f"{page}: {done.stderr}"
 
 
-@pytest.mark.parametrize(("page", "line"), shown(EXAMPLES), ids=str)
+@pytest.mark.parametrize(("page", "line"), shown(EXAMPLES), ids=named)
 def test_a_command_of_an_example_is_accepted_in_its_folder(page: Path, line: str) -> None:
     done = run(f"{line} --check-config", page.parent, PYTHONDONTWRITEBYTECODE="1")
     assert done.returncode == 0, done.stderr
@@ -184,7 +189,7 @@ def test_the_often_needed_settings_have_these_options_and_defaults() -> None:
 # names
 
 
-@pytest.mark.parametrize("page", PROSE, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", sorted(PROSE), ids=named)
 def test_links_inside_the_repository_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S)
     targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]

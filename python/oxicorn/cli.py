@@ -48,6 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OperatorError, ConfigError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return FAILED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not complain when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -263,6 +263,18 @@ def hang_in_python(environ: Environ, query: Query) -> bytes:
     return b""
 
 
+@view("/fork")
+def fork(environ: Environ, query: Query) -> bytes:
+    """Forks; the child leaves the view as asked, the parent answers with the child's exit code."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        return b"%d" % os.waitstatus_to_exitcode(status)
+    if "exit" in query:
+        raise SystemExit(int(query["exit"]))
+    return b"from the child"
+
+
 @view("/spin")
 def hang_in_a_loop(environ: Environ, query: Query) -> bytes:
     """Never comes back; computes."""

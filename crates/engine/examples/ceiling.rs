@@ -44,7 +44,9 @@ fn answer(engine: &mut Engine, mut exchange: Box<Exchange>, body: &[u8]) {
     let mut head = std::mem::take(&mut exchange.response.head);
     head.extend_from_slice(b"HTTP/1.1 200 OK\r\nServer: oxicorn\r\nDate: ");
     head.extend_from_slice(&oxicorn_logs::http_date(now.unix));
-    head.extend_from_slice(format!("\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes());
+    head.extend_from_slice(b"\r\nContent-Type: text/plain\r\nContent-Length: ");
+    head.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
+    head.extend_from_slice(b"\r\n\r\n");
     head.extend_from_slice(body);
     engine.send(&exchange, &[&head], now);
     exchange.response.head = head;

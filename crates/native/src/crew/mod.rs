@@ -3,7 +3,8 @@
 //! the interpreter lock and so leads as soon as the application blocks. When every thread is inside the application, the
 //! *steward*, a native thread that never runs Python, keeps the engine going. Serves `sync` (one thread) and `gthread`.
 //!
-//! Invariants: at most one thread has the seat, and only it turns the engine; no lock is held while waiting for the network
+//! Invariants: at most one thread has the seat, and only it turns the engine; no lock but the poller's, which only the seat's
+//! holder takes, is held while waiting for the network
 //! or for the interpreter; nothing wakes up while nothing happens.
 
 mod notices;

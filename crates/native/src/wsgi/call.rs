@@ -183,7 +183,8 @@ impl Transaction {
     }
 
     fn send_slice(&mut self, py: Python<'_>, parts: &[&[u8]], total: usize) {
-        if self.gone {
+        // A child that the application forked must not write to its parent's connection.
+        if self.gone || self.crew.is_forked() {
             return;
         }
         let (crew, exchange, now) = (&self.crew, &self.exchange, self.now);
@@ -199,6 +200,9 @@ impl Transaction {
             self.framing = Some(Framing::Length(left - part.len));
         }
         self.exchange.response.body_bytes += part.len;
+        if self.gone || self.crew.is_forked() {
+            return;
+        }
         let (crew, exchange, now) = (&self.crew, &self.exchange, self.now);
         // The disk may be slow.
         let flow = py.detach(|| crew.with_engine(|engine| engine.send_file(exchange, part, now)));
