@@ -313,7 +313,7 @@ def test_a_hung_workers_stacks_are_in_the_error_logs_file(
     (folder / "hangs.py").write_text(HANGING)
     log = folder / "error.log"
     log.touch()
-    options = (*options, "--timeout", "1", "--error-logfile", str(log))
+    options = (*options, "--timeout", "1", "--graceful-timeout", "1", "--error-logfile", str(log))
     server = serve("hangs:app", *options, cwd=folder, launch=True)
     server.path = log
     with server.connect() as connection:

@@ -43,6 +43,7 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command with `argv` (without the program's name) and returns the exit code."""
+    _open_standard_streams()
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except (OperatorError, ConfigError) as error:
@@ -54,6 +55,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _open_standard_streams() -> None:
+    """Points closed standard streams (`>&-`) nowhere: no file or socket may take their place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
 
 
 def _run(arguments: list[str]) -> int:

@@ -41,6 +41,9 @@ impl Listening {
     }
 }
 
+/// Milliseconds between two complaints.
+const SILENCE: u64 = 10_000;
+
 /// How one `accept` ended.
 enum Accepted {
     One,
@@ -115,11 +118,10 @@ impl Engine {
     fn accept_one(&mut self, index: usize, now: Now) -> Accepted {
         // One more than the limit may be here: whether somebody is waiting is known only by accepting.
         if self.connections.len() > self.options.connections && !self.make_room(None) {
-            log::warn!(
-                target: "oxicorn",
-                "All {} connections are busy, new ones wait: raise worker_connections or workers",
-                self.options.connections
-            );
+            let limit = self.options.connections;
+            self.complain(now, format_args!(
+                "All {limit} connections are busy, new ones wait: raise worker_connections or workers"
+            ));
             return Accepted::Failed;
         }
         let Some(listener) = self.listeners.get(index) else {
@@ -142,13 +144,27 @@ impl Engine {
             Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::PERM) => Accepted::One,
             Err(Errno::MFILE | Errno::NFILE) if self.make_room(None) => Accepted::One,
             Err(error) => {
-                log::error!(
-                    target: "oxicorn",
-                    "Cannot accept connections: {error}; trying again in {PAUSE} ms{}",
-                    if error == Errno::MFILE { " (raise the limit of open files, ulimit -n)" } else { "" }
+                let advice = if error == Errno::MFILE {
+                    " (raise the limit of open files, ulimit -n)"
+                } else {
+                    ""
+                };
+                self.complain(
+                    now,
+                    format_args!(
+                        "Cannot accept connections: {error}; trying again every {PAUSE} ms{advice}"
+                    ),
                 );
                 Accepted::Failed
             }
+        }
+    }
+
+    /// Says why new connections wait; again only when that has lasted for a while.
+    fn complain(&mut self, now: Now, reason: std::fmt::Arguments<'_>) {
+        if now.mono >= self.complain_after {
+            self.complain_after = now.mono + SILENCE;
+            log::error!(target: "oxicorn", "{reason}");
         }
     }
 
@@ -196,29 +212,37 @@ impl Engine {
     /// Closes the connections that have been idle for longest; if there are none, those that have been longest in sending
     /// their request; never the newcomer. Whether any was closed.
     fn make_room(&mut self, newcomer: Option<Id>) -> bool {
-        let mut victims = self.candidates(newcomer, Connection::is_idle);
-        if victims.is_empty() {
-            victims = self.candidates(newcomer, |connection| {
-                matches!(connection.phase, Phase::Head | Phase::Linger { .. })
+        let idle = self.candidates(newcomer, Connection::is_idle);
+        let mut closed = self.evict_oldest(idle);
+        if closed == 0 {
+            let slow = self.candidates(newcomer, |connection| {
+                !connection.is_idle()
+                    && matches!(connection.phase, Phase::Head | Phase::Linger { .. })
             });
+            closed = self.evict_oldest(slow);
         }
+        if closed > 0 {
+            self.stats.evicted += closed as u64;
+            log::debug!(target: "oxicorn", "Closed {closed} connections to make room for new ones");
+        }
+        closed > 0
+    }
+
+    fn evict_oldest(&mut self, mut victims: Vec<(u64, Id)>) -> usize {
         // More than are closed: some may have asked meanwhile.
         let looked_at = victims.len().min(4 * EVICTION);
         if looked_at == 0 {
-            return false;
+            return 0;
         }
         victims.select_nth_unstable(looked_at - 1);
         victims.truncate(looked_at);
         victims.sort_unstable();
         let most = (self.options.connections / EVICTION).clamp(1, EVICTION);
-        let closed = victims.iter().filter(|&&(_, id)| self.evict(id));
-        let count = closed.take(most).count();
-        if count == 0 {
-            return false;
-        }
-        self.stats.evicted += count as u64;
-        log::debug!(target: "oxicorn", "Closed {count} idle connections to make room for new ones");
-        true
+        victims
+            .iter()
+            .filter(|&&(_, id)| self.evict(id))
+            .take(most)
+            .count()
     }
 
     /// Closes a connection, unless its next request is already there.

@@ -96,6 +96,8 @@ pub struct Engine {
     pub(crate) accepting: bool,
     /// Connections that may be accepted before new events are looked at.
     pub(crate) accept_budget: usize,
+    /// When the next word about waiting connections is due.
+    pub(crate) complain_after: u64,
     pub(crate) draining: bool,
     pub(crate) worn: bool,
     /// Requests reported as stuck that are still inside the application.
@@ -138,6 +140,7 @@ impl Engine {
             access,
             accepting: true,
             accept_budget: 0,
+            complain_after: 0,
             draining: false,
             worn: false,
             stuck: 0,

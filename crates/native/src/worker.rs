@@ -12,6 +12,7 @@ use oxicorn_settings as settings;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyTuple};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arbiter::Seed;
 use crate::config::Config;
@@ -45,7 +46,9 @@ struct Serving {
 #[pymethods]
 impl Worker {
     #[new]
-    fn new(config: &Config, seed: &Seed) -> PyResult<Self> {
+    fn new(py: Python<'_>, config: &Config, seed: &Seed) -> PyResult<Self> {
+        // Needed at the start, when this process may no longer be allowed to read the interpreter's files.
+        py.import("signal")?;
         let Some(seed) = seed.take() else {
             return Err(PyRuntimeError::new_err("a seed makes one worker only"));
         };
@@ -122,7 +125,7 @@ impl Worker {
         };
         py.detach(|| {
             if graceful {
-                serving.crew.drain();
+                serving.crew.leave();
             } else {
                 serving.crew.stop();
             }
@@ -265,6 +268,26 @@ fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
+/// Descriptors left to the application when connections take all the others.
+const RESERVE: usize = 64;
+
+/// Raises the limit of open files as far as it goes, and says how far that is.
+fn descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    };
+    current
+        .and_then(|current| usize::try_from(current).ok())
+        .unwrap_or(usize::MAX)
+}
+
 /// The engine's part of the configuration.
 fn options(config: &settings::Config) -> Options {
     Options {
@@ -288,7 +311,9 @@ fn options(config: &settings::Config) -> Options {
             .tmp_upload_dir
             .as_ref()
             .map_or_else(std::env::temp_dir, Into::into),
-        connections: config.worker_connections,
+        connections: config
+            .worker_connections
+            .min(descriptors().saturating_sub(RESERVE).max(RESERVE)),
         accept_burst: if config.workers > 1 { 1 } else { 64 },
         max_requests: max_requests(config),
     }

@@ -20,10 +20,12 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    /// A worker died early: the next one starts after the returned wait.
-    pub(super) fn died_early(&mut self, now: Duration) -> Duration {
+    /// A worker died early: the next one starts after the returned wait. One that `had_served` shows that the next will
+    /// serve as well, so the wait stays short: a request that crashes workers must not keep the others waiting.
+    pub(super) fn died_early(&mut self, now: Duration, had_served: bool) -> Duration {
         self.early_deaths = self.early_deaths.saturating_add(1);
-        let wait = wait_after(self.early_deaths);
+        let longest = if had_served { SHORT } else { Duration::MAX };
+        let wait = wait_after(self.early_deaths).min(longest);
         self.resume_at = now.saturating_add(wait);
         wait
     }
@@ -45,6 +47,9 @@ impl Slot {
         self.fork_failures = 0;
     }
 }
+
+/// The longest wait after workers that had served.
+const SHORT: Duration = Duration::from_secs(1);
 
 /// 0, 0.5, 1, 2, 4, 8, 16 and then always 30 seconds.
 fn wait_after(failures: u32) -> Duration {

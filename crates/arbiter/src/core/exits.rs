@@ -63,7 +63,7 @@ impl State {
     fn count_early_death(&mut self, worker: &Worker) {
         let now = self.now;
         let slot = self.slot_of(worker);
-        let wait = slot.died_early(now);
+        let wait = slot.died_early(now, worker.ready_at.is_some());
         let deaths = slot.early_deaths;
         if deaths > 1 {
             let text = self.crash_loop_text(deaths, wait);

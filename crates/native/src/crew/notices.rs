@@ -69,10 +69,7 @@ impl Crew {
 
     fn on_signal(&self, signal: Signal) {
         match signal {
-            Signal::Term => {
-                tell("draining", self.channel.draining());
-                self.drain();
-            }
+            Signal::Term => self.leave(),
             Signal::Int | Signal::Quit => self.quit(),
             Signal::Usr1 => oxicorn_logs::reopen_all(),
             _ => {}
@@ -109,6 +106,12 @@ impl Crew {
             let age = stuck.age + u64::try_from(self.grace.as_millis()).unwrap_or(u64::MAX);
             self.give_up_on(&Stuck { age, ..stuck });
         }
+    }
+
+    /// Graceful stop of our own accord: the arbiter replaces the worker at once.
+    pub(crate) fn leave(&self) {
+        tell("draining", self.channel.draining());
+        self.drain();
     }
 
     /// Graceful stop: the crew stops when the last connection is gone.
