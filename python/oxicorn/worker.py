@@ -11,6 +11,7 @@ application, 255 for an error of ours after the boot.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import sys
 import threading
@@ -43,7 +44,11 @@ def run(config: Config, seed: Seed, application: Application | None, identity: I
         if config.capture_output:
             capture(config.errorlog)
         identity.assume()
-        worker.start(application or _load(config, worker))
+        application = application or _load(config, worker)
+        # What is loaded now stays: the garbage collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
+        worker.start(application)
         booted = True
         # What the application forks is not a server.
         os.register_at_fork(after_in_child=worker.forked)

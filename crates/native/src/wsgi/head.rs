@@ -63,7 +63,9 @@ impl Head {
 
     /// Adds a field. Fields about the connection itself are the server's business (PEP 3333, "hop-by-hop").
     pub(crate) fn add(&mut self, encoded: &mut Vec<u8>, name: &[u8], value: &[u8]) -> PyResult<()> {
-        if !response::is_field_name(name) {
+        // The two names that nearly every response has need no look at their characters.
+        let usual = matches!(name, b"Content-Type" | b"Content-Length");
+        if !usual && !response::is_field_name(name) {
             return refused(format!("'{}' is not a header name", shown(name)));
         }
         if !response::is_field_value(value) {
@@ -76,6 +78,7 @@ impl Head {
         if self.is_ours(name, value)? {
             return Ok(());
         }
+        encoded.reserve(name.len() + value.len() + 4);
         encoded.extend_from_slice(name);
         encoded.extend_from_slice(b": ");
         encoded.extend_from_slice(value);
@@ -86,6 +89,9 @@ impl Head {
     /// Takes note of the fields that matter here. Whether the field is left out.
     fn is_ours(&mut self, name: &[u8], value: &[u8]) -> PyResult<bool> {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+        if name == b"Content-Type" {
+            return Ok(false);
+        }
         match name.len() {
             2 => return Ok(is("te")),
             4 => self.has_date |= is("date"),

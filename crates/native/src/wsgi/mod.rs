@@ -122,12 +122,23 @@ impl Gateway {
             environ.as_any(),
             self.callables.start_response.bind(py),
         );
-        let served = returned.and_then(|iterable| self.send_response(&iterable));
+        let (served, only) = match returned {
+            Ok(iterable) => match only_block(&iterable) {
+                Some(block) => (Ok(()), Some(block)),
+                None => (self.send_response(&iterable), None),
+            },
+            Err(error) => (Err(error), None),
+        };
         if self.crew.is_forked() {
             // A child that the application forked came back here: the connection is its parent's.
             ffi::exit_now(exit_code(py, served));
         }
         let mut transaction = call.reclaim(py);
+        // No application code runs any more, so a response of one block needs no slot.
+        let served = match only {
+            Some(block) => send_only(py, &mut transaction, &block),
+            None => served,
+        };
         self.note_environ(&environ, &mut transaction);
         drop(environ);
         self.finish(py, transaction, served);
@@ -170,12 +181,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// Sends what the application returned, and closes it.
+    /// Sends what the application returned block by block, and closes it.
     fn send_response(&self, iterable: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = iterable.py();
-        if let Some(block) = only_block(iterable) {
-            return self.with(|transaction| send_only(py, transaction, &block));
-        }
         let served = match iterable.cast_exact::<FileWrapper>() {
             Ok(wrapper) if self.sendfile => self.send_file(wrapper),
             _ => Ok(false),
