@@ -26,7 +26,7 @@ pub use engine::{Engine, Notice, Stuck, Turn, WatchId};
 pub use exchange::{Body, Exchange, Response, Scheme};
 pub use forwarded::TrustPolicy;
 pub use options::Options;
-pub use outbox::FilePart;
+pub use outbox::{FilePart, Shared};
 pub use peer::Peer;
 pub use poller::{Poller, Waker};
 pub use stats::Stats;

@@ -1,4 +1,4 @@
-//! Plain counters of one engine. They only ever grow, except `connections`.
+//! Plain counters of one engine. They only ever grow, except what is counted "now".
 
 /// What the engine has seen since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Stats {
     pub timed_out: u64,
     /// Idle connections closed to make room for new ones.
     pub evicted: u64,
+    /// Bytes of the application's own objects that are kept for slow clients now.
+    pub kept: usize,
     /// Requests now inside the application.
     pub in_application: usize,
 }
