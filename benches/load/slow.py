@@ -20,8 +20,7 @@ BODY_LENGTH = 10240
 
 OPENINGS = {
     "heads": b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
-    "bodies": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
-    % BODY_LENGTH,
+    "bodies": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % BODY_LENGTH,
     "readers": b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
