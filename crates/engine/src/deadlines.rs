@@ -71,6 +71,16 @@ impl Engine {
         }
     }
 
+    /// Moves the deadline of a body that is still coming to `limit`, if that is earlier.
+    pub(crate) fn bring_forward(&mut self, id: Id, limit: u64) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if matches!(connection.phase, Phase::Body(_)) && limit < connection.deadline {
+            self.set_deadline(id, limit);
+        }
+    }
+
     pub(crate) fn expire_due(&mut self, now: Now) {
         for _ in 0..BATCH {
             let Some((entry, id)) = self.timer.pop_due(now.mono) else {

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use rustix::fs::sendfile;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
+use crate::capsule::Unsent;
 use crate::spool::unlinked_file;
 
 /// How much one flush sends at the most, so that one fast reader cannot keep the engine to itself.
@@ -151,6 +152,15 @@ impl Outbox {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// What is queued, in its order.
+    pub(crate) fn unsent(&self) -> impl Iterator<Item = Unsent<'_, BorrowedFd<'_>>> {
+        self.parts.iter().map(Part::unsent)
+    }
+
     /// Sends what the socket takes, up to a burst. An error means that the connection is of no more use.
     pub(crate) fn flush(&mut self, socket: impl AsFd) -> io::Result<Flushed> {
         let mut budget = BURST;
@@ -199,6 +209,18 @@ impl Outbox {
 }
 
 impl Part {
+    fn unsent(&self) -> Unsent<'_, BorrowedFd<'_>> {
+        let (file, offset, len): (&File, _, _) = match self {
+            Self::Bytes { data, sent } => {
+                return Unsent::Bytes(data.get(*sent..).unwrap_or_default().into());
+            }
+            Self::Spool { file, offset, left } => (file, *offset, *left),
+            Self::File { file, offset, left } => (file, *offset, *left),
+        };
+        let file = file.as_fd();
+        Unsent::File { file, offset, len }
+    }
+
     /// One system call's worth. `None` when the socket takes no more.
     fn send(&mut self, socket: impl AsFd, budget: u64) -> io::Result<Option<u64>> {
         match self {
