@@ -121,12 +121,12 @@ impl<F: Copy> Capsule<'_, F> {
             }
         });
         put(out, tag::SERVED, |out| {
-            out.extend(self.served.to_le_bytes())
+            out.extend(self.served.to_le_bytes());
         });
         put(out, tag::IDLE, |out| out.extend(self.idle.to_le_bytes()));
         if let Some(remaining) = self.remaining {
             put(out, tag::REMAINING, |out| {
-                out.extend(remaining.to_le_bytes())
+                out.extend(remaining.to_le_bytes());
             });
         }
         put(out, tag::STAGE, |out| out.push(stage_code(self.stage)));
@@ -447,7 +447,7 @@ mod tests {
     fn a_field_that_comes_twice_is_refused() {
         let mut twice = Vec::new();
         put(&mut twice, tag::SERVED, |out| {
-            out.extend(1u32.to_le_bytes())
+            out.extend(1u32.to_le_bytes());
         });
         assert_eq!(decoded(&[twice, encoded(&small()).0].concat(), &[]), None);
     }

@@ -303,7 +303,7 @@ impl Engine {
         } else if ready.token >= TAKING {
             self.taking_ready(usize::try_from(ready.token - TAKING).unwrap_or(usize::MAX));
         } else if ready.token >= GIVING {
-            self.giving_ready(ready.readable, ready.writable);
+            self.giving_ready(ready.readable, ready.writable, now);
         } else if ready.token >= WATCHES {
             let id = usize::try_from(ready.token - WATCHES).unwrap_or(usize::MAX);
             self.notices.push_back(Notice::Watched(WatchId(id)));

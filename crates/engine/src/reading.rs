@@ -84,6 +84,10 @@ enum Received {
 impl Engine {
     /// Reads and advances one connection, as its phase allows.
     pub(crate) fn read(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
+        let connection = self.connections.get_mut(id)?;
+        if connection.offered && self.holds_back() {
+            return None;
+        }
         match self.connections.get_mut(id)?.phase {
             Phase::Head => self.read_head(id, now),
             Phase::Body(_) => self.read_body(id, now),

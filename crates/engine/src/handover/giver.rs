@@ -86,6 +86,13 @@ impl<T> Giver<T> {
             .map(|room| room.min(PACKET))
     }
 
+    /// Whether offers go out as fast as they are answered: then what has not been offered yet is about to be.
+    pub(crate) fn flows(&self, now: u64) -> bool {
+        let waits = self.open.iter().any(|batch| batch.stage == Stage::Offered);
+        let goes_on = self.room.is_some_and(|room| room > 0 || waits);
+        goes_on && !self.closing && !self.is_paused(now)
+    }
+
     /// Whether the other side has ever said that it is there.
     pub(crate) fn is_met(&self) -> bool {
         self.room.is_some()
@@ -130,6 +137,7 @@ impl<T> Giver<T> {
 
     /// There is no more room for what has to go: ask again after a while.
     pub(crate) fn is_short(&mut self, now: u64) {
+        self.room = self.room.map(|_| 0);
         if self.ask_at == u64::MAX && self.answer_until == u64::MAX {
             self.ask_at = now + PATIENCE;
         }

@@ -36,6 +36,8 @@ pub(crate) struct Giving {
     giver: Giver<Vec<Connection>>,
     /// Connections to look at: each is there once, and may have become one that cannot move.
     candidates: VecDeque<Id>,
+    /// Candidates are not read: they are about to be offered.
+    holds_back: bool,
     moved: u64,
     /// What was said last of how far it has come.
     told: Option<(u64, usize)>,
@@ -89,6 +91,7 @@ impl Engine {
             link,
             giver: Giver::new(now.mono),
             candidates,
+            holds_back: false,
             moved: 0,
             told: None,
             failure: None,
@@ -114,13 +117,20 @@ impl Engine {
             .is_some_and(|giving| !giving.giver.is_closing())
     }
 
-    pub(crate) fn giving_ready(&mut self, readable: bool, writable: bool) {
+    pub(crate) fn giving_ready(&mut self, readable: bool, writable: bool, now: Now) {
         if let Some(giving) = &mut self.giving {
             giving.link.readable |= readable;
             if writable {
                 giving.giver.resume();
             }
+            self.give(now);
         }
+    }
+
+    /// Whether candidates are left unread: the next process is about to read them, sooner than the application here would
+    /// come back. What was announced is remembered.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.giving.as_ref().is_some_and(|giving| giving.holds_back)
     }
 
     /// Puts a connection on the list of those to give away, once.
@@ -147,6 +157,11 @@ impl Engine {
         self.ask(&mut giving, now);
         while self.offer_batch(&mut giving, now) {}
         self.say(&mut giving, now);
+        let holds_back = giving.giver.flows(now.mono);
+        if giving.holds_back && !holds_back {
+            self.release_all(&giving.candidates);
+        }
+        giving.holds_back = holds_back;
         if giving.giver.is_over() {
             self.end_giving(&giving);
         } else {
@@ -296,6 +311,7 @@ impl Engine {
             connection.offered = false;
             let needs = descriptors(connection);
             if !connection.is_movable() || needs > MOST {
+                self.enqueue_if_announced(id);
                 continue;
             }
             if count + needs > allowance {
@@ -339,6 +355,20 @@ impl Engine {
         giving.link.readable = false;
         for kept in giving.giver.lost() {
             self.keep(giving, kept);
+        }
+    }
+
+    /// Goes on with candidates that were held back.
+    fn release_all(&mut self, candidates: &VecDeque<Id>) {
+        for &id in candidates {
+            self.enqueue_if_announced(id);
+        }
+    }
+
+    fn enqueue_if_announced(&mut self, id: Id) {
+        let found = self.connections.get_mut(id);
+        if found.is_some_and(|found| found.readable || !found.inbuf.is_empty()) {
+            self.enqueue(id);
         }
     }
 

@@ -15,6 +15,7 @@
 mod client;
 mod log;
 pub(crate) mod pair;
+pub(crate) mod relay;
 
 use std::collections::VecDeque;
 use std::fs::File;
