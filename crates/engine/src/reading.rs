@@ -84,8 +84,7 @@ enum Received {
 impl Engine {
     /// Reads and advances one connection, as its phase allows.
     pub(crate) fn read(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
-        let connection = self.connections.get_mut(id)?;
-        if connection.offered && self.holds_back() {
+        if self.is_held_back(id) {
             return None;
         }
         match self.connections.get_mut(id)?.phase {

@@ -88,8 +88,7 @@ impl<T> Giver<T> {
 
     /// Whether offers go out as fast as they are answered: then what has not been offered yet is about to be.
     pub(crate) fn flows(&self, now: u64) -> bool {
-        let waits = self.open.iter().any(|batch| batch.stage == Stage::Offered);
-        let goes_on = self.room.is_some_and(|room| room > 0 || waits);
+        let goes_on = self.room.is_some_and(|room| room > 0 || self.waits());
         goes_on && !self.closing && !self.is_paused(now)
     }
 
@@ -135,12 +134,21 @@ impl<T> Giver<T> {
         });
     }
 
-    /// There is no more room for what has to go: ask again after a while.
-    pub(crate) fn is_short(&mut self, now: u64) {
+    /// What is next does not fit into the room that is left.
+    pub(crate) fn is_short(&mut self) {
         self.room = self.room.map(|_| 0);
-        if self.ask_at == u64::MAX && self.answer_until == u64::MAX {
+    }
+
+    /// More is to be offered: asks for room after a while if there is none, and none can come with an answer.
+    pub(crate) fn wants_more(&mut self, now: u64) {
+        let asks = self.ask_at != u64::MAX || self.answer_until != u64::MAX;
+        if self.room == Some(0) && !self.waits() && !asks && !self.closing {
             self.ask_at = now + PATIENCE;
         }
+    }
+
+    fn waits(&self) -> bool {
+        self.open.iter().any(|batch| batch.stage == Stage::Offered)
     }
 
     /// Whether to ask for room now.
@@ -179,12 +187,11 @@ impl<T> Giver<T> {
     }
 
     /// What the other side does not take, it has dropped: it is ours at once.
-    pub(crate) fn on_refuse(&mut self, number: u32, reason: Refusal, now: u64) -> Option<T> {
+    pub(crate) fn on_refuse(&mut self, number: u32, reason: Refusal) -> Option<T> {
         let at = self.open.iter().position(|batch| batch.number == number)?;
         let batch = self.open.remove(at)?;
         if reason == Refusal::Room {
             self.room = Some(0);
-            self.ask_at = now + PATIENCE;
         } else {
             self.close();
         }

@@ -127,10 +127,15 @@ impl Engine {
         }
     }
 
-    /// Whether candidates are left unread: the next process is about to read them, sooner than the application here would
-    /// come back. What was announced is remembered.
-    pub(crate) fn holds_back(&self) -> bool {
-        self.giving.as_ref().is_some_and(|giving| giving.holds_back)
+    /// Whether a connection is left unread: the next process is about to read it, sooner than the application here would
+    /// come back to it. What was announced is remembered.
+    pub(crate) fn is_held_back(&mut self, id: Id) -> bool {
+        let holds_back = self.giving.as_ref().is_some_and(|giving| giving.holds_back);
+        holds_back
+            && self
+                .connections
+                .get_mut(id)
+                .is_some_and(|found| found.offered)
     }
 
     /// Puts a connection on the list of those to give away, once.
@@ -156,6 +161,9 @@ impl Engine {
         }
         self.ask(&mut giving, now);
         while self.offer_batch(&mut giving, now) {}
+        if !giving.candidates.is_empty() {
+            giving.giver.wants_more(now.mono);
+        }
         self.say(&mut giving, now);
         let holds_back = giving.giver.flows(now.mono);
         if giving.holds_back && !holds_back {
@@ -193,9 +201,6 @@ impl Engine {
         match Message::read(packet) {
             Some(Message::Room { version, room }) if version == VERSION => {
                 giving.giver.on_room(room);
-                if room == 0 {
-                    giving.giver.is_short(now.mono);
-                }
             }
             Some(Message::Room { .. }) => giving.fail(Failure::Version),
             Some(Message::Accept { batch, room }) => {
@@ -207,7 +212,7 @@ impl Engine {
                 if reason != super::Refusal::Room {
                     giving.failure.get_or_insert(reason.into());
                 }
-                if let Some(kept) = giving.giver.on_refuse(batch, reason, now.mono) {
+                if let Some(kept) = giving.giver.on_refuse(batch, reason) {
                     self.keep(giving, kept);
                 }
             }
@@ -266,7 +271,7 @@ impl Engine {
         let Some(allowance) = giving.giver.allowance(now.mono) else {
             return false;
         };
-        let (cargo, count) = self.pick(giving, allowance, now);
+        let (cargo, count) = self.pick(giving, allowance);
         if cargo.is_empty() {
             return false;
         }
@@ -295,12 +300,7 @@ impl Engine {
     }
 
     /// Takes connections for a batch out of the engine: as many as go into `allowance` descriptors, and how many those are.
-    fn pick(
-        &mut self,
-        giving: &mut Giving,
-        allowance: usize,
-        now: Now,
-    ) -> (Vec<Connection>, usize) {
+    fn pick(&mut self, giving: &mut Giving, allowance: usize) -> (Vec<Connection>, usize) {
         let (mut cargo, mut count, mut bytes) = (Vec::new(), 0, 0);
         while bytes < WEIGHT
             && let Some(id) = giving.candidates.pop_front()
@@ -318,7 +318,7 @@ impl Engine {
                 connection.offered = true;
                 giving.candidates.push_front(id);
                 if cargo.is_empty() {
-                    giving.giver.is_short(now.mono);
+                    giving.giver.is_short();
                 }
                 break;
             }

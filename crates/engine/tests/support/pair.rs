@@ -114,14 +114,14 @@ impl Pair {
     }
 
     /// A request on an open connection is answered by the one with this name.
-    pub(crate) fn asks(&mut self, client: &mut Client, name: &[u8; 3]) {
+    pub(crate) fn asks(&mut self, client: &mut Client, name: &[u8]) {
         client.got.clear();
         self.send(client, &get("/asks"));
         self.expect(client, name);
     }
 
     /// The next answer comes from the one with this name.
-    pub(crate) fn expect(&mut self, client: &mut Client, name: &[u8; 3]) {
+    pub(crate) fn expect(&mut self, client: &mut Client, name: &[u8]) {
         self.answer(client, response(name).len());
         assert_eq!(client.text(), String::from_utf8(response(name)).unwrap());
         client.got.clear();
