@@ -2,6 +2,7 @@
 //! itself again for the other side, which talks through its standard input (the link) and output (what it has done).
 //! Without a harness: a child must not be a test.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
 #![expect(clippy::print_stdout, reason = "a child says there what it has done")]
 
 mod support;
