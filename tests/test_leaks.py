@@ -34,6 +34,7 @@ KINDS = {
     "unread-body": message("/unread", "POST", body=b"b" * 500),
     "file": message("/file?path={file}"),
     "memory-file": message("/memory-file?size=100"),
+    "large": message("/bytes?size=100000"),
     "many-fields": message("/", headers=[(f"X-Field-{n}", "value") for n in range(50)]),
 }
 
@@ -108,6 +109,7 @@ BROKEN = {
     "half-body": BODY[:-1],
     "half-large-body": message("/body", "POST", body=b"b" * 100_000)[:-1],
     "closed-inside-the-answer": message("/stream?count=50&size=20000"),
+    "closed-inside-a-kept-answer": message("/bytes?size=1000000"),
     "nothing": b"",
 }
 

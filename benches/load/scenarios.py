@@ -77,6 +77,8 @@ class Scenario:
     threads: int = 1
     workers: int = 1
     measures: tuple[Measure, ...] = CLOSED_LOOP_MEASURES
+    slow: tuple[str, ...] = ()
+    """The kinds of slow clients; `slow.OPENINGS` has them."""
     needs_threads: bool = False
     needs_keep_alive: bool = False
     without_python: bool = False
@@ -93,6 +95,28 @@ class Scenario:
         if self.workers > 1 and not server.workers:
             return "one process only"
         return ""
+
+
+def _beside_slow(name: str, *kinds: str) -> Scenario:
+    """A normal client, alone and then beside 2,000 slow ones."""
+    return Scenario(
+        f"slow_{name}",
+        f"200 requests/s at a fixed pace, alone and beside 2,000 slow {', '.join(kinds)}",
+        app="plain:site",
+        way=Way.SLOW_CLIENTS,
+        connections=2000,
+        threads=4,
+        slow=kinds,
+        measures=(
+            Measure("p99_beside_ms", "p99 ms beside", 2),
+            Measure("p99_alone_ms", "p99 ms alone", 2),
+            Measure("p99_opening_ms", "p99 ms while they open", 2),
+            Measure("unanswered", "unanswered", 0),
+            Measure("slow_connected", "slow connected", 0),
+            Measure("slow_closed", "closed by server", 0),
+            Measure("lag_p99_ms", "client lag p99 ms", 2),
+        ),
+    )
 
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -193,21 +217,6 @@ SCENARIOS: tuple[Scenario, ...] = (
             Measure("processes", "processes", 0),
         ),
     ),
-    Scenario(
-        "slow_clients",
-        "200 requests/s at a fixed pace, alone and beside 2,000 slow heads, bodies and readers",
-        app="plain:site",
-        way=Way.SLOW_CLIENTS,
-        connections=2000,
-        threads=4,
-        measures=(
-            Measure("p99_beside_ms", "p99 ms beside", 2),
-            Measure("p99_alone_ms", "p99 ms alone", 2),
-            Measure("p99_opening_ms", "p99 ms while they open", 2),
-            Measure("unanswered", "unanswered", 0),
-            Measure("slow_connected", "slow connected", 0),
-            Measure("slow_closed", "closed by server", 0),
-            Measure("lag_p99_ms", "client lag p99 ms", 2),
-        ),
-    ),
+    *(_beside_slow(kind, kind) for kind in ("heads", "bodies", "readers")),
+    _beside_slow("clients", "heads", "bodies", "readers"),
 )

@@ -18,19 +18,19 @@ OPEN_SECONDS = 2.0
 READER_BUFFER = 4096
 BODY_LENGTH = 10240
 
-OPENINGS = (
-    b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
-    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % BODY_LENGTH,
-    b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n",
-)
-HEADS, BODIES, READERS = range(3)
+OPENINGS = {
+    "heads": b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+    "bodies": b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % BODY_LENGTH,
+    "readers": b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n",
+}
 
 
 class SlowClients:
     """A fixed number of slow connections; one that the server closes is replaced."""
 
-    def __init__(self, port: int, count: int) -> None:
-        """Plan `count` connections, a third of each kind; `step` opens them."""
+    def __init__(self, port: int, count: int, kinds: tuple[str, ...]) -> None:
+        """Plan `count` connections, as many of each of `kinds`; `step` opens them."""
+        self._kinds = kinds
         self._address = ("127.0.0.1", port)
         self._sockets: dict[int, socket.socket | None] = dict.fromkeys(range(count))
         self._unopened: set[int] = set()
@@ -59,9 +59,12 @@ class SlowClients:
         for slot in self._sockets:
             self._drop(slot)
 
+    def _kind(self, slot: int) -> str:
+        return self._kinds[slot % len(self._kinds)]
+
     def _open(self, slot: int) -> None:
         connection = socket.socket()
-        if slot % 3 == READERS:
+        if self._kind(slot) == "readers":
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READER_BUFFER)
         connection.setblocking(False)
         code = connection.connect_ex(self._address)
@@ -74,7 +77,7 @@ class SlowClients:
     def _begin(self, slot: int) -> None:
         """Send the opening; a full accept queue leaves that to a later move."""
         self._unopened.discard(slot)
-        if not self._attempt(slot, OPENINGS[slot % 3]):
+        if not self._attempt(slot, OPENINGS[self._kind(slot)]):
             self._unopened.add(slot)
 
     def _move(self, slot: int) -> None:
@@ -83,7 +86,7 @@ class SlowClients:
             self._open(slot)
         elif slot in self._unopened:
             self._begin(slot)
-        elif slot % 3 == READERS:
+        elif self._kind(slot) == "readers":
             self._read(slot, 1024)
         else:
             self._attempt(slot, b"x" * 4)

@@ -78,12 +78,12 @@ def _rate(results: Results) -> Verdict:
     return _judge(promise, None if rate is None else -rate, -RATE_ASKED, figures)
 
 
-def _slow(results: Results) -> Verdict:
+def _slow(results: Results, scenario: str) -> Verdict:
     """Unchanged means within the noise of a p99: 1.5 × and a millisecond."""
-    promise = "slow_clients: p99 of the normal client unchanged, every request answered"
-    alone = results.value("slow_clients", US, "p99_alone_ms")
-    beside = results.value("slow_clients", US, "p99_beside_ms")
-    unanswered = results.value("slow_clients", US, "unanswered")
+    promise = f"{scenario}: p99 of the normal client unchanged, every request answered"
+    alone = results.value(scenario, US, "p99_alone_ms")
+    beside = results.value(scenario, US, "p99_beside_ms")
+    unanswered = results.value(scenario, US, "unanswered")
     if alone is None or beside is None or unanswered is None:
         return _judge(promise, None, None, "")
     figures = f"{alone:.2f} ms alone, {beside:.2f} ms beside, {unanswered:.0f} unanswered"
@@ -104,4 +104,5 @@ def verdicts(results: Results) -> Iterator[Verdict]:
     yield _under(results, "idle_memory", "bytes_each", IDLE_BYTES_MAX, "under 1 KiB each")
     yield _under(results, "idle_cpu", "ticks", 0, "no CPU tick in 10 s")
     yield _under(results, "idle_cpu", "voluntary_switches", 0, "no voluntary wake-up in 10 s")
-    yield _slow(results)
+    for kinds in ("heads", "bodies", "readers", "clients"):
+        yield _slow(results, f"slow_{kinds}")

@@ -251,7 +251,7 @@ def _trusted(sample: Sample) -> Sample:
 def _beside_slow(
     port: int, client: PacedClient, scenario: Scenario, bench: Bench
 ) -> tuple[Paced, dict[str, float]]:
-    crowd = SlowClients(port, scenario.connections)
+    crowd = SlowClients(port, scenario.connections, scenario.slow)
     try:
         opening = client.run(OPEN_SECONDS, crowd.step)
         beside = client.run(bench.seconds, crowd.step)

@@ -35,6 +35,7 @@ class Config:
     body_memory_limit: int
     response_memory_limit: int
     response_spool_limit: int
+    response_kept_limit: int
     tmp_upload_dir: str | None
     header_map: Literal["drop", "refuse", "dangerous"]
     permit_unconventional_http_method: bool

@@ -17,10 +17,15 @@ use crate::connection::{Connection, Phase};
 use crate::exchange::Exchange;
 use crate::handover::{Giving, Handover, Taking};
 use crate::options::Options;
+use crate::outbox::Kept;
 use crate::poller::{Poller, Ready};
 use crate::slab::{Id, Slab};
 use crate::stats::Stats;
 use crate::timer::Timer;
+
+/// The most bytes that the kernel keeps unsent for a client, as far as TCP is concerned. Large enough that a fast client never
+/// waits for us, small enough that a copy takes some ten microseconds.
+const UNSENT: u32 = 128 * 1024;
 
 /// Tokens below 2³² are not connections. Each kind has 2¹⁶ of them.
 const TIMER: u64 = 0;
@@ -105,6 +110,8 @@ pub struct Engine {
     /// When the next word about waiting connections is due.
     pub(crate) complain_after: u64,
     pub(crate) draining: bool,
+    /// What the outboxes keep of the application's objects.
+    pub(crate) kept: Kept,
     pub(crate) worn: bool,
     /// Requests reported as stuck that are still inside the application.
     pub(crate) stuck: usize,
@@ -156,6 +163,7 @@ impl Engine {
             accept_budget: 0,
             complain_after: 0,
             draining: false,
+            kept: Kept::default(),
             worn: false,
             stuck: 0,
             batch: Vec::new(),
@@ -179,6 +187,7 @@ impl Engine {
         self.registry
             .register(&mut SourceFd(&fd), token(at), Interest::READABLE)?;
         self.places.push(place_of(&socket));
+        bound_unsent(&socket);
         self.listeners.push(Listening::new(socket));
         Ok(())
     }
@@ -387,6 +396,7 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         Stats {
             connections: self.connections.len() + self.in_between(),
+            kept: self.kept.bytes(),
             ..self.stats
         }
     }
@@ -412,6 +422,15 @@ impl Engine {
         if let Phase::App { line, .. } = connection.phase {
             self.lines.push(line);
         }
+    }
+}
+
+/// Accepted sockets inherit it. Without a bound the kernel copies megabytes for a client that reads nothing, while everybody
+/// else waits; the rest of a response costs nothing where it is. Not for Unix sockets, whose buffers are small anyway.
+fn bound_unsent(listener: &OwnedFd) {
+    let socket = socket2::SockRef::from(listener);
+    if let Err(error) = socket.set_tcp_notsent_lowat(UNSENT) {
+        log::debug!(target: "oxicorn", "TCP_NOTSENT_LOWAT is not available: {error}");
     }
 }
 

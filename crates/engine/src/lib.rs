@@ -30,7 +30,7 @@ pub use exchange::{Body, Exchange, Response, Scheme};
 pub use forwarded::TrustPolicy;
 pub use handover::{Failure, Handover};
 pub use options::Options;
-pub use outbox::FilePart;
+pub use outbox::{FilePart, Shared};
 pub use peer::Peer;
 pub use poller::{Poller, Waker};
 pub use stats::Stats;

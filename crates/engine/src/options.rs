@@ -36,6 +36,9 @@ pub struct Options {
     pub response_memory: usize,
     /// Unsent response bytes kept in the file; beyond, the application is held back (`response_spool_limit`).
     pub response_spool: u64,
+    /// Bytes of the application's own objects that all connections together keep unsent; beyond, they are copied as the two
+    /// limits above say (`response_kept_limit`).
+    pub response_kept: usize,
     /// Directory of spool files (`tmp_upload_dir`).
     pub spool_dir: PathBuf,
     /// Connections held at once; above it idle ones are closed first (`worker_connections`).
@@ -63,6 +66,7 @@ impl Default for Options {
             body_limit: 0,
             response_memory: 64 * 1024,
             response_spool: 64 * 1024 * 1024,
+            response_kept: 64 * 1024 * 1024,
             spool_dir: std::env::temp_dir(),
             connections: 10_000,
             accept_burst: 64,

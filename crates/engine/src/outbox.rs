@@ -1,14 +1,16 @@
-//! Response bytes the socket has not taken yet: in memory up to a limit, then in an unlinked file, and parts of files the
-//! application gave for sending. Invariant: bytes leave in the order they came; what was queued is never dropped while the
+//! Response bytes the socket has not taken yet: in memory up to a limit, then in an unlinked file; blocks of the application
+//! that are kept as they are, and parts of files it gave for sending. Invariant: bytes leave in the order they came; what was queued is never dropped while the
 //! connection lives.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::sendfile;
 use rustix::io::Errno;
@@ -45,11 +47,51 @@ pub struct FilePart {
     pub len: u64,
 }
 
+/// Bytes of the application that live until they are sent, without a copy.
+pub type Shared = Box<dyn AsRef<[u8]> + Send + Sync>;
+
+/// How many bytes all connections together keep of the application's own objects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept(Arc<AtomicUsize>);
+
+impl Kept {
+    /// Bytes kept now.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn charge(&self, bytes: usize) -> Charge {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+        Charge {
+            kept: self.clone(),
+            bytes,
+        }
+    }
+}
+
+/// What one part adds to [`Kept`] for as long as it exists.
 #[derive(Debug)]
+struct Charge {
+    kept: Kept,
+    bytes: usize,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.kept.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 enum Part {
     Bytes {
         data: Vec<u8>,
         sent: usize,
+    },
+    Kept {
+        owner: Shared,
+        sent: usize,
+        end: usize,
+        _charge: Charge,
     },
     Spool {
         file: Arc<File>,
@@ -63,8 +105,18 @@ enum Part {
     },
 }
 
+impl std::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outbox")
+            .field("parts", &self.parts.len())
+            .field("in_memory", &self.in_memory)
+            .field("spooled", &self.spooled)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A connection's queue of unsent bytes.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outbox {
     parts: VecDeque<Part>,
     /// The file that grows; each part of it keeps it open.
@@ -103,6 +155,9 @@ impl Outbox {
 
     /// Queues `data` in memory whatever the limit; for small things such as a chunk's frame.
     pub(crate) fn push_memory(&mut self, data: &[u8]) {
+        if data.is_empty() {
+            return;
+        }
         self.in_memory += data.len();
         if let Some(Part::Bytes { data: last, .. }) = self.parts.back_mut() {
             last.extend_from_slice(data);
@@ -110,6 +165,19 @@ impl Outbox {
             self.parts.push_back(Part::Bytes {
                 data: data.to_vec(),
                 sent: 0,
+            });
+        }
+    }
+
+    /// Queues the bytes `range` of `owner` without copying them.
+    pub(crate) fn push_kept(&mut self, owner: Shared, range: Range<usize>, kept: &Kept) {
+        let end = range.end.min((*owner).as_ref().len());
+        if range.start < end {
+            self.parts.push_back(Part::Kept {
+                _charge: kept.charge(end),
+                owner,
+                sent: range.start,
+                end,
             });
         }
     }
@@ -191,6 +259,7 @@ impl Outbox {
                 }
                 data.is_empty()
             }
+            Some(Part::Kept { sent, end, .. }) => sent == end,
             Some(Part::Spool { left, .. }) => {
                 self.spooled = self.spooled.saturating_sub(sent);
                 *left == 0
@@ -214,6 +283,10 @@ impl Part {
             Self::Bytes { data, sent } => {
                 return Unsent::Bytes(data.get(*sent..).unwrap_or_default().into());
             }
+            Self::Kept { owner, sent, end, .. } => {
+                let rest = (**owner).as_ref().get(*sent..*end);
+                return Unsent::Bytes(rest.unwrap_or_default().into());
+            }
             Self::Spool { file, offset, left } => (file, *offset, *left),
             Self::File { file, offset, left } => (file, *offset, *left),
         };
@@ -225,17 +298,33 @@ impl Part {
     fn send(&mut self, socket: impl AsFd, budget: u64) -> io::Result<Option<u64>> {
         match self {
             Self::Bytes { data, sent } => {
-                let rest = data.get(*sent..).unwrap_or_default();
-                let taken = retry(|| send(&socket, rest, SendFlags::NOSIGNAL))?;
-                *sent += taken.unwrap_or(0);
-                Ok(taken.map(|n| n as u64))
+                let len = data.len();
+                send_bytes(socket, data, sent, len, budget)
             }
+            Self::Kept {
+                owner, sent, end, ..
+            } => send_bytes(socket, (**owner).as_ref(), sent, *end, budget),
             Self::Spool { file, offset, left } => {
                 send_file_part(socket, file, offset, left, budget)
             }
             Self::File { file, offset, left } => send_file_part(socket, file, offset, left, budget),
         }
     }
+}
+
+fn send_bytes(
+    socket: impl AsFd,
+    bytes: &[u8],
+    sent: &mut usize,
+    end: usize,
+    budget: u64,
+) -> io::Result<Option<u64>> {
+    let budget = usize::try_from(budget).unwrap_or(usize::MAX);
+    let stop = end.min(sent.saturating_add(budget));
+    let rest = bytes.get(*sent..stop).unwrap_or_default();
+    let taken = retry(|| send(&socket, rest, SendFlags::NOSIGNAL))?;
+    *sent += taken.unwrap_or(0);
+    Ok(taken.map(|n| n as u64))
 }
 
 fn send_file_part(

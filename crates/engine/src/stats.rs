@@ -1,4 +1,4 @@
-//! Plain counters of one engine. They only ever grow, except `connections`.
+//! Plain counters of one engine. They only ever grow, except what is counted "now".
 
 /// What the engine has seen since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Stats {
     pub given: u64,
     /// Connections taken from other processes.
     pub taken: u64,
+    /// Bytes of the application's own objects that are kept for slow clients now.
+    pub kept: usize,
     /// Requests now inside the application.
     pub in_application: usize,
 }

@@ -15,7 +15,7 @@ use crate::connection::{Connection, Phase, Transport};
 use crate::engine::Engine;
 use crate::exchange::Exchange;
 use crate::options::Options;
-use crate::outbox::{FilePart, Flushed, Outbox, retry};
+use crate::outbox::{FilePart, Flushed, Outbox, Shared, retry};
 use crate::slab::Id;
 
 /// Bytes over the memory limit that may be held when spooling fails, before the application is held back.
@@ -65,6 +65,56 @@ impl Engine {
             Ok(sent) => self.queue_rest(id, parts, sent),
             Err(error) => self.give_up(id, &error),
         }
+    }
+
+    /// Whether what the socket does not take of a large block should be kept as it is ([`Engine::send_kept`]). If not, give
+    /// it to [`Engine::send`] in slices, which are copied: `response_kept_limit` is used up, or something is queued already,
+    /// and one kept block for each connection is enough to free the application's thread.
+    pub fn may_keep(&mut self, exchange: &Exchange) -> bool {
+        let room = self.kept.bytes() < self.options.response_kept;
+        room && self
+            .in_application(exchange)
+            .is_some_and(|(_, connection)| connection.outbox.is_none())
+    }
+
+    /// Sends `before`, a block of the application and `after`. What the socket does not take of the block is not copied:
+    /// its `owner`, which has the same bytes, is taken and kept until they are sent.
+    pub fn send_kept(
+        &mut self,
+        exchange: &Exchange,
+        [before, block, after]: [&[u8]; 3],
+        owner: &mut Option<Shared>,
+        now: Now,
+    ) -> Flow {
+        let deadline = self.app_deadline(now);
+        let Some((id, connection)) = self.in_application(exchange) else {
+            return Flow::Gone;
+        };
+        connection.deadline = connection.deadline.max(deadline);
+        let sent = if connection.outbox.is_some() {
+            Ok(0)
+        } else {
+            send_now(connection, &[before, block, after])
+        };
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(error) => return self.give_up(id, &error),
+        };
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Flow::Gone;
+        };
+        if sent < before.len() + block.len() + after.len() {
+            let outbox = connection.outbox.get_or_insert_default();
+            outbox.push_memory(before.get(sent..).unwrap_or_default());
+            let sent = sent.saturating_sub(before.len());
+            match owner.take_if(|_| sent < block.len()) {
+                Some(owner) => outbox.push_kept(owner, sent..block.len(), &self.kept),
+                None => outbox.push_memory(block.get(sent..).unwrap_or_default()),
+            }
+            let sent = sent.saturating_sub(block.len());
+            outbox.push_memory(after.get(sent..).unwrap_or_default());
+        }
+        flow_of(connection, &self.options)
     }
 
     /// Sends a part of a file without copying it.

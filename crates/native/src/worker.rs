@@ -307,6 +307,7 @@ fn options(config: &settings::Config) -> Options {
         body_limit: config.limit_request_body,
         response_memory: size(config.response_memory_limit),
         response_spool: config.response_spool_limit,
+        response_kept: size(config.response_kept_limit),
         spool_dir: config
             .tmp_upload_dir
             .as_ref()

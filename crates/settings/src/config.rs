@@ -79,6 +79,8 @@ pub struct Config {
     pub response_memory_limit: u64,
     /// The most bytes of one response that wait for the client before the application has to wait.
     pub response_spool_limit: u64,
+    /// Unsent bytes of the application's own objects that a worker keeps.
+    pub response_kept_limit: u64,
     /// Where large bodies are kept; the system's place for temporary files if not set.
     pub tmp_upload_dir: Option<String>,
 
@@ -230,6 +232,7 @@ pub(crate) const BLANK: Config = Config {
     body_memory_limit: 0,
     response_memory_limit: 0,
     response_spool_limit: 0,
+    response_kept_limit: 0,
     tmp_upload_dir: None,
     sendfile: false,
     header_map: HeaderMap::Drop,

@@ -4,23 +4,24 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use oxicorn_engine::{Exchange, FilePart, Flow, Now, wait_writable};
+use oxicorn_engine::{Exchange, FilePart, Flow, Now, Shared, wait_writable};
 use oxicorn_http1::{Version, response};
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyAny, PyBytes, PyList, PyString, PyTuple};
 
 use crate::crew::Crew;
 use crate::ffi::{self, Arguments, Native};
 use crate::wsgi::head::{Framing, Head};
 
-/// Bytes given to the engine at once.
-const SLICE: usize = 1 << 20;
+/// Bytes given to the engine at once when they may have to be copied: nobody else can use the engine meanwhile.
+const SLICE: usize = 128 * 1024;
 
 /// Blocks up to this size are copied behind the head and leave with it in one call.
 const SMALL: usize = 16 * 1024;
 
-/// Sending more than this at once lets other threads run meanwhile.
+/// Sending more than this at once lets other threads run meanwhile, and is not copied for a slow client.
 const BIG: usize = 64 * 1024;
 
 /// A response in the making, with the request it answers.
@@ -85,18 +86,24 @@ impl Transaction {
     }
 
     /// Sends the whole body at once, with its length. For responses that are known to be complete.
-    pub(crate) fn send_whole(&mut self, py: Python<'_>, block: &[u8]) {
-        let framing = self.begin(Some(block.len() as u64));
-        let block = self.clip(framing, block);
+    pub(crate) fn send_whole(&mut self, object: &Bound<'_, PyBytes>) {
+        let py = object.py();
+        let framing = self.begin(Some(object.as_bytes().len() as u64));
+        let block = self.clip(framing, object.as_bytes());
         self.exchange.response.body_bytes += block.len() as u64;
-        self.send_with_head(py, &[block]);
+        if block.len() > BIG {
+            self.send_big(object, true, [&[], block, &[]]);
+        } else {
+            self.send_with_head(py, &[block]);
+        }
     }
 
     /// Sends one block of a body; the head first, if it is the first.
-    pub(crate) fn send_block(&mut self, py: Python<'_>, block: &[u8]) {
+    pub(crate) fn send_block(&mut self, object: &Bound<'_, PyBytes>) {
+        let py = object.py();
         let first = !self.begun();
         let framing = self.framing.unwrap_or_else(|| self.begin(None));
-        let block = self.clip(framing, block);
+        let block = self.clip(framing, object.as_bytes());
         if !first {
             if block.is_empty() {
                 return;
@@ -104,19 +111,30 @@ impl Transaction {
             self.now = Now::read();
         }
         self.exchange.response.body_bytes += block.len() as u64;
+        let mut size = Vec::new();
+        let mut end: &[u8] = b"";
         if framing == Framing::Chunked && !block.is_empty() {
-            let mut size = Vec::with_capacity(18);
+            size.reserve(18);
             response::chunk_head(block.len(), &mut size);
-            self.send_parts(py, first, &[&size, block, b"\r\n"]);
+            end = b"\r\n";
+        }
+        let parts = [&size[..], block, end];
+        // Most have no frame: one part is sent by a cheaper system call.
+        let parts = if end.is_empty() { &parts[1..2] } else { &parts };
+        if block.len() > BIG {
+            self.send_big(object, first, [&size, block, end]);
+        } else if first {
+            self.send_with_head(py, parts);
         } else {
-            self.send_parts(py, first, &[block]);
+            self.send(py, parts);
         }
     }
 
     /// Ends the body. The head goes out now if nothing else did.
     pub(crate) fn end(&mut self, py: Python<'_>) {
         if !self.begun() {
-            self.send_whole(py, b"");
+            self.begin(Some(0));
+            self.send_with_head(py, &[]);
         } else if self.framing == Some(Framing::Chunked) {
             self.send(py, &[b"0\r\n\r\n"]);
         }
@@ -143,11 +161,37 @@ impl Transaction {
         }
     }
 
-    fn send_parts(&mut self, py: Python<'_>, with_head: bool, parts: &[&[u8]]) {
-        if with_head {
-            self.send_with_head(py, parts);
+    /// A block of which the client may leave much to be sent: `object`, of which `block` is what may be sent, is kept for it
+    /// instead of a copy, if there is room.
+    fn send_big(
+        &mut self,
+        object: &Bound<'_, PyBytes>,
+        with_head: bool,
+        [size, block, end]: [&[u8]; 3],
+    ) {
+        let py = object.py();
+        let mut before = if with_head {
+            std::mem::take(&mut self.exchange.response.head)
         } else {
-            self.send(py, parts);
+            Vec::new()
+        };
+        let head = before.len();
+        before.extend_from_slice(size);
+        let parts = [&before[..], block, end];
+        if self.gone || self.crew.is_forked() {
+            // As in `send_slice`.
+        } else if self.crew.engine().may_keep(&self.exchange) {
+            let mut owner: Option<Shared> = Some(Box::new(PyBackedBytes::from(object.clone())));
+            let (crew, exchange, now) = (&self.crew, &self.exchange, self.now);
+            let flow = py.detach(|| crew.engine().send_kept(exchange, parts, &mut owner, now));
+            drop(owner);
+            self.settle(py, flow);
+        } else {
+            self.send(py, &parts);
+        }
+        if with_head {
+            before.truncate(head);
+            self.exchange.response.head = before;
         }
     }
 
@@ -477,7 +521,7 @@ impl Native for Write {
                     "write was called without a response head",
                 ));
             }
-            transaction.send_block(py, block.as_bytes());
+            transaction.send_block(&block);
             Ok(())
         })?;
         Ok(py.None().into_bound(py))

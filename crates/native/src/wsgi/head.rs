@@ -45,6 +45,11 @@ impl Head {
     pub(crate) fn start(&mut self, encoded: &mut Vec<u8>, status: &[u8]) -> PyResult<()> {
         *self = Self::default();
         encoded.clear();
+        if status == b"200 OK" {
+            self.status = 200;
+            encoded.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+            return Ok(());
+        }
         let Some(code) = response::is_status_line(status) else {
             return refused(format!(
                 "the status must be three digits, a space and a reason without control characters, not '{}'",
@@ -63,9 +68,10 @@ impl Head {
 
     /// Adds a field. Fields about the connection itself are the server's business (PEP 3333, "hop-by-hop").
     pub(crate) fn add(&mut self, encoded: &mut Vec<u8>, name: &[u8], value: &[u8]) -> PyResult<()> {
-        // The two names that nearly every response has need no look at their characters.
-        let usual = matches!(name, b"Content-Type" | b"Content-Length");
-        if !usual && !response::is_field_name(name) {
+        // The two names that nearly every response has, as they are usually spelled, are known to be valid.
+        let is_type = name == b"Content-Type";
+        let is_length = name == b"Content-Length";
+        if !is_type && !is_length && !response::is_field_name(name) {
             return refused(format!("'{}' is not a header name", shown(name)));
         }
         if !response::is_field_value(value) {
@@ -75,7 +81,12 @@ impl Head {
             ));
         }
         let value = value.trim_ascii();
-        if self.is_ours(name, value)? {
+        let is_ours = if is_length {
+            self.note_length(value)?
+        } else {
+            !is_type && self.is_ours(name, value)?
+        };
+        if is_ours {
             return Ok(());
         }
         encoded.reserve(name.len() + value.len() + 4);
@@ -89,9 +100,6 @@ impl Head {
     /// Takes note of the fields that matter here. Whether the field is left out.
     fn is_ours(&mut self, name: &[u8], value: &[u8]) -> PyResult<bool> {
         let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        if name == b"Content-Type" {
-            return Ok(false);
-        }
         match name.len() {
             2 => return Ok(is("te")),
             4 => self.has_date |= is("date"),
@@ -104,9 +112,7 @@ impl Head {
                 return Ok(true);
             }
             10 => return Ok(is("keep-alive")),
-            14 if is("content-length") => {
-                return self.note_length(value).map(|()| self.forbids_length());
-            }
+            14 if is("content-length") => return self.note_length(value),
             16 => return Ok(is("proxy-connection")),
             17 => return Ok(is("transfer-encoding")),
             _ => {}
@@ -119,19 +125,15 @@ impl Head {
         self.status < 200 || self.status == 204
     }
 
-    fn note_length(&mut self, value: &[u8]) -> PyResult<()> {
+    /// Takes note of the promised length. Whether the field is left out.
+    fn note_length(&mut self, value: &[u8]) -> PyResult<bool> {
         if self.length.is_some() {
             return refused("Content-Length was given twice".to_owned());
         }
-        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-        let length = std::str::from_utf8(value)
-            .ok()
-            .filter(|_| digits)
-            .and_then(|text| text.parse().ok());
-        match length {
+        match number(value) {
             Some(length) => {
                 self.length = Some(length);
-                Ok(())
+                Ok(self.forbids_length())
             }
             None => refused(format!(
                 "Content-Length '{}' is not a number of bytes",
@@ -175,13 +177,14 @@ impl Head {
 
     /// Adds the fields that every response has, and the empty line.
     pub(crate) fn finish(&self, encoded: &mut Vec<u8>, keep_alive: bool, http11: bool, unix: i64) {
-        if !self.has_server {
-            encoded.extend_from_slice(b"Server: oxicorn\r\n");
-        }
-        if !self.has_date {
-            encoded.extend_from_slice(b"Date: ");
-            encoded.extend_from_slice(&date(unix));
-            encoded.extend_from_slice(b"\r\n");
+        match (self.has_server, self.has_date) {
+            (false, false) => encoded.extend_from_slice(&server_and_date(unix)),
+            (false, true) => encoded.extend_from_slice(SERVER),
+            (true, false) => {
+                let both = server_and_date(unix);
+                encoded.extend_from_slice(both.get(SERVER.len()..).unwrap_or_default());
+            }
+            (true, true) => {}
         }
         if !keep_alive {
             encoded.extend_from_slice(b"Connection: close\r\n");
@@ -198,19 +201,39 @@ fn push_length(encoded: &mut Vec<u8>, length: u64) {
     encoded.extend_from_slice(b"\r\n");
 }
 
-/// The `Date` field's value, made once per second and thread.
-fn date(unix: i64) -> [u8; 29] {
+/// Digits only, and not more than fit (RFC 9110 §8.6).
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+const SERVER: &[u8] = b"Server: oxicorn\r\n";
+const DATE: &[u8] = b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+
+type ServerAndDate = [u8; SERVER.len() + DATE.len()];
+
+/// The two fields, made once per second and thread.
+fn server_and_date(unix: i64) -> ServerAndDate {
     use std::cell::Cell;
     thread_local! {
-        static LAST: Cell<(i64, [u8; 29])> = const { Cell::new((i64::MIN, [0; 29])) };
+        static LAST: Cell<(i64, ServerAndDate)> = const { Cell::new((i64::MIN, [0; _])) };
     }
     LAST.with(|last| {
-        let (second, text) = last.get();
+        let (second, fields) = last.get();
         if second == unix {
-            return text;
+            return fields;
         }
-        let text = http_date(unix);
-        last.set((unix, text));
-        text
+        let mut fields = [0; _];
+        let parts = [SERVER, b"Date: ", &http_date(unix), b"\r\n"];
+        for (to, from) in fields.iter_mut().zip(parts.into_iter().flatten()) {
+            *to = *from;
+        }
+        last.set((unix, fields));
+        fields
     })
 }

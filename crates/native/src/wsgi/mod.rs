@@ -13,7 +13,7 @@ use std::sync::Arc;
 use oxicorn_engine::{Ending, Exchange, Now};
 use pyo3::exceptions::{PySystemExit, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyAny, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::crew::Crew;
 use crate::ffi;
@@ -211,8 +211,8 @@ impl Gateway {
             let bytes = bytes_of(&block)?;
             let more = self.with(|transaction| {
                 must_be_drafted(transaction)?;
-                if !bytes.is_empty() {
-                    transaction.send_block(py, bytes);
+                if !bytes.as_bytes().is_empty() {
+                    transaction.send_block(bytes);
                 }
                 Ok(!transaction.gone && !is_full(transaction))
             })?;
@@ -308,10 +308,10 @@ fn send_only(
     must_be_drafted(transaction)?;
     let block = bytes_of(block)?;
     if transaction.begun() {
-        transaction.send_block(py, block);
+        transaction.send_block(block);
         transaction.end(py);
     } else {
-        transaction.send_whole(py, block);
+        transaction.send_whole(block);
     }
     Ok(())
 }
@@ -352,9 +352,9 @@ fn only_block<'py>(iterable: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
     }
 }
 
-fn bytes_of<'a>(block: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
+fn bytes_of<'a, 'py>(block: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
     match streams::as_bytes(block) {
-        Some(bytes) => Ok(bytes.as_bytes()),
+        Some(bytes) => Ok(bytes),
         None => Err(PyTypeError::new_err(format!(
             "a block of the response must be bytes, not {}",
             block.get_type().name()?
@@ -438,8 +438,6 @@ fn send_error(py: Python<'_>, transaction: &mut Transaction) {
     if let Err(error) = made {
         log::error!(target: "oxicorn", "The error page is broken: {error}");
     }
-    transaction.send_whole(
-        py,
-        b"500 Internal Server Error\nThe application failed to answer this request.\n",
-    );
+    let page = b"500 Internal Server Error\nThe application failed to answer this request.\n";
+    transaction.send_whole(&PyBytes::new(py, page));
 }

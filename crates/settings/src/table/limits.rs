@@ -108,6 +108,21 @@ pub(super) static SECTION: Section = Section {
             ..Setting::ROW
         },
         Setting {
+            name: "response_kept_limit",
+            cli: &["--response-kept-limit"],
+            kind: Kind::Size,
+            default: Preset::Int(67_108_864),
+            meta: "BYTES",
+            status: Status::Ours,
+            summary: "The most bytes of unsent responses that a worker keeps as the application made them.",
+            doc: "What a client has not taken of a large block (a `bytes` object) is kept without copying \
+                  it, until all connections of the worker together keep this much. Beyond that, blocks \
+                  are copied to memory or to a file, as `response_memory_limit` says.",
+            examples: &["67108864", "256M", "0"],
+            apply: |config, value| store(&mut config.response_kept_limit, value),
+            ..Setting::ROW
+        },
+        Setting {
             name: "tmp_upload_dir",
             cli: &["--tmp-upload-dir"],
             meta: "DIR",
