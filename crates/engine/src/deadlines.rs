@@ -41,7 +41,11 @@ impl Engine {
     }
 
     pub(crate) fn idle_deadline(&self, now: Now) -> u64 {
-        let grace = if self.draining { DRAIN_GRACE } else { u64::MAX };
+        let grace = if self.keeps_alive(false) {
+            u64::MAX
+        } else {
+            DRAIN_GRACE
+        };
         now.mono.saturating_add(self.options.keep_alive.min(grace))
     }
 
@@ -151,6 +155,20 @@ impl Engine {
             age: now.mono.saturating_sub(*since),
             together: self.stuck,
         }));
+    }
+
+    /// Idle connections will go on elsewhere: they get their usual time again.
+    pub(crate) fn relax_idle(&mut self) {
+        let usual = self.options.keep_alive;
+        let idle = self
+            .connections
+            .iter_mut()
+            .filter(|(_, connection)| connection.is_idle());
+        for (_, connection) in idle.filter(|(_, connection)| connection.served > 0) {
+            connection.deadline = connection
+                .deadline
+                .max(connection.active.saturating_add(usual));
+        }
     }
 
     /// When draining: idle connections get a moment for a request that is on its way, then close.

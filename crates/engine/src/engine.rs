@@ -379,7 +379,9 @@ impl Engine {
         self.disarm_listeners();
         self.listeners.clear();
         self.draining = true;
-        self.hurry_idle(now);
+        if !self.is_giving() {
+            self.hurry_idle(now);
+        }
     }
 
     /// Whether [`Engine::drain`] was called.

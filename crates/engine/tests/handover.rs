@@ -247,6 +247,26 @@ fn complete_response(change: impl Fn(&mut oxicorn_engine::Options)) {
 }
 
 #[test]
+fn a_response_that_is_kept_as_the_applications_own_is_completed_elsewhere() {
+    let content = noise(20 << 20);
+    let mut pair = Pair::new();
+    let (mut client, exchange) = pair.old.request(GET);
+    let head = response(&content)[..response(&content).len() - content.len()].to_vec();
+    let mut owner: Option<oxicorn_engine::Shared> = Some(Box::new(content.clone()));
+    let now = pair.old.now();
+    let engine = &mut pair.old.engine;
+    engine.send_kept(&exchange, [&head, &content, b""], &mut owner, now);
+    assert!(owner.is_none());
+    pair.old.finish(exchange, Ending::Complete);
+    pair.move_all();
+    assert_eq!(pair.old.stats().kept, 0);
+    let whole = response(&content);
+    pair.answer(&mut client, whole.len());
+    assert!(client.got == whole);
+    pair.asks(&mut client, b"new");
+}
+
+#[test]
 fn parts_of_files_are_sent_elsewhere_in_their_order() {
     let content = noise(12 << 20);
     let mut pair = Pair::new();

@@ -1,5 +1,7 @@
 //! A hand-over that fails, at every point: exactly one of the two serves each connection, and nobody waits for ever.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
 mod support;
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -334,8 +336,37 @@ fn a_giver_that_drains_is_drained_when_everything_has_moved() {
     pair.old.respond(exchange, b"old");
     pair.until("the end", |pair| drained(pair));
     pair.expect(&mut client, b"old");
+    // The short time of a connection that drains did not come along.
+    pair.advance(1_900);
     pair.asks(&mut client, b"new");
     pair.asks(&mut idle, b"new");
+}
+
+#[test]
+fn a_giver_that_was_draining_already_gives_what_is_left_with_its_usual_time() {
+    let mut pair = Pair::new();
+    let mut idle = pair.old.client();
+    pair.asks(&mut idle, b"old");
+    let now = pair.old.now();
+    pair.old.engine.drain(false, now);
+    pair.move_all();
+    pair.advance(1_900);
+    pair.asks(&mut idle, b"new");
+}
+
+#[test]
+fn a_giver_that_drains_and_fails_ends_its_connections_gracefully() {
+    let mut pair = Pair::new();
+    let mut idle = pair.old.client();
+    pair.asks(&mut idle, b"old");
+    let (giver, taker) = ends();
+    pair.give_to(giver);
+    let now = pair.old.now();
+    pair.old.engine.drain(false, now);
+    drop(taker);
+    pair.old.until("the notice", |rig| !told(rig).is_empty());
+    pair.old.advance(1_100);
+    assert_eq!(pair.old.end_of(&mut idle), End::Closed);
 }
 
 #[test]

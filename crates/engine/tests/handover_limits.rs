@@ -1,8 +1,6 @@
 //! Many connections, and descriptors: none is lost, none stays behind. A program of its own, one test at a time: what is
 //! counted is the whole process's.
 
-#![expect(clippy::print_stdout, reason = "a figure, not a claim")]
-
 mod support;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -18,6 +18,7 @@ use crate::capsule::VERSION;
 use crate::clock::Now;
 use crate::connection::Connection;
 use crate::engine::{Engine, GIVING, Notice, token};
+use crate::outbox::Outbox;
 use crate::slab::Id;
 
 /// Bytes after which a batch is closed.
@@ -28,6 +29,11 @@ const MOST: usize = 16;
 
 /// Packets read before everything else gets a turn.
 const PACKETS: usize = 16;
+
+/// Bytes of the application's own objects in a connection's queue: they can be in no other process.
+fn kept(connection: &Connection) -> usize {
+    connection.outbox.as_deref().map_or(0, Outbox::kept)
+}
 
 /// The hand-over to one other process.
 #[derive(Debug)]
@@ -97,6 +103,9 @@ impl Engine {
             failure: None,
         }));
         self.disarm_listeners();
+        if self.draining {
+            self.relax_idle();
+        }
         self.arm_timer();
         Ok(())
     }
@@ -171,7 +180,7 @@ impl Engine {
         }
         giving.holds_back = holds_back;
         if giving.giver.is_over() {
-            self.end_giving(&giving);
+            self.end_giving(&giving, now);
         } else {
             self.tell_given(&mut giving);
             self.giving = Some(giving);
@@ -314,6 +323,10 @@ impl Engine {
                 self.enqueue_if_announced(id);
                 continue;
             }
+            if kept(connection) > 0 {
+                self.spill(giving, id);
+                break;
+            }
             if count + needs > allowance {
                 connection.offered = true;
                 giving.candidates.push_front(id);
@@ -327,6 +340,27 @@ impl Engine {
             cargo.extend(self.take_out(id));
         }
         (cargo, count)
+    }
+
+    /// One slice of the application's objects that wait in the queue of a candidate goes to its spool file. It is looked at
+    /// again, unless that fails: then it stays until more of its queue is sent.
+    fn spill(&mut self, giving: &mut Giving, id: Id) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let Some(outbox) = connection.outbox.as_mut() else {
+            return;
+        };
+        match outbox.spill(WEIGHT, &self.options.spool_dir) {
+            Ok(()) => {
+                connection.offered = true;
+                giving.candidates.push_back(id);
+            }
+            Err(error) => {
+                log::debug!(target: "oxicorn", "A response cannot be spooled to move its connection: {error}");
+                self.enqueue_if_announced(id);
+            }
+        }
     }
 
     /// Out of the poller before anything else: a registration belongs to the open socket, which the other process shares.
@@ -372,7 +406,7 @@ impl Engine {
         }
     }
 
-    fn end_giving(&mut self, giving: &Giving) {
+    fn end_giving(&mut self, giving: &Giving, now: Now) {
         let raw = giving.link.as_raw_fd();
         // Closing it would do as well, unless a process forked by the application holds a copy.
         let _ = self.registry.deregister(&mut SourceFd(&raw));
@@ -385,6 +419,9 @@ impl Engine {
             log::warn!(target: "oxicorn", "Connections are not given away any more: {failure}");
         }
         self.arm_listeners();
+        if self.draining {
+            self.hurry_idle(now);
+        }
         self.notices.push_back(Notice::Handover(Handover::Ended {
             moved: giving.moved,
             failure: giving.failure,

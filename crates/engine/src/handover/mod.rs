@@ -182,7 +182,12 @@ impl Engine {
     /// Hand-over work that no event announces. Whether there is more to do at once.
     pub(crate) fn hand_over(&mut self, now: Now) -> bool {
         self.give(now);
-        self.take(now)
+        let takes = self.take(now);
+        takes
+            || self
+                .giving
+                .as_ref()
+                .is_some_and(|giving| giving.has_work(now))
     }
 
     /// Whether hand-over has work that no event announces.

@@ -13,6 +13,7 @@ use crate::capsule::{Begun, Capsule, Place, Stage, Stored, Unsent, VERSION};
 use crate::clock::Now;
 use crate::codec::{Input, put_sized};
 use crate::connection::{Connection, Phase};
+use crate::outbox::Outbox;
 
 use super::link;
 use super::message::Message;
@@ -56,10 +57,7 @@ pub(crate) fn weight(connection: &Connection) -> usize {
         Phase::Body(reading) => reading.bytes.len() + reading.spool.memory().len(),
         _ => 0,
     };
-    let unsent = connection
-        .outbox
-        .as_deref()
-        .map_or(0, crate::outbox::Outbox::in_memory);
+    let unsent = connection.outbox.as_deref().map_or(0, Outbox::in_memory);
     connection.inbuf.len() + body + unsent
 }
 
