@@ -17,6 +17,8 @@ mod giver;
 mod giving;
 mod link;
 mod message;
+#[cfg(test)]
+mod model;
 mod parcel;
 mod room;
 mod taker;
