@@ -1,17 +1,18 @@
 //! Accepting connections, and what to do when there are too many. Invariant: a listener's readiness is remembered until
 //! `accept` has said that its queue is empty.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 
 use mio::Interest;
 use mio::unix::SourceFd;
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::net::{SocketAddrUnix, SocketFlags, acceptfrom_with};
 
+use crate::capsule::Place;
 use crate::clock::Now;
-use crate::connection::{Connection, Phase, Transport};
-use crate::engine::{Engine, token};
+use crate::connection::{Connection, Phase};
+use crate::engine::{Engine, LISTENERS, token};
 use crate::peer::Peer;
 use crate::slab::Id;
 
@@ -51,6 +52,23 @@ enum Accepted {
     Failed,
 }
 
+/// The address that `socket` is bound to; an unnamed Unix socket when it has none that is known here.
+pub(crate) fn place_of(socket: &OwnedFd) -> Place {
+    let address = rustix::net::getsockname(socket).ok();
+    let ip = address
+        .as_ref()
+        .and_then(|any| SocketAddr::try_from(any.clone()).ok());
+    if let Some(ip) = ip {
+        return Place::Ip(ip);
+    }
+    let unix = address.and_then(|any| SocketAddrUnix::try_from(any).ok());
+    let name = unix.as_ref().and_then(|unix| {
+        let hidden = unix.abstract_name().map(|name| [b"\0", name].concat());
+        hidden.or_else(|| unix.path_bytes().map(<[u8]>::to_vec))
+    });
+    Place::Unix(name.unwrap_or_default())
+}
+
 impl Engine {
     pub(crate) fn listener_ready(&mut self, index: usize, now: Now) {
         if let Some(listener) = self.listeners.get_mut(index) {
@@ -80,7 +98,10 @@ impl Engine {
     fn accept_from(&mut self, index: usize, now: Now) -> bool {
         loop {
             let open = self.listeners.get(index).is_some_and(|listener| {
-                self.accepting && listener.ready && listener.paused_until <= now.mono
+                self.accepting
+                    && !self.disarmed
+                    && listener.ready
+                    && listener.paused_until <= now.mono
             });
             if !open || self.accept_budget == 0 {
                 return open;
@@ -105,7 +126,33 @@ impl Engine {
         paused
             .map(|listener| listener.paused_until)
             .min()
-            .filter(|_| self.accepting)
+            .filter(|_| self.accepting && !self.disarmed)
+    }
+
+    /// Takes the listeners out of the poller: an event for each connection that others accept would be a wake-up for
+    /// nothing.
+    pub(crate) fn disarm_listeners(&mut self) {
+        self.disarmed = true;
+        for listener in &self.listeners {
+            let fd = listener.socket.as_raw_fd();
+            // An error only means that it was not registered.
+            let _ = self.registry.deregister(&mut SourceFd(&fd));
+        }
+    }
+
+    /// Puts them back. What waits in their queues is announced by that.
+    pub(crate) fn arm_listeners(&mut self) {
+        self.disarmed = false;
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let fd = listener.socket.as_raw_fd();
+            let at = token(LISTENERS + index as u64);
+            if let Err(error) = self
+                .registry
+                .register(&mut SourceFd(&fd), at, Interest::READABLE)
+            {
+                log::error!(target: "oxicorn", "A listener cannot be watched any more: {error}");
+            }
+        }
     }
 
     fn close_gate(&mut self, index: usize, paused_until: u64, ready: bool) {
@@ -132,7 +179,7 @@ impl Engine {
             SocketFlags::NONBLOCK | SocketFlags::CLOEXEC,
         ) {
             Ok((socket, address)) => {
-                let ip = address.and_then(|any| std::net::SocketAddr::try_from(any).ok());
+                let ip = address.and_then(|any| SocketAddr::try_from(any).ok());
                 let newcomer = self.admit(socket, Peer::from(ip), index, now);
                 if self.connections.len() > self.options.connections {
                     self.make_room(newcomer);
@@ -181,24 +228,7 @@ impl Engine {
             registry
                 .register(&mut SourceFd(&fd), token(id.token()), interest)
                 .ok()?;
-            Some(Connection {
-                transport: Transport::Plain(Arc::new(socket)),
-                peer,
-                listener: u16::try_from(listener).unwrap_or(u16::MAX),
-                trusted,
-                readable: false,
-                ended: false,
-                queued: false,
-                phase: Phase::Head,
-                inbuf: Vec::new(),
-                partial: false,
-                broken: false,
-                outbox: None,
-                deadline: u64::MAX,
-                queued_deadline: u64::MAX,
-                active: now.mono,
-                served: 0,
-            })
+            Some(Connection::new(socket, peer, listener, trusted, now))
         });
         if let Some(id) = inserted {
             self.stats.accepted += 1;

@@ -2,12 +2,15 @@
 //! `deadlines`) act on it. Invariant: `phase` says who may touch the socket: the engine in every phase, for reading in all
 //! but `App`.
 
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use oxicorn_http1::Head;
+use oxicorn_http1::{Head, Step};
 use rustix::net::{RecvFlags, recv};
 
+use crate::capsule::Stored;
+use crate::clock::Now;
 use crate::exchange::Scheme;
 use crate::outbox::Outbox;
 use crate::peer::Peer;
@@ -39,6 +42,41 @@ pub(crate) struct Reading {
     /// Monotonic milliseconds when the body began.
     pub(crate) since: u64,
     pub(crate) scheme: Scheme,
+}
+
+/// What a decoder is shown in place of data that lies in a file: it counts bytes and looks at none.
+static PLACEHOLDER: [u8; 1 << 16] = [0; 1 << 16];
+
+impl Reading {
+    /// Takes over the beginning of a body: `framing` of it, and then data that lies in a file. Whether they fit together.
+    pub(crate) fn restore(&mut self, framing: &[u8], stored: Stored<File>) -> bool {
+        let fits = |step, expected| step == Ok(expected);
+        let consumed = framing.len();
+        if !fits(self.decoder.advance(framing), Step::More { consumed }) {
+            return false;
+        }
+        let mut left = stored.len;
+        while left > 0 {
+            let len = usize::try_from(left)
+                .unwrap_or(usize::MAX)
+                .min(PLACEHOLDER.len());
+            let data = PLACEHOLDER.get(..len).unwrap_or_default();
+            if !fits(self.decoder.advance(data), Step::Data { skip: 0, len }) {
+                return false;
+            }
+            left -= len as u64;
+        }
+        self.spool = Spool::stored(stored.file, stored.len);
+        true
+    }
+}
+
+/// A request whose body had begun in another process. Its bytes are in the connection's buffer, from its first one on.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// Monotonic milliseconds when the body began.
+    pub(crate) since: u64,
+    pub(crate) stored: Option<Stored<File>>,
 }
 
 /// What the connection is doing.
@@ -78,9 +116,13 @@ pub(crate) struct Connection {
     pub(crate) ended: bool,
     /// The connection is on the engine's list of work to do without an event.
     pub(crate) queued: bool,
+    /// The connection is on the list of those to give to another process.
+    pub(crate) offered: bool,
     pub(crate) phase: Phase,
     /// Bytes read and not consumed: a partial head, or pipelined requests.
     pub(crate) inbuf: Vec<u8>,
+    /// What another process knew about the request in `inbuf`; only until its head is parsed here.
+    pub(crate) arrival: Option<Box<Arrival>>,
     /// `inbuf` is known to be an incomplete head: parsing it again needs more bytes first.
     pub(crate) partial: bool,
     /// The socket failed for writing: whatever is sent goes nowhere.
@@ -97,6 +139,42 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// A connection of which nothing is known yet but who is there, and on which nothing has happened.
+    pub(crate) fn new(
+        socket: OwnedFd,
+        peer: Peer,
+        listener: usize,
+        trusted: bool,
+        now: Now,
+    ) -> Self {
+        Self {
+            transport: Transport::Plain(Arc::new(socket)),
+            peer,
+            listener: u16::try_from(listener).unwrap_or(u16::MAX),
+            trusted,
+            readable: false,
+            ended: false,
+            queued: false,
+            offered: false,
+            phase: Phase::Head,
+            inbuf: Vec::new(),
+            arrival: None,
+            partial: false,
+            broken: false,
+            outbox: None,
+            deadline: u64::MAX,
+            queued_deadline: u64::MAX,
+            active: now.mono,
+            served: 0,
+        }
+    }
+
+    /// Whether it is plain data now, and may go to another process. What lingers has nothing left to be served.
+    pub(crate) fn is_movable(&self) -> bool {
+        let here = matches!(self.phase, Phase::App { .. } | Phase::Linger { .. });
+        !here && !self.broken
+    }
+
     /// Nothing of a request has been received since the last response.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Head) && self.inbuf.is_empty()

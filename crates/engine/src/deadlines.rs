@@ -41,7 +41,11 @@ impl Engine {
     }
 
     pub(crate) fn idle_deadline(&self, now: Now) -> u64 {
-        let grace = if self.draining { DRAIN_GRACE } else { u64::MAX };
+        let grace = if self.keeps_alive(false) {
+            u64::MAX
+        } else {
+            DRAIN_GRACE
+        };
         now.mono.saturating_add(self.options.keep_alive.min(grace))
     }
 
@@ -68,6 +72,16 @@ impl Engine {
         connection.deadline = at;
         if at < connection.queued_deadline {
             connection.queued_deadline = self.timer.queue(at, id);
+        }
+    }
+
+    /// Moves the deadline of a body that is still coming to `limit`, if that is earlier.
+    pub(crate) fn bring_forward(&mut self, id: Id, limit: u64) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        if matches!(connection.phase, Phase::Body(_)) && limit < connection.deadline {
+            self.set_deadline(id, limit);
         }
     }
 
@@ -141,6 +155,20 @@ impl Engine {
             age: now.mono.saturating_sub(*since),
             together: self.stuck,
         }));
+    }
+
+    /// Idle connections will go on elsewhere: they get their usual time again.
+    pub(crate) fn relax_idle(&mut self) {
+        let usual = self.options.keep_alive;
+        let idle = self
+            .connections
+            .iter_mut()
+            .filter(|(_, connection)| connection.is_idle());
+        for (_, connection) in idle.filter(|(_, connection)| connection.served > 0) {
+            connection.deadline = connection
+                .deadline
+                .max(connection.active.saturating_add(usual));
+        }
     }
 
     /// When draining: idle connections get a moment for a request that is on its way, then close.

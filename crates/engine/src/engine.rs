@@ -10,10 +10,12 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use oxicorn_logs::AccessLog;
 
-use crate::accept::Listening;
+use crate::accept::{Listening, place_of};
+use crate::capsule::Place;
 use crate::clock::Now;
 use crate::connection::{Connection, Phase};
 use crate::exchange::Exchange;
+use crate::handover::{Giving, Handover, Taking};
 use crate::options::Options;
 use crate::outbox::Kept;
 use crate::poller::{Poller, Ready};
@@ -21,14 +23,16 @@ use crate::slab::{Id, Slab};
 use crate::stats::Stats;
 use crate::timer::Timer;
 
-/// Tokens below 2³² are not connections.
 /// The most bytes that the kernel keeps unsent for a client, as far as TCP is concerned. Large enough that a fast client never
 /// waits for us, small enough that a copy takes some ten microseconds.
 const UNSENT: u32 = 128 * 1024;
 
+/// Tokens below 2³² are not connections. Each kind has 2¹⁶ of them.
 const TIMER: u64 = 0;
-const LISTENERS: u64 = 1 << 16;
+pub(crate) const LISTENERS: u64 = 1 << 16;
 const WATCHES: u64 = 2 << 16;
+pub(crate) const GIVING: u64 = 3 << 16;
+pub(crate) const TAKING: u64 = 4 << 16;
 
 /// Exchanges kept for reuse.
 const POOL: usize = 64;
@@ -61,6 +65,8 @@ pub enum Notice {
     Worn,
     /// After `drain`: no connection is left.
     Drained,
+    /// See [`Handover`].
+    Handover(Handover),
 }
 
 /// What one turn found.
@@ -116,6 +122,14 @@ pub struct Engine {
     budget: usize,
     watches: Vec<OwnedFd>,
     drained_told: bool,
+    /// The addresses of the listeners, also after they are gone.
+    pub(crate) places: Vec<Place>,
+    /// The listeners are not in the poller: connections are left to other processes.
+    pub(crate) disarmed: bool,
+    pub(crate) giving: Option<Box<Giving>>,
+    pub(crate) taking: Vec<Option<Taking>>,
+    /// The time of the last turn, for questions that come without one.
+    seen: Now,
 }
 
 impl std::fmt::Debug for Engine {
@@ -158,6 +172,11 @@ impl Engine {
             budget: 0,
             watches: Vec::new(),
             drained_told: false,
+            places: Vec::new(),
+            disarmed: false,
+            giving: None,
+            taking: Vec::new(),
+            seen: Now::default(),
         })
     }
 
@@ -167,6 +186,7 @@ impl Engine {
         let fd = socket.as_fd().as_raw_fd();
         self.registry
             .register(&mut SourceFd(&fd), token(at), Interest::READABLE)?;
+        self.places.push(place_of(&socket));
         bound_unsent(&socket);
         self.listeners.push(Listening::new(socket));
         Ok(())
@@ -197,6 +217,9 @@ impl Engine {
 
     /// Finds the next thing the driver must know. Never blocks.
     pub fn turn(&mut self, now: Now) -> Turn {
+        self.seen = now;
+        // First of all: a connection that is to move must not begin another request here.
+        self.give(now);
         loop {
             if let Some(notice) = self.notices.pop_front() {
                 return Turn::Notice(notice);
@@ -220,24 +243,28 @@ impl Engine {
         !self.work.is_empty()
             || !self.notices.is_empty()
             || self.timer.is_late()
-            || (self.draining && !self.drained_told && self.connections.is_empty())
+            || self.has_handover_work(self.seen)
+            || (self.draining && !self.drained_told && self.is_empty())
     }
 
     pub(crate) fn arm_timer(&mut self) {
-        if let Err(error) = self.timer.arm(self.accept_pause()) {
+        let pauses = self.accept_pause().into_iter();
+        let other = pauses.chain(self.handover_deadline(self.seen)).min();
+        if let Err(error) = self.timer.arm(other) {
             log::error!(target: "oxicorn", "Timers cannot be armed: {error}");
         }
     }
 
     /// Nothing ready: the moment for timers, pending accepts and the access log.
     fn rest(&mut self, now: Now) -> Turn {
+        let hands_over = self.hand_over(now);
         self.tell_if_drained();
         let accepts = self.accept_pending(now);
         self.arm_timer();
         if let Some(notice) = self.notices.pop_front() {
             return Turn::Notice(notice);
         }
-        let again = accepts || !self.work.is_empty();
+        let again = accepts || hands_over || !self.work.is_empty();
         if let Some(access) = self.access.as_mut().filter(|_| !again) {
             access.flush();
         }
@@ -245,10 +272,15 @@ impl Engine {
     }
 
     fn tell_if_drained(&mut self) {
-        if self.draining && !self.drained_told && self.connections.is_empty() {
+        if self.draining && !self.drained_told && self.is_empty() {
             self.drained_told = true;
             self.notices.push_back(Notice::Drained);
         }
+    }
+
+    /// Whether no connection is here or on its way to or from here.
+    fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.in_between() == 0
     }
 
     fn next_ready(&mut self) -> Option<Ready> {
@@ -277,6 +309,10 @@ impl Engine {
         if ready.token == TIMER {
             self.timer.fired();
             self.expire_due(now);
+        } else if ready.token >= TAKING {
+            self.taking_ready(usize::try_from(ready.token - TAKING).unwrap_or(usize::MAX));
+        } else if ready.token >= GIVING {
+            self.giving_ready(ready.readable, ready.writable, now);
         } else if ready.token >= WATCHES {
             let id = usize::try_from(ready.token - WATCHES).unwrap_or(usize::MAX);
             self.notices.push_back(Notice::Watched(WatchId(id)));
@@ -294,7 +330,9 @@ impl Engine {
         if ready.writable && connection.outbox.is_some() {
             self.flush(id, now);
         }
-        self.read(id, now)
+        let found = self.read(id, now);
+        self.offer(id);
+        found
     }
 
     fn resume(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
@@ -303,7 +341,9 @@ impl Engine {
         if connection.outbox.is_some() {
             self.flush(id, now);
         }
-        self.read(id, now)
+        let found = self.read(id, now);
+        self.offer(id);
+        found
     }
 
     /// An exchange from the pool, or a new one.
@@ -336,13 +376,12 @@ impl Engine {
             self.accepting = true;
             self.empty_accept_queues(now);
         }
-        for listener in self.listeners.drain(..) {
-            let fd = listener.socket.as_raw_fd();
-            // An error only means that it was not registered.
-            let _ = self.registry.deregister(&mut SourceFd(&fd));
-        }
+        self.disarm_listeners();
+        self.listeners.clear();
         self.draining = true;
-        self.hurry_idle(now);
+        if !self.is_giving() {
+            self.hurry_idle(now);
+        }
     }
 
     /// Whether [`Engine::drain`] was called.
@@ -358,7 +397,7 @@ impl Engine {
     /// The counters.
     pub fn stats(&self) -> Stats {
         Stats {
-            connections: self.connections.len(),
+            connections: self.connections.len() + self.in_between(),
             kept: self.kept.bytes(),
             ..self.stats
         }

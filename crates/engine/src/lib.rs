@@ -3,12 +3,15 @@
 
 mod accept;
 mod access;
+mod capsule;
 mod clock;
+mod codec;
 mod connection;
 mod deadlines;
 mod engine;
 mod exchange;
 mod forwarded;
+mod handover;
 mod options;
 mod outbox;
 mod peer;
@@ -25,6 +28,7 @@ pub use clock::Now;
 pub use engine::{Engine, Notice, Stuck, Turn, WatchId};
 pub use exchange::{Body, Exchange, Response, Scheme};
 pub use forwarded::TrustPolicy;
+pub use handover::{Failure, Handover};
 pub use options::Options;
 pub use outbox::{FilePart, Shared};
 pub use peer::Peer;

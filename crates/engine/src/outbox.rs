@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use rustix::fs::sendfile;
 use rustix::io::Errno;
 use rustix::net::{SendFlags, send};
 
+use crate::capsule::Unsent;
 use crate::spool::unlinked_file;
 
 /// How much one flush sends at the most, so that one fast reader cannot keep the engine to itself.
@@ -182,6 +183,13 @@ impl Outbox {
     }
 
     fn push_spool(&mut self, data: &[u8], dir: &Path) -> io::Result<()> {
+        let part = self.write_spool(data, dir)?;
+        self.insert(self.parts.len(), part);
+        Ok(())
+    }
+
+    /// Writes `data` to the end of the spool file.
+    fn write_spool(&mut self, data: &[u8], dir: &Path) -> io::Result<Part> {
         if self.spool_end >= SEGMENT {
             // What was sent is freed with its file: a slow reader of an endless response must not fill the disk.
             self.spool = None;
@@ -191,20 +199,62 @@ impl Outbox {
             Some(file) => file.clone(),
             None => self.spool.insert(Arc::new(unlinked_file(dir)?)).clone(),
         };
-        let (at, len) = (self.spool_end, data.len() as u64);
+        let (offset, left) = (self.spool_end, data.len() as u64);
         // A failed write may leave a part behind the end: the next one overwrites it.
-        file.write_all_at(data, at)?;
-        self.spool_end += len;
-        self.spooled += len;
-        match self.parts.back_mut() {
-            Some(Part::Spool { left, .. }) if at > 0 => *left += len,
-            _ => self.parts.push_back(Part::Spool {
-                file,
-                offset: at,
-                left: len,
-            }),
+        file.write_all_at(data, offset)?;
+        self.spool_end += left;
+        self.spooled += left;
+        Ok(Part::Spool { file, offset, left })
+    }
+
+    /// Puts a part at `at`, or appends it to the one before if it goes on there. Returns the place behind it.
+    fn insert(&mut self, at: usize, part: Part) -> usize {
+        let before = at
+            .checked_sub(1)
+            .and_then(|before| self.parts.get_mut(before));
+        if before.is_some_and(|before| before.absorb(&part)) {
+            return at;
         }
-        Ok(())
+        self.parts.insert(at, part);
+        at + 1
+    }
+
+    /// Bytes of the application's own objects.
+    pub(crate) fn kept(&self) -> usize {
+        let kept = self.parts.iter().map(|part| match part {
+            Part::Kept { sent, end, .. } => end - sent,
+            _ => 0,
+        });
+        kept.sum()
+    }
+
+    /// Moves up to `most` bytes of the application's own objects to the spool file in `dir`: another process can be given
+    /// that, and cannot be given them.
+    pub(crate) fn spill(&mut self, most: usize, dir: &Path) -> io::Result<()> {
+        let is_kept = |part: &Part| matches!(part, Part::Kept { .. });
+        let Some(at) = self.parts.iter().position(is_kept) else {
+            return Ok(());
+        };
+        let Some(mut part) = self.parts.remove(at) else {
+            return Ok(());
+        };
+        let rest = part.bytes();
+        let slice = rest.get(..most).unwrap_or(rest);
+        match self.write_spool(slice, dir) {
+            Ok(written) => {
+                let all = slice.len() == rest.len();
+                part.skip(slice.len());
+                let behind = self.insert(at, written);
+                if !all {
+                    self.parts.insert(behind, part);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.parts.insert(at, part);
+                Err(error)
+            }
+        }
     }
 
     /// Queues a part of a file.
@@ -217,6 +267,15 @@ impl Outbox {
                 left: len,
             });
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// What is queued, in its order.
+    pub(crate) fn unsent(&self) -> impl Iterator<Item = Unsent<'_, BorrowedFd<'_>>> {
+        self.parts.iter().map(Part::unsent)
     }
 
     /// Sends what the socket takes, up to a burst. An error means that the connection is of no more use.
@@ -268,6 +327,55 @@ impl Outbox {
 }
 
 impl Part {
+    /// What is unsent of a part in memory.
+    fn bytes(&self) -> &[u8] {
+        let rest = match self {
+            Self::Bytes { data, sent } => data.get(*sent..),
+            Self::Kept {
+                owner, sent, end, ..
+            } => (**owner).as_ref().get(*sent..*end),
+            Self::Spool { .. } | Self::File { .. } => None,
+        };
+        rest.unwrap_or_default()
+    }
+
+    /// The next `count` bytes of a part in memory are done with.
+    fn skip(&mut self, count: usize) {
+        if let Self::Bytes { sent, .. } | Self::Kept { sent, .. } = self {
+            *sent += count;
+        }
+    }
+
+    /// Takes `next` in, if it is what follows in the same spool file.
+    fn absorb(&mut self, next: &Self) -> bool {
+        let (
+            Self::Spool { file, offset, left },
+            Self::Spool {
+                file: other,
+                offset: start,
+                left: more,
+            },
+        ) = (self, next)
+        else {
+            return false;
+        };
+        let follows = Arc::ptr_eq(file, other) && *offset + *left == *start;
+        if follows {
+            *left += more;
+        }
+        follows
+    }
+
+    fn unsent(&self) -> Unsent<'_, BorrowedFd<'_>> {
+        let (file, offset, len): (&File, _, _) = match self {
+            Self::Bytes { .. } | Self::Kept { .. } => return Unsent::Bytes(self.bytes().into()),
+            Self::Spool { file, offset, left } => (file, *offset, *left),
+            Self::File { file, offset, left } => (file, *offset, *left),
+        };
+        let file = file.as_fd();
+        Unsent::File { file, offset, len }
+    }
+
     /// One system call's worth. `None` when the socket takes no more.
     fn send(&mut self, socket: impl AsFd, budget: u64) -> io::Result<Option<u64>> {
         match self {
@@ -400,6 +508,25 @@ mod tests {
         };
         let held: usize = outbox.parts.iter().map(held).sum();
         assert!(held <= 4 * limit, "{held} bytes for a limit of {limit}");
+    }
+
+    #[test]
+    fn what_is_kept_can_be_moved_to_the_spool_in_slices_and_the_order_stays() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (mut outbox, dir, kept) = (Outbox::default(), std::env::temp_dir(), Kept::default());
+        let block: Vec<u8> = (0..=250).cycle().take(3_000_000).collect();
+        outbox.push(b"first", 0, &dir).unwrap();
+        outbox.push_memory(b"head");
+        outbox.push_kept(Box::new(block.clone()), 7..block.len(), &kept);
+        outbox.push(b"last", 0, &dir).unwrap();
+        outbox.flush(&ours).unwrap();
+        while outbox.kept() > 0 {
+            outbox.spill(100_000, &dir).unwrap();
+        }
+        assert_eq!((kept.bytes(), outbox.unsent().count()), (0, 2));
+        let got = drain(&mut outbox, &ours, &mut theirs);
+        assert!(got == [b"firsthead", &block[7..], b"last"].concat());
     }
 
     #[test]

@@ -5,13 +5,13 @@
 use std::io;
 
 use oxicorn_http1::{
-    Body as Decoder, Framing, Reject, Span, Step, Version, response, worth_parsing,
+    Body as Decoder, Framing, Head, Reject, Span, Step, Version, response, worth_parsing,
 };
 use oxicorn_logs::http_date;
 use rustix::net::{RecvFlags, recv};
 
 use crate::clock::Now;
-use crate::connection::{Connection, Phase, Reading};
+use crate::connection::{Arrival, Connection, Phase, Reading};
 use crate::engine::{Engine, Notice};
 use crate::exchange::{Body, Exchange, READ, Scheme};
 use crate::options::Options;
@@ -84,6 +84,9 @@ enum Received {
 impl Engine {
     /// Reads and advances one connection, as its phase allows.
     pub(crate) fn read(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
+        if self.is_held_back(id) {
+            return None;
+        }
         match self.connections.get_mut(id)?.phase {
             Phase::Head => self.read_head(id, now),
             Phase::Body(_) => self.read_body(id, now),
@@ -164,6 +167,13 @@ impl Engine {
         };
         self.spare.scheme = scheme;
         let end_of_head = self.spare.head.len as usize;
+        let arrival = connection.arrival.take();
+        if arrival
+            .as_ref()
+            .is_some_and(|arrival| arrival.stored.is_some())
+        {
+            return self.begin_body(id, filled, arrival, now);
+        }
         match self.spare.head.framing {
             Framing::Empty => Some(self.hand_out(id, end_of_head..filled, now)),
             Framing::Length(length) if exceeds(length, &self.options) => {
@@ -175,40 +185,57 @@ impl Engine {
                 self.spare.body = inline(end_of_head, end);
                 Some(self.hand_out(id, end..filled, now))
             }
-            Framing::Length(_) | Framing::Chunked => self.begin_body(id, filled, now),
+            Framing::Length(_) | Framing::Chunked => self.begin_body(id, filled, arrival, now),
         }
     }
 
-    fn begin_body(&mut self, id: Id, filled: usize, now: Now) -> Option<Box<Exchange>> {
+    /// `arrival`: the body had begun in another process, where its first bytes may lie in a file.
+    fn begin_body(
+        &mut self,
+        id: Id,
+        filled: usize,
+        arrival: Option<Box<Arrival>>,
+        now: Now,
+    ) -> Option<Box<Exchange>> {
         let connection = self.connections.get_mut(id)?;
         let spare = &mut self.spare;
         let head = std::mem::take(&mut spare.head);
         let end_of_head = head.len as usize;
-        let expected = match head.framing {
-            Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
-            _ => 0,
-        };
-        let input = spare.bytes.get(end_of_head..filled).unwrap_or_default();
-        let wants_continue =
-            head.expect_continue && head.version == Version::Http11 && input.is_empty();
-        let reading = Reading {
-            bytes: spare.bytes.get(..end_of_head).unwrap_or_default().to_vec(),
-            decoder: Decoder::new(head.framing, &self.options.http.limits),
-            // A client may promise much and send nothing: memory follows what has arrived.
-            spool: Spool::with_capacity(expected.min(self.options.body_memory).min(READ)),
-            since: now.mono,
-            scheme: spare.scheme,
-            head,
-        };
+        let mut wants_continue =
+            head.expect_continue && head.version == Version::Http11 && end_of_head == filled;
+        let bytes = spare.bytes.get(..end_of_head).unwrap_or_default().to_vec();
+        let mut reading = reading(bytes, head, spare.scheme, &self.options, now);
+        let (mut start, mut limit) = (end_of_head, u64::MAX);
+        if let Some(arrival) = arrival {
+            // The other process has answered this, and given the body its time.
+            wants_continue = false;
+            limit = connection.deadline;
+            reading.since = arrival.since;
+            if let Some(stored) = arrival.stored {
+                start = stored.at;
+                let framing = spare.bytes.get(end_of_head..start);
+                if framing.is_none_or(|framing| !reading.restore(framing, stored)) {
+                    log::error!(target: "oxicorn", "A request of {} was moved here damaged; its connection ends", connection.peer);
+                    self.drop_connection(id);
+                    return None;
+                }
+            }
+        }
+        let received = reading.spool.len();
+        let since = reading.since;
         connection.phase = Phase::Body(Box::new(reading));
         connection.inbuf.clear();
-        connection.inbuf.extend_from_slice(input);
+        connection
+            .inbuf
+            .extend_from_slice(spare.bytes.get(start..filled).unwrap_or_default());
         if wants_continue {
             self.send_continue(id, now);
         }
-        let deadline = self.body_deadline(now.mono, 0, now);
+        let deadline = self.body_deadline(since, received, now);
         self.set_deadline(id, deadline);
-        self.take_kept(id, now)
+        let found = self.take_kept(id, now);
+        self.bring_forward(id, limit);
+        found
     }
 
     fn send_continue(&mut self, id: Id, now: Now) {
@@ -347,7 +374,7 @@ impl Engine {
         line.extend_from_slice(whole.get(..LINE_KEPT).unwrap_or(whole));
         exchange.id = Some(id);
         exchange.keep_alive =
-            exchange.head.keep_alive && self.options.keep_alive > 0 && !self.draining && !worn;
+            exchange.head.keep_alive && self.options.keep_alive > 0 && self.keeps_alive(worn);
         exchange.started = self.access.is_some().then(std::time::Instant::now);
         if let Some(connection) = self.connections.get_mut(id) {
             exchange.peer = connection.peer;
@@ -412,6 +439,23 @@ impl Engine {
         connection.phase = Phase::Flush { close: true };
         self.set_deadline(id, self.write_deadline(now));
         self.flush(id, now);
+    }
+}
+
+/// A body at its beginning.
+fn reading(bytes: Vec<u8>, head: Head, scheme: Scheme, options: &Options, now: Now) -> Reading {
+    let expected = match head.framing {
+        Framing::Length(length) => usize::try_from(length).unwrap_or(usize::MAX),
+        _ => 0,
+    };
+    Reading {
+        bytes,
+        decoder: Decoder::new(head.framing, &options.http.limits),
+        // A client may promise much and send nothing: memory follows what has arrived.
+        spool: Spool::with_capacity(expected.min(options.body_memory).min(READ)),
+        since: now.mono,
+        scheme,
+        head,
     }
 }
 

@@ -26,8 +26,27 @@ impl Spool {
         }
     }
 
+    /// A body that begins with the first `len` bytes of `file`.
+    pub(crate) fn stored(file: File, len: u64) -> Self {
+        Self {
+            memory: Vec::new(),
+            file: Some(file),
+            len,
+        }
+    }
+
     pub(crate) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// The bytes in memory; none once there is a file.
+    pub(crate) fn memory(&self) -> &[u8] {
+        &self.memory
+    }
+
+    /// The file that holds the bytes, if they are in one.
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
     }
 
     /// Appends; moves to a file in `dir` once `limit` bytes are exceeded.

@@ -5,7 +5,7 @@
 pub struct Stats {
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections open now.
+    /// Connections open now, those included that are on their way from or to another process.
     pub connections: usize,
     /// Requests handed to the application.
     pub requests: u64,
@@ -15,6 +15,10 @@ pub struct Stats {
     pub timed_out: u64,
     /// Idle connections closed to make room for new ones.
     pub evicted: u64,
+    /// Connections given to other processes.
+    pub given: u64,
+    /// Connections taken from other processes.
+    pub taken: u64,
     /// Bytes of the application's own objects that are kept for slow clients now.
     pub kept: usize,
     /// Requests now inside the application.

@@ -131,6 +131,23 @@ impl Body {
         }
     }
 
+    /// What has to stand before and behind the `len` bytes of data found so far, so that a new
+    /// decoder that reads all of it arrives where this one is. Whoever goes on with the body
+    /// elsewhere needs no state but bytes; trailers that were read are left out, and the limits for
+    /// framing begin anew.
+    pub fn reframed(&self, len: u64) -> (String, &'static str) {
+        let line = |size: u64| format!("{size:x}\r\n");
+        match self.state {
+            State::Data(_) | State::Done => (String::new(), ""),
+            State::Size if len == 0 => (String::new(), ""),
+            State::Trailers if len == 0 => (String::new(), "0\r\n"),
+            State::Size => (line(len), "\r\n"),
+            State::Chunk(left) => (line(len.saturating_add(left)), ""),
+            State::DataEnd => (line(len), ""),
+            State::Trailers => (line(len), "\r\n0\r\n"),
+        }
+    }
+
     fn next(&mut self, rest: &[u8]) -> Result<Next, Reject> {
         match self.state {
             State::Data(left) => Ok(self.data(left, rest, State::Done, State::Data)),
@@ -278,6 +295,45 @@ mod tests {
         }
         let end = body.advance(b"0000000000000000\r\n\r\n");
         assert_eq!(end, Ok(Step::End { consumed: 20 }));
+    }
+
+    /// Feeds all of `input`; the data, and how much was used until more is needed or the end.
+    fn feed(body: &mut Body, input: &[u8]) -> (Vec<u8>, usize) {
+        let (mut data, mut at) = (Vec::new(), 0);
+        loop {
+            match body.advance(&input[at..]).unwrap() {
+                Step::Data { skip, len } => {
+                    data.extend_from_slice(&input[at + skip..at + skip + len]);
+                    at += skip + len;
+                }
+                Step::More { consumed } | Step::End { consumed } => return (data, at + consumed),
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_goes_on_in_a_new_decoder_wherever_the_first_one_stopped() {
+        let bodies: [(Framing, &[u8], &[u8]); 3] = [
+            (Framing::Length(5), b"hello", b"hello"),
+            (
+                Framing::Chunked,
+                b"3;x=y\r\nhel\r\n002\r\nlo\r\n0\r\na: b\r\nc: d\r\n\r\n",
+                b"hello",
+            ),
+            (Framing::Chunked, b"0\r\na: b\r\n\r\n", b""),
+        ];
+        for (framing, raw, whole) in bodies {
+            for cut in 0..raw.len() {
+                let mut first = Body::new(framing, &Limits::default());
+                let (data, used) = feed(&mut first, &raw[..cut]);
+                let (before, after) = first.reframed(data.len() as u64);
+                let again = [before.as_bytes(), &data, after.as_bytes(), &raw[used..]].concat();
+                let mut second = Body::new(framing, &Limits::default());
+                let (got, end) = feed(&mut second, &again);
+                assert_eq!((got.as_slice(), end), (whole, again.len()), "cut at {cut}");
+                assert!(second.is_done(), "cut at {cut}");
+            }
+        }
     }
 
     #[test]

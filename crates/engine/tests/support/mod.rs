@@ -14,6 +14,8 @@
 
 mod client;
 mod log;
+pub(crate) mod pair;
+pub(crate) mod relay;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -93,13 +95,32 @@ impl Rig {
     }
 
     fn build(clock: Clock, access: Option<AccessLog>, change: impl FnOnce(&mut Options)) -> Self {
-        log::install();
-        let mut options = Options::default();
-        change(&mut options);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         // The library asks for 128; tests let thousands wait.
         rustix::net::listen(&listener, 4096).unwrap();
+        Self::on(listener, clock, access, change)
+    }
+
+    /// A second engine with the same listener and the same time.
+    pub(crate) fn heir(
+        &self,
+        access: Option<AccessLog>,
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
+        let listener = self.sibling.as_ref().unwrap().try_clone().unwrap();
+        Self::on(listener, self.clock, access, change)
+    }
+
+    fn on(
+        listener: TcpListener,
+        clock: Clock,
+        access: Option<AccessLog>,
+        change: impl FnOnce(&mut Options),
+    ) -> Self {
+        log::install();
+        let mut options = Options::default();
+        change(&mut options);
         let address = listener.local_addr().unwrap();
         let poller = Poller::new().unwrap();
         let mut engine = Engine::new(&poller, options, access).unwrap();
@@ -123,6 +144,11 @@ impl Rig {
             Clock::Virtual(now) => now,
             Clock::Real => Now::read(),
         }
+    }
+
+    /// A request that waits for its answer, if there is one.
+    pub(crate) fn waiting(&mut self) -> Option<Box<Exchange>> {
+        self.waiting.pop_front()
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -35,6 +35,7 @@ impl Crew {
                 tell("retiring", self.channel.retiring());
             }
             Notice::Drained => self.stop(),
+            Notice::Handover(news) => log::debug!(target: "oxicorn", "Connections move: {news:?}"),
         }
     }
 
