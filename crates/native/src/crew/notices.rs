@@ -4,7 +4,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oxicorn_arbiter::Signal;
@@ -17,6 +18,21 @@ use rustix::time::{
 
 use super::{Crew, Holder, lock};
 use crate::ffi;
+
+/// What the arbiter wants of this worker at the moment.
+#[derive(Debug, Default)]
+pub(super) struct Post {
+    /// Accepts connections.
+    serves: AtomicBool,
+    moving: Mutex<Moving>,
+}
+
+/// Where connections go to, and where they come from.
+#[derive(Debug, Default)]
+struct Moving {
+    to: Option<OwnedFd>,
+    from: Vec<OwnedFd>,
+}
 
 impl Crew {
     pub(super) fn on_notice(&self, notice: Notice) {
@@ -76,16 +92,57 @@ impl Crew {
         }
     }
 
+    /// Every command that has come: the descriptor does not tell twice.
     fn on_channel(&self) {
-        match self.channel.received() {
-            Some(Command::Drain) => self.drain(),
-            Some(Command::Orphaned) if !self.orphaned.swap(true, Ordering::Relaxed) => {
-                log::warn!(target: "oxicorn", "Parent changed, shutting down: the arbiter is gone");
-                self.light_fuse();
-                self.drain();
+        while let Some(command) = self.channel.received() {
+            match command {
+                Command::Serve => self.serve(),
+                Command::Park => self.stand_by(),
+                Command::Give(to) => self.give_connections(to),
+                Command::Take(from) => self.take_connections(from),
+                Command::Drain => self.drain(),
+                Command::Orphaned => return self.orphaned(),
             }
-            Some(Command::Orphaned) | None => {}
         }
+    }
+
+    fn orphaned(&self) {
+        if !self.orphaned.swap(true, Ordering::Relaxed) {
+            log::warn!(target: "oxicorn", "Parent changed, shutting down: the arbiter is gone");
+            self.light_fuse();
+            self.drain();
+        }
+    }
+
+    /// Accepts connections from now on, and keeps those that are here.
+    fn serve(&self) {
+        lock(&self.post.moving).to = None;
+        self.post.serves.store(true, Ordering::Relaxed);
+        self.engine().set_accepting(true);
+    }
+
+    /// Accepts none until told to serve. Those that are here go on.
+    pub(crate) fn stand_by(&self) {
+        self.post.serves.store(false, Ordering::Relaxed);
+        self.engine().set_accepting(false);
+    }
+
+    /// For whoever has the seat: accepts if it is good for the crew and the arbiter wants it.
+    pub(super) fn accept_if(&self, good: bool) {
+        let accepts = good && self.post.serves.load(Ordering::Relaxed);
+        self.engine().set_accepting(accepts);
+    }
+
+    /// Connections leave over this descriptor, until the worker is told to serve. The engine cannot send them yet, so they
+    /// stay, and go on being served here until the drain.
+    fn give_connections(&self, to: OwnedFd) {
+        self.stand_by();
+        lock(&self.post.moving).to = Some(to);
+    }
+
+    /// Connections arrive over this descriptor.
+    fn take_connections(&self, from: OwnedFd) {
+        lock(&self.post.moving).from.push(from);
     }
 
     /// From here on the worker has `graceful_timeout` left.
@@ -117,8 +174,10 @@ impl Crew {
     /// Graceful stop: the crew stops when the last connection is gone.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        // What a worker that does not serve leaves in the queues is for others.
+        let serves = self.post.serves.load(Ordering::Relaxed);
         let free = lock(&self.seat).inside < self.threads;
-        self.engine().drain(free, Now::read());
+        self.engine().drain(free && serves, Now::read());
         self.wake();
     }
 
