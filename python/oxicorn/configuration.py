@@ -146,6 +146,7 @@ class Source:
     def _make_importable(self, directory: str) -> None:
         if directory not in sys.path:
             sys.path.insert(0, directory)
+        if directory not in self._importable:
             self._importable.append(directory)
 
     def _forget_directories(self, keep: list[str]) -> None:

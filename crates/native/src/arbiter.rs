@@ -54,9 +54,7 @@ impl Host for Interpreter {
             read.map_err(|error| error.value(py).to_string())
         })?;
         let policy = policy(&config.config);
-        let mut known = lock(&self.configurations);
-        known.retain(|older, _| older + 1 >= generation);
-        known.insert(generation, config);
+        lock(&self.configurations).insert(generation, config);
         Ok(policy)
     }
 
@@ -64,7 +62,12 @@ impl Host for Interpreter {
         oxicorn_logs::reopen_all();
     }
 
-    fn notify(&mut self, _notice: Notice<'_>) {}
+    fn notify(&mut self, notice: Notice<'_>) {
+        if let Notice::RestartEnded { generation, .. } = notice {
+            // No worker of another generation will be forked any more.
+            lock(&self.configurations).retain(|known, _| *known == generation);
+        }
+    }
 }
 
 /// The process manager. `fork` is `os.fork`, called with the interpreter lock held. `configure` reads the configuration

@@ -22,7 +22,10 @@ pub struct State {
     pub(super) mode: Mode,
     /// How many workers there should be: `workers`, then what TTIN, TTOU and WINCH made of it.
     pub(super) target: usize,
+    /// The generation that serves.
     pub(super) generation: u32,
+    /// The newest generation of which there ever was a worker; no number is used twice.
+    pub(super) last_generation: u32,
     pub(super) last_id: WorkerId,
     /// Every worker that was forked and not yet reaped.
     pub(super) workers: BTreeMap<WorkerId, Worker>,
@@ -51,6 +54,7 @@ impl State {
             now,
             mode: Mode::Idle,
             generation: 1,
+            last_generation: 1,
             last_id: 0,
             workers: BTreeMap::new(),
             slots: BTreeMap::new(),
@@ -92,6 +96,11 @@ impl State {
     /// How many workers there should be at the moment.
     pub fn target(&self) -> usize {
         self.target
+    }
+
+    /// The policy in force: that of the generation that serves.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The pid of a worker that has been forked and not yet reaped.

@@ -98,7 +98,8 @@ impl State {
             return;
         };
         let mode = request.mode.unwrap_or(policy.restart_mode);
-        let (old, generation) = (self.generation, self.generation + 1);
+        self.last_generation += 1;
+        let (old, generation) = (self.generation, self.last_generation);
         let text = format!("Restart ({mode}): generation {generation} boots beside {old}.");
         self.log(Level::Info, text);
         self.restart = Some(Restart {
@@ -169,6 +170,7 @@ impl State {
             generation: self.generation,
             failure,
         });
+        self.forget_the_outgoing();
         if let Some(request) = self.follow_up.take() {
             self.read_configuration(request);
         }
@@ -240,6 +242,10 @@ impl State {
             target: self.target,
         };
         self.relieve(|_| true);
+        // More boot than are wanted by now.
+        for id in self.by_slot(|worker| worker.candidate && worker.is_active()) {
+            self.retire(id);
+        }
         self.become_generation(generation, policy, policy.workers);
         let until = self.now.saturating_add(policy.observe_timeout);
         if let Some(restart) = &mut self.restart {
@@ -257,15 +263,22 @@ impl State {
     fn read_configuration(&mut self, request: Request) {
         self.reading = Some(request);
         self.act(Action::ReadConfiguration {
-            generation: self.generation + 1,
+            generation: self.last_generation + 1,
         });
     }
 
     fn advance_boot(&mut self) {
-        let Some(Restart { mode, policy, .. }) = self.restart else {
+        let Some(Restart {
+            mode,
+            policy,
+            generation,
+            ..
+        }) = self.restart
+        else {
             return;
         };
-        let waiting = self.by_slot(|w| w.candidate && w.phase == Phase::Waiting);
+        let ready = |w: &&Worker| w.generation == generation && w.phase == Phase::Waiting;
+        let waiting = self.by_slot(ready);
         match mode {
             RestartMode::Hot if waiting.len() >= policy.workers => self.switch(&waiting),
             RestartMode::Phased => self.roll(&waiting),
