@@ -116,7 +116,10 @@ impl World {
                 self.serving.remove(worker);
             }
             Action::Connect { from, to } => self.connect(*from, *to),
-            Action::RestartEnded { generation, failure } => {
+            Action::RestartEnded {
+                generation,
+                failure,
+            } => {
                 self.restarting = false;
                 self.rollbacks += usize::from(failure.is_some());
                 self.generation = *generation;
