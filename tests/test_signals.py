@@ -203,7 +203,7 @@ def test_hup_to_a_group_does_not_end_the_workers(serve: Serve) -> None:
     os.killpg(server.pid, SIGHUP)
     server.wait_for_log("(?i)hup")
     assert server.request("/").status == 200
-    assert server.workers() == before
+    assert set(before) <= set(server.workers())
 
 
 # logs

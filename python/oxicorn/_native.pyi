@@ -56,13 +56,24 @@ class Seed:
 
     @property
     def id(self) -> int: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def config(self) -> Config: ...
 
 @final
 class Arbiter:
-    """The process manager. `fork` is `os.fork`; `owner` gets the Unix sockets (uid, gid)."""
+    """The process manager. `fork` is `os.fork`; `owner` gets the Unix sockets (uid, gid).
+
+    `configure` reads the configuration again, for a restart.
+    """
 
     def __new__(
-        cls, config: Config, fork: Callable[[], int], owner: tuple[int, int] | None = None
+        cls,
+        config: Config,
+        fork: Callable[[], int],
+        configure: Callable[[], Config],
+        owner: tuple[int, int] | None = None,
     ) -> Arbiter: ...
     @property
     def listeners(self) -> list[str]: ...

@@ -18,6 +18,7 @@ class Config:
     max_requests: int
     max_requests_jitter: int
     preload_app: bool
+    restart_mode: Literal["hot", "phased", "regular"]
     worker_tmp_dir: str | None
     timeout: int
     graceful_timeout: int
@@ -28,6 +29,7 @@ class Config:
     write_timeout: float
     linger_timeout: float
     boot_timeout: float
+    observe_timeout: float
     limit_request_line: int
     limit_request_fields: int
     limit_request_field_size: int

@@ -16,8 +16,9 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 
-from oxicorn import banner, config_file, worker
+from oxicorn import banner, worker
 from oxicorn._native import (
     Arbiter,
     BindError,
@@ -30,6 +31,7 @@ from oxicorn._native import (
     setup_logs,
 )
 from oxicorn.app import Application, load
+from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
 from oxicorn.output import capture
@@ -68,54 +70,18 @@ def _open_standard_streams() -> None:
 
 def _run(arguments: list[str]) -> int:
     command_line = CommandLine(arguments, dict(os.environ))
+    source = Source(command_line, os.environ)
     if command_line.exit is not None:
         code, text, to_stderr = command_line.exit
         print(text.rstrip("\n"), file=sys.stderr if to_stderr else sys.stdout)
         return code
-    _make_importable(os.getcwd())
-    config, warnings = _configure(command_line)
-    if config.app is None:
-        raise OperatorError("No application was named: oxicorn [OPTIONS] MODULE[:VARIABLE]")
-    _enter(config)
+    config, warnings = source.read()
+    source.enter(config)
     if config.print_config:
         print(config.report())
     if config.print_config or config.check_config:
         return _check(config, warnings)
-    return _serve(config, warnings)
-
-
-# Configuration.
-
-
-def _configure(command_line: CommandLine) -> tuple[Config, list[str]]:
-    """All settings, and what is to be said about them once there is a log."""
-    if command_line.config_file is None:
-        config = command_line.resolve(None, {})
-        return config, list(config.warnings)
-    source, _named = command_line.config_file
-    file = config_file.load(source)
-    config = command_line.resolve(file.label, file.values)
-    return config, [text for text in (file.warning, *config.warnings) if text]
-
-
-def _enter(config: Config) -> None:
-    """Makes this process what the settings say: directory, import path, environment."""
-    if config.chdir:
-        try:
-            os.chdir(config.chdir)
-        except OSError as error:
-            raise OperatorError(f"chdir: {config.chdir!r}: {error.strerror}.") from None
-        _make_importable(os.getcwd())
-    for path in filter(None, (config.pythonpath or "").split(",")):
-        _make_importable(os.path.abspath(path))
-    for entry in config.raw_env:
-        name, _, value = entry.partition("=")
-        os.environ[name] = value
-
-
-def _make_importable(directory: str) -> None:
-    if directory not in sys.path:
-        sys.path.insert(0, directory)
+    return _serve(source, config, warnings)
 
 
 # The two ends.
@@ -133,7 +99,7 @@ def _check(config: Config, warnings: list[str]) -> int:
     return 0
 
 
-def _serve(config: Config, warnings: list[str]) -> int:
+def _serve(source: Source, config: Config, warnings: list[str]) -> int:
     identity = Identity.of(config)
     if config.daemon:
         daemonize(config.enable_stdio_inheritance)
@@ -146,7 +112,7 @@ def _serve(config: Config, warnings: list[str]) -> int:
     set_title("master", config)
     try:
         application = _preload(config)
-        arbiter = Arbiter(config, os.fork, identity.owner)
+        arbiter = Arbiter(config, os.fork, partial(_configure_again, source), identity.owner)
         arbiter.bind()
     except (ApplicationError, BindError) as error:
         log("error", str(error))
@@ -156,8 +122,24 @@ def _serve(config: Config, warnings: list[str]) -> int:
     sys.stdout.flush()
     end = arbiter.run()
     if isinstance(end, Seed):
-        return worker.run(config, end, application, identity)
+        return worker.run(source, end, application, identity)
     return end
+
+
+def _configure_again(source: Source) -> Config:
+    """For a restart, in the arbiter, which has to outlive whatever the file does."""
+    try:
+        config, warnings = source.read_again()
+    except (OperatorError, ConfigError):
+        raise
+    except BaseException as error:
+        raise OperatorError(f"{type(error).__name__}: {error}") from None
+    finally:
+        # What the file printed must not be in every worker's buffer.
+        sys.stdout.flush()
+    for text in warnings:
+        log("warning", text)
+    return config
 
 
 def _preload(config: Config) -> Application | None:

@@ -19,7 +19,8 @@ import traceback
 
 from oxicorn._native import Config, Seed, Worker, log
 from oxicorn.app import Application, load
-from oxicorn.errors import ApplicationError, ModuleMissing
+from oxicorn.configuration import Source
+from oxicorn.errors import ApplicationError, ModuleMissing, OperatorError
 from oxicorn.identity import Identity
 from oxicorn.output import capture
 from oxicorn.reload import Reloader, failure_page
@@ -31,18 +32,21 @@ BOOT_FAILED = 3
 CRASHED = 255
 
 
-def run(config: Config, seed: Seed, application: Application | None, identity: Identity) -> int:
+def run(source: Source, seed: Seed, application: Application | None, identity: Identity) -> int:
     """Boots and serves in a process just forked; returns its exit code.
 
-    `application` is what was loaded before the fork, if anything was (`preload_app`).
+    `application` is what was loaded before the fork, if anything was (`preload_app`). A worker of
+    a later generation has a configuration that the arbiter has not entered.
     """
-    booted = False
+    config, booted = seed.config, False
     try:
         worker = Worker(config, seed)
         set_title("worker", config)
         _dump_stacks_on_abort(config.errorlog)
         if config.capture_output:
             capture(config.errorlog)
+        if seed.generation > 1:
+            source.enter_again(config)
         identity.assume()
         application = application or _load(config, worker)
         # What is loaded now stays: the garbage collector need not look at it again and again.
@@ -54,6 +58,9 @@ def run(config: Config, seed: Seed, application: Application | None, identity: I
         os.register_at_fork(after_in_child=worker.forked)
         _serve(config, worker)
         return worker.exit_code
+    except OperatorError as error:
+        log("error", str(error))
+        return BOOT_FAILED
     except ApplicationError as error:
         log("error", f"The application could not be loaded. {error}")
         return error.exit_code

@@ -7,27 +7,34 @@
 //! | 1 | kind of message |
 //! | 2… | of a stuck report only: see below |
 //!
+//! `Give` and `Take` carry one descriptor beside the bytes (`SCM_RIGHTS`): an end of a fresh pair over
+//! which connections move. A worker that reported ready accepts nothing until it is told to serve.
+//!
 //! A stuck report goes on with the age in ms (u64), the length of the request line in bytes (u16),
 //! both little endian, the request line, and the client's address up to the end.
 //!
 //! A datagram arrives whole or not at all, so there is no framing. What cannot be understood is
-//! logged and ignored: an arbiter may one day have workers of another version. No call here ever
+//! logged and ignored, and its descriptors are closed: an arbiter may one day have workers of another
+//! version. No call here ever
 //! blocks, and end-of-file tells each side that the other is gone. Not for bulk data: a channel
 //! carries a handful of messages in a worker's life.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg,
+    socketpair,
 };
 
 use crate::core::StuckRequest;
 
 /// The version of the messages' format.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The longest request line and client address that a stuck report carries, in bytes; the rest is
 /// cut.
@@ -39,24 +46,39 @@ const READY: u8 = 1;
 const STUCK: u8 = 2;
 const RETIRING: u8 = 3;
 const DRAINING: u8 = 4;
+const GIVEN: u8 = 5;
 const DRAIN: u8 = 65;
+const SERVE: u8 = 66;
+const PARK: u8 = 67;
+const GIVE: u8 = 68;
+const TAKE: u8 = 69;
 
 /// What a worker tells the arbiter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
-    /// The application is loaded, the signal handlers are installed, it serves.
+    /// The application is loaded, the signal handlers are installed, it waits for the word to serve.
     Ready,
     /// The application has had a request for longer than `timeout`.
     Stuck(StuckRequest),
     /// It wants a successor (`max_requests`), and serves on until it is told to drain.
     Retiring,
+    /// Every connection that could move was given away; those inside the application follow.
+    Given,
     /// It has stopped accepting and will end.
     Draining,
 }
 
 /// What the arbiter tells a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Command {
+    /// Accept connections; also after any of the others but `Drain`.
+    Serve,
+    /// Accept no more connections; serve those that are there, and stay.
+    Park,
+    /// As `Park`, and give the connections to whoever holds the other end, until told otherwise.
+    Give(OwnedFd),
+    /// Take the connections that whoever holds the other end gives.
+    Take(OwnedFd),
     /// Stop accepting, finish what was begun, end with code 0.
     Drain,
     /// The arbiter is gone: nobody will replace or stop this worker any more.
@@ -95,8 +117,19 @@ pub(crate) fn pair() -> io::Result<(ArbiterChannel, WorkerChannel)> {
     ))
 }
 
+/// Makes a pair over which one worker gives its connections to another.
+pub(crate) fn handover_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        flags,
+        None,
+    )?)
+}
+
 impl WorkerChannel {
-    /// Reports that the worker serves. To be sent after the signal handlers are installed, and
+    /// Reports that the worker can serve. To be sent after the signal handlers are installed, and
     /// once.
     ///
     /// # Errors
@@ -123,6 +156,14 @@ impl WorkerChannel {
         self.send(&Report::Retiring)
     }
 
+    /// Reports that every connection that could move was given away.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn given(&self) -> io::Result<()> {
+        self.send(&Report::Given)
+    }
+
     /// Reports that the worker leaves on its own account, so that it is replaced without delay.
     ///
     /// # Errors
@@ -136,8 +177,9 @@ impl WorkerChannel {
     pub fn received(&self) -> Option<Command> {
         let mut buffer = [0; LONGEST_MESSAGE];
         loop {
-            match receive(&self.socket, &mut buffer) {
-                Ok(Some(message)) => match decode_command(message) {
+            let mut descriptors = Vec::new();
+            match receive_with(&self.socket, &mut buffer, &mut descriptors) {
+                Ok(Some(message)) => match decode_command(message, descriptors) {
                     Some(command) => return Some(command),
                     None => log_garbage("the arbiter", message),
                 },
@@ -165,6 +207,24 @@ impl AsFd for WorkerChannel {
 impl ArbiterChannel {
     pub(crate) fn drain(&self) -> io::Result<()> {
         transmit(&self.socket, &[VERSION, DRAIN])
+    }
+
+    pub(crate) fn serve(&self) -> io::Result<()> {
+        transmit(&self.socket, &[VERSION, SERVE])
+    }
+
+    pub(crate) fn park(&self) -> io::Result<()> {
+        transmit(&self.socket, &[VERSION, PARK])
+    }
+
+    /// The caller's end may be closed as soon as this returns.
+    pub(crate) fn give(&self, to: BorrowedFd<'_>) -> io::Result<()> {
+        transmit_with(&self.socket, &[VERSION, GIVE], to)
+    }
+
+    /// As [`give`](Self::give).
+    pub(crate) fn take(&self, from: BorrowedFd<'_>) -> io::Result<()> {
+        transmit_with(&self.socket, &[VERSION, TAKE], from)
     }
 
     pub(crate) fn received(&self) -> Incoming {
@@ -199,6 +259,50 @@ fn transmit(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
     }
 }
 
+fn transmit_with(socket: &OwnedFd, message: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    let descriptors = [descriptor];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(Errno::NOBUFS.into());
+    }
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    loop {
+        match sendmsg(socket, &[IoSlice::new(message)], &mut control, flags) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// As [`receive`], with the descriptors that came along. More than one is more than any message has;
+/// the kernel closes what it cannot deliver, and the message then has too few.
+fn receive_with<'a>(
+    socket: &OwnedFd,
+    buffer: &'a mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> Result<Option<&'a [u8]>, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let length = loop {
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        match recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
+            Ok(received) => {
+                for message in control.drain() {
+                    if let RecvAncillaryMessage::ScmRights(rights) = message {
+                        descriptors.extend(rights);
+                    }
+                }
+                break received.bytes;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    };
+    Ok(buffer.get(..length).filter(|message| !message.is_empty()))
+}
+
 /// `None` at end-of-file. No message of ours is empty, so an empty one cannot be mistaken for it by
 /// our fault.
 fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, Errno> {
@@ -223,6 +327,7 @@ fn encode_report(report: &Report) -> Vec<u8> {
         Report::Ready => vec![VERSION, READY],
         Report::Retiring => vec![VERSION, RETIRING],
         Report::Draining => vec![VERSION, DRAINING],
+        Report::Given => vec![VERSION, GIVEN],
         Report::Stuck(request) => encode_stuck(request),
     }
 }
@@ -253,6 +358,7 @@ fn decode_report(message: &[u8]) -> Option<Report> {
         [VERSION, READY] => Some(Report::Ready),
         [VERSION, RETIRING] => Some(Report::Retiring),
         [VERSION, DRAINING] => Some(Report::Draining),
+        [VERSION, GIVEN] => Some(Report::Given),
         [VERSION, STUCK, rest @ ..] => decode_stuck(rest).map(Report::Stuck),
         _ => None,
     }
@@ -269,9 +375,13 @@ fn decode_stuck(bytes: &[u8]) -> Option<StuckRequest> {
     })
 }
 
-fn decode_command(message: &[u8]) -> Option<Command> {
-    match message {
-        [VERSION, DRAIN] => Some(Command::Drain),
+fn decode_command(message: &[u8], mut descriptors: Vec<OwnedFd>) -> Option<Command> {
+    match (message, descriptors.pop()) {
+        ([VERSION, DRAIN], None) => Some(Command::Drain),
+        ([VERSION, SERVE], None) => Some(Command::Serve),
+        ([VERSION, PARK], None) => Some(Command::Park),
+        ([VERSION, GIVE], Some(to)) if descriptors.is_empty() => Some(Command::Give(to)),
+        ([VERSION, TAKE], Some(from)) if descriptors.is_empty() => Some(Command::Take(from)),
         _ => None,
     }
 }
@@ -292,6 +402,7 @@ mod tests {
             )
             .unwrap();
         worker.retiring().unwrap();
+        worker.given().unwrap();
         worker.draining().unwrap();
         let stuck = StuckRequest {
             line: "GET /slow HTTP/1.1".to_owned(),
@@ -302,6 +413,7 @@ mod tests {
             Report::Ready,
             Report::Stuck(stuck),
             Report::Retiring,
+            Report::Given,
             Report::Draining,
         ] {
             assert_eq!(arbiter.received(), Incoming::Report(expected));
@@ -310,12 +422,87 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_command_arrives() {
+    fn every_command_arrives_in_order() {
         let (arbiter, worker) = pair().unwrap();
-        assert_eq!(worker.received(), None);
+        assert!(worker.received().is_none());
+        arbiter.serve().unwrap();
+        arbiter.park().unwrap();
         arbiter.drain().unwrap();
-        assert_eq!(worker.received(), Some(Command::Drain));
-        assert_eq!(worker.received(), None);
+        assert!(matches!(worker.received(), Some(Command::Serve)));
+        assert!(matches!(worker.received(), Some(Command::Park)));
+        assert!(matches!(worker.received(), Some(Command::Drain)));
+        assert!(worker.received().is_none());
+    }
+
+    #[test]
+    fn two_workers_are_connected_by_descriptors_that_do_not_survive_exec() {
+        let (giver, old) = pair().unwrap();
+        let (taker, new) = pair().unwrap();
+        let (one, other) = handover_pair().unwrap();
+        giver.give(one.as_fd()).unwrap();
+        taker.take(other.as_fd()).unwrap();
+        drop((one, other));
+        let (Some(Command::Give(to)), Some(Command::Take(from))) = (old.received(), new.received())
+        else {
+            panic!("no descriptors");
+        };
+        transmit(&to, b"a connection").unwrap();
+        let mut buffer = [0; 64];
+        assert_eq!(receive(&from, &mut buffer), Ok(Some(&b"a connection"[..])));
+        for end in [&to, &from] {
+            let flags = rustix::io::fcntl_getfd(end).unwrap();
+            assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        }
+        drop(to);
+        assert_eq!(receive(&from, &mut buffer), Ok(None));
+    }
+
+    #[test]
+    fn what_comes_with_a_message_that_cannot_be_understood_is_closed() {
+        let (arbiter, worker) = pair().unwrap();
+        let unknown: [&[u8]; 4] = [
+            &[VERSION, 99],
+            &[VERSION, SERVE],
+            &[VERSION + 1, GIVE],
+            &[VERSION, GIVE, 0],
+        ];
+        for message in unknown {
+            let (kept, sent) = handover_pair().unwrap();
+            transmit_with(&arbiter.socket, message, sent.as_fd()).unwrap();
+            drop(sent);
+            assert!(worker.received().is_none());
+            let mut buffer = [0; 8];
+            assert_eq!(receive(&kept, &mut buffer), Ok(None), "{message:?} leaks");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_too_many_spoils_the_message_and_is_closed() {
+        let (arbiter, worker) = pair().unwrap();
+        let (kept, sent) = handover_pair().unwrap();
+        let two = [sent.as_fd(), sent.as_fd(), sent.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&two)));
+        let message = [VERSION, GIVE];
+        sendmsg(
+            &arbiter.socket,
+            &[IoSlice::new(&message)],
+            &mut control,
+            SendFlags::DONTWAIT,
+        )
+        .unwrap();
+        drop(sent);
+        drop(worker.received());
+        assert_eq!(receive(&kept, &mut [0; 8]), Ok(None));
+    }
+
+    #[test]
+    fn a_command_to_connect_without_its_descriptor_is_ignored() {
+        let (arbiter, worker) = pair().unwrap();
+        transmit(&arbiter.socket, &[VERSION, GIVE]).unwrap();
+        transmit(&arbiter.socket, &[VERSION, TAKE]).unwrap();
+        assert!(worker.received().is_none());
     }
 
     #[test]
@@ -328,7 +515,7 @@ mod tests {
 
         let (arbiter, worker) = pair().unwrap();
         drop(arbiter);
-        assert_eq!(worker.received(), Some(Command::Orphaned));
+        assert!(matches!(worker.received(), Some(Command::Orphaned)));
         assert_eq!(
             worker.ready().unwrap_err().raw_os_error(),
             Some(libc::EPIPE)
@@ -348,9 +535,9 @@ mod tests {
         let (arbiter, worker) = pair().unwrap();
         let garbage: [&[u8]; 5] = [
             b"\0",
-            b"\x02\x01",
-            b"\x01\xff",
-            b"\x01\x02short",
+            b"\x01\x01",
+            b"\x02\xff",
+            b"\x02\x02short",
             &[7; 4000],
         ];
         for message in garbage {
@@ -360,7 +547,7 @@ mod tests {
         worker.retiring().unwrap();
         arbiter.drain().unwrap();
         assert_eq!(arbiter.received(), Incoming::Report(Report::Retiring));
-        assert_eq!(worker.received(), Some(Command::Drain));
+        assert!(matches!(worker.received(), Some(Command::Drain)));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::io;
 
 use crate::channel::WorkerChannel;
-use crate::core::{Exit, Pid, WorkerId};
+use crate::core::{Exit, Pid, Policy, WorkerId};
 use crate::sockets::Listener;
 
 /// What the embedder supplies.
@@ -21,6 +21,13 @@ pub trait Host {
     /// When the system refuses (`EAGAIN`, `ENOMEM`): logged, and tried again later.
     fn fork(&mut self, worker: &WorkerSeed) -> io::Result<Fork>;
 
+    /// Reads the configuration again, for a restart: what steers the arbiter's decisions from the
+    /// time on when this generation serves. Its workers are forked with the new configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the log; then nothing changes.
+    fn read_configuration(&mut self, generation: u32) -> Result<Policy, String>;
+
     /// Opens the arbiter's log files anew (USR1, after a rotation).
     fn reopen_logs(&mut self);
 
@@ -31,6 +38,10 @@ pub trait Host {
 impl<H: Host + ?Sized> Host for &mut H {
     fn fork(&mut self, worker: &WorkerSeed) -> io::Result<Fork> {
         (**self).fork(worker)
+    }
+
+    fn read_configuration(&mut self, generation: u32) -> Result<Policy, String> {
+        (**self).read_configuration(generation)
     }
 
     fn reopen_logs(&mut self) {
@@ -99,6 +110,13 @@ pub enum Notice<'a> {
         pid: Pid,
         /// How it ended.
         exit: Exit,
+    },
+    /// A restart has ended.
+    RestartEnded {
+        /// The generation that serves now.
+        generation: u32,
+        /// Why it is the old one; `None` if the new one serves.
+        failure: Option<&'a str>,
     },
     /// The workers are gone; pidfile and sockets are removed (`on_exit`).
     Exiting {

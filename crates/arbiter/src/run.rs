@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -146,7 +147,11 @@ impl<H: Host> Arbiter<H> {
                 generation,
             } => return self.fork(worker, slot, generation),
             Action::Signal { pid, signal } => send_signal(pid, signal),
-            Action::SendDrain { worker } => self.send_drain(worker),
+            Action::ReadConfiguration { generation } => self.read_configuration(generation),
+            Action::SendDrain { worker } => self.tell(worker, "drain", ArbiterChannel::drain),
+            Action::SendServe { worker } => self.tell(worker, "serve", ArbiterChannel::serve),
+            Action::SendPark { worker } => self.tell(worker, "park", ArbiterChannel::park),
+            Action::Connect { from, to } => self.connect(from, to),
             Action::ReopenLogs => self.host.reopen_logs(),
             Action::CloseListeners => self.listeners.drain(..).for_each(Listener::retire),
             Action::Reap => self.reap(),
@@ -157,6 +162,13 @@ impl<H: Host> Arbiter<H> {
             Action::WorkersChanged { new, old } => {
                 self.host.notify(Notice::WorkersChanged { new, old });
             }
+            Action::RestartEnded {
+                generation,
+                failure,
+            } => self.host.notify(Notice::RestartEnded {
+                generation,
+                failure: failure.as_deref(),
+            }),
             Action::Exit { code } => return Flow::Leave(self.exit(code)),
         }
         Flow::Continue
@@ -213,15 +225,41 @@ impl<H: Host> Arbiter<H> {
         Ok(None)
     }
 
-    fn send_drain(&self, id: WorkerId) {
-        let channel = self
-            .crew
-            .get(&id)
-            .and_then(|member| member.channel.as_ref());
-        if let Some(Err(error)) = channel.map(ArbiterChannel::drain) {
-            // SIGTERM follows and says the same.
-            log::debug!(target: TARGET, "Can't tell worker {id} to drain: {error}");
+    fn read_configuration(&mut self, generation: u32) {
+        let event = match self.host.read_configuration(generation) {
+            Ok(policy) => Event::ConfigurationRead { policy },
+            Err(reason) => Event::ConfigurationRefused { reason },
+        };
+        self.events.push_front(event);
+    }
+
+    fn channel(&self, id: WorkerId) -> io::Result<&ArbiterChannel> {
+        let member = self.crew.get(&id);
+        let channel = member.and_then(|member| member.channel.as_ref());
+        channel.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// A worker that cannot be told has ended or is about to, and its exit is an event of its own.
+    fn tell(&self, id: WorkerId, what: &str, say: fn(&ArbiterChannel) -> io::Result<()>) {
+        if let Err(error) = self.channel(id).and_then(say) {
+            log::debug!(target: TARGET, "Can't tell worker {id} to {what}: {error}");
         }
+    }
+
+    /// Who cannot give is parked all the same, and keeps its connections.
+    fn connect(&self, from: WorkerId, to: WorkerId) {
+        if let Err(error) = self.try_to_connect(from, to) {
+            log::warn!(target: TARGET, "Can't connect worker {from} with worker {to}: {error}");
+            self.tell(from, "park", ArbiterChannel::park);
+        }
+    }
+
+    /// The taker first: if it cannot be reached, the giver need not know.
+    fn try_to_connect(&self, from: WorkerId, to: WorkerId) -> io::Result<()> {
+        let (giver, taker) = (self.channel(from)?, self.channel(to)?);
+        let (one, other) = channel::handover_pair()?;
+        taker.take(other.as_fd())?;
+        giver.give(one.as_fd())
     }
 
     /// Reaps every child, also those that a container's first process inherits from others.

@@ -28,6 +28,7 @@ pub(crate) fn event_of(worker: WorkerId, report: Report) -> Event {
         Report::Ready => Event::WorkerReady { worker },
         Report::Stuck(request) => Event::WorkerStuck { worker, request },
         Report::Retiring => Event::WorkerRetiring { worker },
+        Report::Given => Event::WorkerGave { worker },
         Report::Draining => Event::WorkerDraining { worker },
     }
 }

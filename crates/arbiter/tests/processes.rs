@@ -121,10 +121,9 @@ fn usr1_reopens_the_logs_everywhere() {
 }
 
 #[test]
-fn hup_usr2_and_winch_do_no_harm() {
+fn usr2_and_winch_do_no_harm() {
     let mut server = Server::ready(1, &[]);
     for (signal, answer) in [
-        (Signal::HUP, "HUP ignored"),
         (Signal::USR2, "USR2 ignored"),
         (Signal::WINCH, "SIGWINCH ignored"),
     ] {
@@ -345,4 +344,133 @@ fn a_daemon_leaves_its_starter_and_its_session() {
     // The starter ended with 0 as soon as the daemon was on its own.
     assert_eq!(server.end(), Some(0));
     assert!(!pidfile.exists());
+}
+
+#[test]
+fn a_hot_restart_connects_old_and_new_workers_and_lets_the_old_ones_go() {
+    let mut server = Server::ready(2, &["observe_timeout=0.2"]);
+    server.signal(Signal::HUP);
+    server.expect("configuration for 2");
+    server.expect("worker 3 takes the gift of 1");
+    server.expect("worker 4 takes the gift of 2");
+    let old = server.worker(1);
+    server.expect(&format!("Worker (pid:{old}) gave its connections away."));
+    server.expect("restart ended 2 None");
+    server.expect(&format!("Worker (pid:{old}) exited with code 0."));
+    let answer = server.connect();
+    assert!(
+        ["worker 3", "worker 4"].contains(&answer.as_str()),
+        "{answer}"
+    );
+    assert_eq!(zombies_of(server.pid()), 0);
+}
+
+#[test]
+fn a_new_worker_that_is_killed_while_it_is_observed_gives_way_to_the_old_one() {
+    let mut server = Server::ready(1, &["observe_timeout=600"]);
+    server.signal(Signal::HUP);
+    server.expect("Generation 2 serves");
+    server.expect("worker 2 takes the gift of 1");
+    let new = server.worker(2);
+    send(new, Signal::KILL);
+    server.expect("restart ended 1 Some");
+    assert_eq!(server.connect(), "worker 1");
+}
+
+#[test]
+fn new_workers_that_fail_to_boot_leave_the_old_ones_as_they_were() {
+    for (mode, nature) in [
+        ("hot", "failing:3"),
+        ("phased", "failing:0"),
+        ("regular", "failing:4"),
+    ] {
+        let mode = format!("restart_mode={mode}");
+        let nature = format!("next_worker={nature}");
+        let mut server = Server::ready(2, &[&mode, &nature]);
+        server.signal(Signal::HUP);
+        server.expect("restart ended 1 Some");
+        assert!(["worker 1", "worker 2"].contains(&server.connect().as_str()));
+        assert!(!server.says("worker 1 is told Park"));
+        assert!(!server.says("worker 2 is told Park"));
+    }
+}
+
+#[test]
+fn a_phased_restart_relieves_one_worker_after_the_other() {
+    let options = ["observe_timeout=0", "restart_mode=phased"];
+    let mut server = Server::ready(2, &options);
+    server.signal(Signal::HUP);
+    server.expect("restart ended 2 None");
+    server.expect("worker 3 takes the gift of 1");
+    server.expect("worker 4 takes the gift of 2");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn a_regular_restart_serves_after_the_old_workers_have_gone() {
+    let mut server = Server::ready(2, &["restart_mode=regular"]);
+    let old = [server.worker(1), server.worker(2)];
+    server.signal(Signal::HUP);
+    server.expect("restart ended 2 None");
+    for pid in old {
+        assert!(server.says(&format!("Worker (pid:{pid}) exited with code 0.")));
+    }
+    let answer = server.connect();
+    assert!(
+        ["worker 3", "worker 4"].contains(&answer.as_str()),
+        "{answer}"
+    );
+}
+
+#[test]
+fn an_arbiter_that_can_open_no_more_files_restarts_all_the_same() {
+    // One for each worker's channel, and one more while a worker is forked: a pair for the connections
+    // is one too many.
+    let mut server = Server::ready(1, &["observe_timeout=0.2", "spare_files=3"]);
+    server.signal(Signal::HUP);
+    server.expect("Can't connect worker 1 with worker 2");
+    server.expect("worker 1 is told Park");
+    server.expect("restart ended 2 None");
+    assert_eq!(server.connect(), "worker 2");
+}
+
+#[test]
+fn an_arbiter_without_a_single_file_left_refuses_the_restart_and_goes_on() {
+    let mut server = Server::ready(1, &["spare_files=2"]);
+    server.signal(Signal::HUP);
+    server.expect("Restart rolled back, generation 1 goes on serving: Cannot fork a worker");
+    assert_eq!(server.connect(), "worker 1");
+}
+
+#[test]
+fn an_arbiter_that_watches_a_new_generation_does_not_wake_up_for_it() {
+    let mut server = Server::ready(1, &["observe_timeout=600"]);
+    server.signal(Signal::HUP);
+    server.expect("worker 2 is told Serve");
+    server.expect("worker 2 takes the gift of 1");
+    server.expect("gave its connections away");
+    assert!(server.sleeps_through(Duration::from_millis(300)));
+}
+
+#[test]
+fn fifty_restarts_leave_no_descriptor_and_no_process_behind() {
+    let mut server = Server::ready(2, &["observe_timeout=0"]);
+    let held = |server: &Server| {
+        let folder = format!("/proc/{}/fd", server.pid());
+        fs::read_dir(folder).expect("it is alive").count()
+    };
+    let before = held(&server);
+    for generation in 2..52 {
+        server.signal(Signal::HUP);
+        server.expect(&format!("restart ended {generation} None"));
+    }
+    let oldest = server.worker(100);
+    server.expect(&format!("Worker (pid:{oldest}) exited with code 0."));
+    let second = server.worker(99);
+    server.expect(&format!("Worker (pid:{second}) exited with code 0."));
+    assert_eq!(held(&server), before);
+    assert_eq!(zombies_of(server.pid()), 0);
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), Some(0));
 }

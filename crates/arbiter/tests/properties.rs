@@ -7,11 +7,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use oxicorn_arbiter::core::StuckRequest;
 use oxicorn_arbiter::{Action, Event, Exit, Pid, Policy, Signal, State, WorkerId};
+use oxicorn_settings::RestartMode;
 
 /// xorshift64*: small, and the same on every machine.
 struct Chance(u64);
@@ -47,6 +48,16 @@ struct World {
     /// Processes that were sent SIGKILL, and die when the kernel gets to it.
     doomed: Vec<Pid>,
     target: usize,
+    /// The most workers that any generation wanted since there was only one.
+    other: usize,
+    restarting: bool,
+    generation: u32,
+    generations: BTreeMap<Pid, u32>,
+    ready: BTreeSet<WorkerId>,
+    /// Told to serve, and not told otherwise since.
+    serving: BTreeSet<WorkerId>,
+    restarts: usize,
+    rollbacks: usize,
     last_pid: Pid,
     exit: Option<u8>,
     story: Vec<String>,
@@ -55,12 +66,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        let policy = Policy {
-            workers: usize::try_from(chance.below(5)).unwrap(),
-            graceful_timeout: Duration::from_millis(chance.below(40_000)),
-            boot_timeout: chance.one_in(2).then_some(Duration::from_secs(20)),
-            daemon: chance.one_in(2),
-        };
+        let policy = some_policy(&mut chance);
         let state = State::new(policy, Duration::ZERO);
         let target = policy.workers;
         Self {
@@ -71,6 +77,14 @@ impl World {
             alive: BTreeMap::new(),
             doomed: Vec::new(),
             target,
+            other: 0,
+            restarting: false,
+            generation: 1,
+            generations: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            serving: BTreeSet::new(),
+            restarts: 0,
+            rollbacks: 0,
             last_pid: 1000,
             exit: None,
             story: Vec::new(),
@@ -79,6 +93,7 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         self.story.push(format!("{:?} {event:?}", self.now));
+        self.forget_others();
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
             for action in self.state.handle(self.now, event) {
@@ -92,16 +107,68 @@ impl World {
     fn perform(&mut self, action: &Action) -> Option<Event> {
         assert_eq!(self.exit, None, "an action after the end:\n{}", self.tell());
         match action {
-            Action::Fork { worker, .. } => return Some(self.fork(*worker)),
+            Action::Fork {
+                worker, generation, ..
+            } => return Some(self.fork(*worker, *generation)),
+            Action::ReadConfiguration { .. } => return Some(self.configuration()),
+            Action::SendServe { worker } => self.serve(*worker),
+            Action::SendPark { worker } | Action::SendDrain { worker } => {
+                self.serving.remove(worker);
+            }
+            Action::Connect { from, to } => self.connect(*from, *to),
+            Action::RestartEnded {
+                generation,
+                failure,
+            } => {
+                self.restarting = false;
+                self.rollbacks += usize::from(failure.is_some());
+                self.generation = *generation;
+            }
             Action::Signal { pid, signal } => self.signal(*pid, *signal),
-            Action::WorkersChanged { new, .. } => self.target = *new,
+            Action::WorkersChanged { new, old } => {
+                self.other = self.other.max(*new).max(old.unwrap_or(0));
+                // One more for this generation is one more for the next.
+                self.other += usize::from(self.restarting && *new == self.target + 1);
+                self.target = *new;
+            }
             Action::Exit { code } => self.exit = Some(*code),
             _ => {}
         }
         None
     }
 
-    fn fork(&mut self, worker: WorkerId) -> Event {
+    fn configuration(&mut self) -> Event {
+        if self.chance.one_in(4) {
+            let reason = "by chance".to_owned();
+            return Event::ConfigurationRefused { reason };
+        }
+        let policy = some_policy(&mut self.chance);
+        self.other = self.other.max(policy.workers);
+        self.restarting = true;
+        self.restarts += 1;
+        Event::ConfigurationRead { policy }
+    }
+
+    fn serve(&mut self, worker: WorkerId) {
+        let known = self.ready.contains(&worker) && self.alive.values().any(|one| *one == worker);
+        assert!(known, "{worker} cannot serve:\n{}", self.tell());
+        self.serving.insert(worker);
+    }
+
+    fn connect(&mut self, from: WorkerId, to: WorkerId) {
+        let both = self.serving.remove(&from) && self.serving.contains(&to);
+        assert!(both, "{from} cannot give to {to}:\n{}", self.tell());
+    }
+
+    /// Once all processes are of one generation, no other has a claim to any.
+    fn forget_others(&mut self) {
+        let ours = |one: &u32| *one == self.generation;
+        if !self.restarting && self.generations.values().all(ours) {
+            self.other = 0;
+        }
+    }
+
+    fn fork(&mut self, worker: WorkerId, generation: u32) -> Event {
         if self.chance.one_in(8) {
             return Event::ForkFailed {
                 worker,
@@ -110,10 +177,14 @@ impl World {
         }
         self.last_pid += 1;
         self.alive.insert(self.last_pid, worker);
-        let limit = self.target + 1;
+        self.generations.insert(self.last_pid, generation);
+        let limit = self.target + self.other + 1;
         assert!(
             self.alive.len() <= limit,
-            "more than {limit} workers:\n{}",
+            "more than {limit} workers ({} and {}, {:?}):\n{}",
+            self.target,
+            self.other,
+            self.generations,
             self.tell()
         );
         Event::Forked {
@@ -144,7 +215,10 @@ impl World {
     }
 
     fn end(&mut self, pid: Pid, exit: Exit) {
-        self.alive.remove(&pid);
+        if let Some(worker) = self.alive.remove(&pid) {
+            self.serving.remove(&worker);
+        }
+        self.generations.remove(&pid);
         self.doomed.retain(|doomed| *doomed != pid);
         let oom = self.chance.pick(&[None, Some(true), Some(false)]).flatten();
         self.handle(Event::WorkerExited { pid, exit, oom });
@@ -177,9 +251,15 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(12) {
+        match self.chance.below(16) {
             0..=2 => self.let_time_pass(),
-            3 | 4 => self.handle(Event::WorkerReady { worker }),
+            3 | 4 => self.ready(worker),
+            11 => {
+                let mode = some_mode(&mut self.chance);
+                self.handle(Event::Restart { mode });
+            }
+            12 => self.everybody_is_ready(),
+            13 => self.handle(Event::WorkerGave { worker }),
             5 => self.handle(Event::WorkerRetiring { worker }),
             6 => self.handle(Event::WorkerDraining { worker }),
             7 => self.handle(Event::WorkerStuck {
@@ -189,6 +269,17 @@ impl World {
             8 | 9 => self.some_child_ends(),
             10 => self.bury_the_doomed(),
             _ => self.some_signal(),
+        }
+    }
+
+    fn ready(&mut self, worker: WorkerId) {
+        self.ready.insert(worker);
+        self.handle(Event::WorkerReady { worker });
+    }
+
+    fn everybody_is_ready(&mut self) {
+        for worker in self.alive.values().copied().collect::<Vec<_>>() {
+            self.ready(worker);
         }
     }
 
@@ -231,6 +322,22 @@ impl World {
     }
 }
 
+fn some_policy(chance: &mut Chance) -> Policy {
+    Policy {
+        workers: usize::try_from(chance.below(5)).unwrap(),
+        graceful_timeout: Duration::from_millis(chance.below(40_000)),
+        boot_timeout: chance.one_in(2).then_some(Duration::from_secs(20)),
+        daemon: chance.one_in(2),
+        restart_mode: some_mode(chance).unwrap_or_default(),
+        observe_timeout: Duration::from_millis(chance.below(20_000)),
+    }
+}
+
+fn some_mode(chance: &mut Chance) -> Option<RestartMode> {
+    let modes = [RestartMode::Hot, RestartMode::Phased, RestartMode::Regular];
+    chance.pick(&modes).filter(|_| !chance.one_in(4))
+}
+
 fn some_request() -> StuckRequest {
     let (line, client) = ("GET / HTTP/1.1".to_owned(), "10.0.0.7:1".to_owned());
     StuckRequest {
@@ -257,10 +364,17 @@ fn lived_through(seed: u64, events: usize) -> World {
 /// The invariants themselves are asserted by the world, at every action.
 #[test]
 fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
-    let mut forked = 0;
+    let (mut forked, mut restarts, mut rollbacks) = (0, 0, 0);
     for seed in 0..SEEDS {
-        forked += lived_through(seed, 200).last_pid - 1000;
+        let world = lived_through(seed, 200);
+        forked += world.last_pid - 1000;
+        restarts += world.restarts;
+        rollbacks += world.rollbacks;
     }
+    assert!(
+        rollbacks > 1000 && restarts > rollbacks + 1000,
+        "too little happened: {restarts} restarts, {rollbacks} rolled back"
+    );
     assert!(
         forked > Pid::try_from(SEEDS).unwrap() * 5,
         "too little happened: {forked} forks"
@@ -275,7 +389,7 @@ fn a_server_always_ends_in_time_after_term() {
         if world.exit.is_some() {
             continue;
         }
-        let limit = world.now + world.policy.graceful_timeout + Policy::KILL_GRACE;
+        let limit = world.now + world.state.policy().graceful_timeout + Policy::KILL_GRACE;
         world.handle(Event::Signal(Signal::Term));
         while world.exit.is_none() {
             let due = world.state.next_deadline().unwrap_or_else(|| {
@@ -305,9 +419,7 @@ fn a_server_that_is_left_in_peace_recovers() {
             if world.exit.is_some() {
                 break;
             }
-            for worker in world.alive.values().copied().collect::<Vec<_>>() {
-                world.handle(Event::WorkerReady { worker });
-            }
+            world.everybody_is_ready();
             world.bury_the_doomed();
             if let Some(due) = world.state.next_deadline() {
                 world.now = due;
@@ -319,6 +431,12 @@ fn a_server_that_is_left_in_peace_recovers() {
                 world.alive.len(),
                 world.target,
                 "seed {seed}:\n{}",
+                world.tell()
+            );
+            assert_eq!(
+                world.serving.len(),
+                world.target,
+                "seed {seed}: not all serve:\n{}",
                 world.tell()
             );
             assert_eq!(

@@ -27,10 +27,11 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "boot.md",
     "crash-loop.md",
     "recycling.md",
+    "restarts.md",
     "scaling.md",
     "shutdown.md",
     "signals.md",
@@ -50,6 +51,11 @@ fn crash_loops_are_as_specified() {
 #[test]
 fn recycling_is_as_specified() {
     holds("recycling.md");
+}
+
+#[test]
+fn restarts_are_as_specified() {
+    holds("restarts.md");
 }
 
 #[test]

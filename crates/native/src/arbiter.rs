@@ -1,9 +1,10 @@
 //! The arbiter, for Python: it forks through the interpreter and otherwise knows nothing of it. Invariant: the interpreter
 //! lock is held only during the fork.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
@@ -23,10 +24,15 @@ pyo3::create_exception!(
     "The server could not take its place: a socket or the pidfile; the message says which and why."
 );
 
-/// Forks by calling `os.fork`.
+/// The configuration of each generation that may still have workers to be forked.
+type Configurations = Arc<Mutex<BTreeMap<u32, Config>>>;
+
+/// Forks by calling `os.fork`, reads the configuration by calling Python.
 #[derive(Debug)]
 struct Interpreter {
     fork: Py<PyAny>,
+    configure: Py<PyAny>,
+    configurations: Configurations,
 }
 
 impl Host for Interpreter {
@@ -39,33 +45,61 @@ impl Host for Interpreter {
         }
     }
 
+    fn read_configuration(&mut self, generation: u32) -> Result<Policy, String> {
+        let config = Python::attach(|py| {
+            let read = self.configure.call0(py).and_then(|found| {
+                let config = found.bind(py).cast::<Config>()?;
+                Ok(config.get().clone())
+            });
+            read.map_err(|error| error.value(py).to_string())
+        })?;
+        let policy = policy(&config.config);
+        lock(&self.configurations).insert(generation, config);
+        Ok(policy)
+    }
+
     fn reopen_logs(&mut self) {
         oxicorn_logs::reopen_all();
     }
 
-    fn notify(&mut self, _notice: Notice<'_>) {}
+    fn notify(&mut self, notice: Notice<'_>) {
+        if let Notice::RestartEnded { generation, .. } = notice {
+            // No worker of another generation will be forked any more.
+            lock(&self.configurations).retain(|known, _| *known == generation);
+        }
+    }
 }
 
-/// The process manager. `fork` is `os.fork`, called with the interpreter lock held. `owner`: the user and group that Unix
-/// sockets are given to.
+/// The process manager. `fork` is `os.fork`, called with the interpreter lock held. `configure` reads the configuration
+/// again, for a restart; what it raises is the reason why there is none. `owner`: the user and group that Unix sockets are
+/// given to.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
 pub(crate) struct Arbiter {
     config: Config,
     owner: Option<(u32, u32)>,
     fork: Py<PyAny>,
+    configure: Py<PyAny>,
+    configurations: Configurations,
     bound: Mutex<Option<oxicorn_arbiter::Arbiter<Interpreter>>>,
 }
 
 #[pymethods]
 impl Arbiter {
     #[new]
-    #[pyo3(signature = (config, fork, owner=None))]
-    fn new(config: &Config, fork: Py<PyAny>, owner: Option<(u32, u32)>) -> Self {
+    #[pyo3(signature = (config, fork, configure, owner=None))]
+    fn new(
+        config: &Config,
+        fork: Py<PyAny>,
+        configure: Py<PyAny>,
+        owner: Option<(u32, u32)>,
+    ) -> Self {
         Self {
             config: config.clone(),
             owner,
             fork,
+            configure,
+            configurations: Arc::new(Mutex::new(BTreeMap::from([(1, config.clone())]))),
             bound: Mutex::new(None),
         }
     }
@@ -76,6 +110,8 @@ impl Arbiter {
         let setup = setup(&self.config.config, self.owner, listen_fds);
         let host = Interpreter {
             fork: self.fork.clone_ref(py),
+            configure: self.configure.clone_ref(py),
+            configurations: self.configurations.clone(),
         };
         let bound = py
             .detach(|| oxicorn_arbiter::Arbiter::start(setup, host))
@@ -101,15 +137,24 @@ impl Arbiter {
         };
         match py.detach(|| bound.run()) {
             Outcome::Exit(code) => Ok(code.into_pyobject(py)?.into_any()),
-            Outcome::Worker(seed) => Ok(Bound::new(py, Seed::new(seed))?.into_any()),
+            Outcome::Worker(seed) => {
+                let config = lock(&self.configurations).get(&seed.generation).cloned();
+                // There is always one: it is read before its generation is forked.
+                let config = config.unwrap_or_else(|| self.config.clone());
+                Ok(Bound::new(py, Seed::new(seed, config))?.into_any())
+            }
         }
     }
 }
 
 impl Arbiter {
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<oxicorn_arbiter::Arbiter<Interpreter>>> {
-        self.bound.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot(&self) -> MutexGuard<'_, Option<oxicorn_arbiter::Arbiter<Interpreter>>> {
+        lock(&self.bound)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// systemd's socket activation (`sd_listen_fds(3)`); the variables are used up.
@@ -130,13 +175,18 @@ fn take_listen_fds(py: Python<'_>) -> PyResult<ListenFds> {
     Ok(listen_fds)
 }
 
-fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: ListenFds) -> Setup {
-    let policy = Policy {
+fn policy(config: &settings::Config) -> Policy {
+    Policy {
         workers: config.workers,
         graceful_timeout: config.graceful_timeout,
         boot_timeout: (!config.boot_timeout.is_zero()).then_some(config.boot_timeout),
         daemon: config.daemon,
-    };
+        restart_mode: config.restart_mode,
+        observe_timeout: config.observe_timeout,
+    }
+}
+
+fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: ListenFds) -> Setup {
     let sockets = SocketOptions {
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
         umask: config.umask,
@@ -145,7 +195,7 @@ fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: Liste
     };
     let pidfile = config.pidfile.as_ref().map(PathBuf::from);
     Setup {
-        policy,
+        policy: policy(config),
         binds: config.bind.clone(),
         listen_fds,
         sockets,
@@ -158,22 +208,23 @@ fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: Liste
 #[derive(Debug)]
 pub(crate) struct Seed {
     id: u64,
-    seed: Mutex<Option<WorkerSeed>>,
+    generation: u32,
+    config: Config,
+    worker: Mutex<Option<WorkerSeed>>,
 }
 
 impl Seed {
-    fn new(seed: WorkerSeed) -> Self {
+    fn new(seed: WorkerSeed, config: Config) -> Self {
         Self {
             id: seed.id,
-            seed: Mutex::new(Some(seed)),
+            generation: seed.generation,
+            config,
+            worker: Mutex::new(Some(seed)),
         }
     }
 
     pub(crate) fn take(&self) -> Option<WorkerSeed> {
-        self.seed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+        lock(&self.worker).take()
     }
 }
 
@@ -183,6 +234,18 @@ impl Seed {
     #[getter]
     fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Which loading of the application it belongs to: counts from 1, and on with each restart.
+    #[getter]
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// The configuration of its generation.
+    #[getter]
+    fn config(&self) -> Config {
+        self.config.clone()
     }
 }
 

@@ -65,7 +65,7 @@ impl Worker {
         })
     }
 
-    /// Accepts connections for `app` from now on, and tells the arbiter so.
+    /// Is ready to accept connections for `app`, and tells the arbiter so, who says when to begin.
     fn start(&self, py: Python<'_>, app: Py<PyAny>) -> PyResult<()> {
         let Some(seed) = lock(&self.seed).take() else {
             return Err(PyRuntimeError::new_err("a worker starts once only"));
@@ -87,6 +87,7 @@ impl Worker {
             grace: self.config.graceful_timeout,
         };
         let crew = Arc::new(py.detach(|| Crew::new(setup))?);
+        crew.stand_by();
         crew::start_steward(crew.clone())?;
         crew.channel().ready()?;
         let serving = Serving {

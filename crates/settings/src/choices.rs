@@ -1,5 +1,7 @@
 //! The settings that pick one of a few words, as enums.
 
+use std::fmt;
+
 use crate::stored::Stored;
 use crate::value::Value;
 
@@ -50,6 +52,39 @@ pub enum HeaderMap {
     Refuse,
     /// Pass it on, in reach of whoever forges it.
     Dangerous,
+}
+
+/// How a restart goes about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RestartMode {
+    /// All new workers boot beside the old ones, then take over everything at once.
+    #[default]
+    Hot,
+    /// One worker after the other.
+    Phased,
+    /// The old workers stop before the new ones serve.
+    Regular,
+}
+
+impl fmt::Display for RestartMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hot => "hot",
+            Self::Phased => "phased",
+            Self::Regular => "regular",
+        })
+    }
+}
+
+impl Stored for RestartMode {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_text() {
+            Some("hot") => Ok(Self::Hot),
+            Some("phased") => Ok(Self::Phased),
+            Some("regular") => Ok(Self::Regular),
+            _ => Err("expected one of hot, phased, regular".into()),
+        }
+    }
 }
 
 impl Stored for WorkerClass {

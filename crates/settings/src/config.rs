@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::choices::{HeaderMap, LogLevel, WorkerClass};
+use crate::choices::{HeaderMap, LogLevel, RestartMode, WorkerClass};
 use crate::networks::Networks;
 use crate::table;
 use crate::value::Value;
@@ -64,6 +64,10 @@ pub struct Config {
     pub linger_timeout: Duration,
     /// How long a worker may take to become ready.
     pub boot_timeout: Duration,
+    /// How a restart goes about it.
+    pub restart_mode: RestartMode,
+    /// How long new workers are watched after a restart before the old ones leave.
+    pub observe_timeout: Duration,
 
     /// The most bytes of a request line; 0 stands for 8190.
     pub limit_request_line: usize,
@@ -225,6 +229,8 @@ pub(crate) const BLANK: Config = Config {
     write_timeout: Duration::ZERO,
     linger_timeout: Duration::ZERO,
     boot_timeout: Duration::ZERO,
+    restart_mode: RestartMode::Hot,
+    observe_timeout: Duration::ZERO,
     limit_request_line: 0,
     limit_request_fields: 0,
     limit_request_field_size: 0,

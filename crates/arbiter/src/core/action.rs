@@ -22,6 +22,38 @@ pub enum Action {
         /// Which signal.
         signal: Signal,
     },
+    /// Read the configuration again; answer with
+    /// [`Event::ConfigurationRead`](super::Event::ConfigurationRead) or
+    /// [`Event::ConfigurationRefused`](super::Event::ConfigurationRefused).
+    ReadConfiguration {
+        /// The generation that it is for.
+        generation: u32,
+    },
+    /// Tell a worker over its channel to accept connections.
+    SendServe {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// Tell a worker over its channel to accept no more connections, and to wait.
+    SendPark {
+        /// Which worker.
+        worker: WorkerId,
+    },
+    /// Connect two workers, so that one gives its connections to the other. The giver is parked by
+    /// it.
+    Connect {
+        /// Who gives.
+        from: WorkerId,
+        /// Who takes.
+        to: WorkerId,
+    },
+    /// Tell the embedder that a restart has ended.
+    RestartEnded {
+        /// The generation that serves now.
+        generation: u32,
+        /// Why it is the old one; `None` if the new one serves.
+        failure: Option<String>,
+    },
     /// Tell a worker over its channel to stop accepting, finish and leave.
     SendDrain {
         /// Which worker.

@@ -1,14 +1,15 @@
 //! The state of the arbiter and the one way to change it.
 //!
 //! This file routes each event to its rule: the wanted number of workers and who fills it
-//! (`population.rs`), exits and crash loops (`exits.rs`), shutting down (`stopping.rs`). What a
-//! deadline means is decided here.
+//! (`population.rs`), exits and crash loops (`exits.rs`), restarts (`restart.rs`, `rollback.rs`),
+//! shutting down (`stopping.rs`). What a deadline means is decided here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::backoff::Slot;
 use super::population::Succession;
+use super::restart::{Request, Restart};
 use super::stopping::Mode;
 use super::worker::{Force, Phase, Worker};
 use super::{Action, Event, Level, Pid, Policy, Signal, StuckRequest, WorkerId};
@@ -21,13 +22,23 @@ pub struct State {
     pub(super) mode: Mode,
     /// How many workers there should be: `workers`, then what TTIN, TTOU and WINCH made of it.
     pub(super) target: usize,
+    /// The generation that serves.
     pub(super) generation: u32,
+    /// The newest generation of which there ever was a worker; no number is used twice.
+    pub(super) last_generation: u32,
     pub(super) last_id: WorkerId,
     /// Every worker that was forked and not yet reaped.
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     pub(super) slots: BTreeMap<usize, Slot>,
     pub(super) succession: Option<Succession>,
-    /// Some worker of this generation has been ready once: the application can be loaded.
+    pub(super) restart: Option<Restart>,
+    /// The restart for which the configuration is being read.
+    pub(super) reading: Option<Request>,
+    /// The restart that follows the one under way.
+    pub(super) follow_up: Option<Request>,
+    /// How many workers another generation had of which some are still alive.
+    pub(super) outgoing: usize,
+    /// Some worker has been ready once: the application can be loaded.
     pub(super) ever_ready: bool,
     actions: Vec<Action>,
 }
@@ -43,10 +54,15 @@ impl State {
             now,
             mode: Mode::Idle,
             generation: 1,
+            last_generation: 1,
             last_id: 0,
             workers: BTreeMap::new(),
             slots: BTreeMap::new(),
             succession: None,
+            restart: None,
+            reading: None,
+            follow_up: None,
+            outgoing: 0,
             ever_ready: false,
             actions: Vec::new(),
         }
@@ -58,6 +74,8 @@ impl State {
         if self.mode != Mode::Ended {
             self.route(event);
             self.force_the_overdue();
+            self.forget_the_outgoing();
+            self.advance_restart();
             self.fill_the_slots();
         }
         std::mem::take(&mut self.actions)
@@ -70,6 +88,7 @@ impl State {
             .values()
             .filter_map(|worker| worker.deadline)
             .chain(self.give_up_at())
+            .chain(self.observed_at())
             .chain(self.next_fork_at())
             .min()
     }
@@ -77,6 +96,11 @@ impl State {
     /// How many workers there should be at the moment.
     pub fn target(&self) -> usize {
         self.target
+    }
+
+    /// The policy in force: that of the generation that serves.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The pid of a worker that has been forked and not yet reaped.
@@ -90,9 +114,13 @@ impl State {
             Event::DeadlineReached => {}
             Event::Forked { worker, pid } => self.forked(worker, pid),
             Event::ForkFailed { worker, error } => self.fork_failed(worker, &error),
+            Event::Restart { mode } => self.asked_to_restart(mode),
+            Event::ConfigurationRead { policy } => self.configuration_read(policy),
+            Event::ConfigurationRefused { reason } => self.configuration_refused(reason),
             Event::WorkerReady { worker } => self.ready(worker),
             Event::WorkerStuck { worker, request } => self.stuck(worker, &request),
             Event::WorkerRetiring { worker } => self.retiring(worker),
+            Event::WorkerGave { worker } => self.gave(worker),
             Event::WorkerDraining { worker } => self.draining(worker),
             Event::WorkerExited { pid, exit, oom } => self.exited(pid, exit, oom),
             Event::Signal(signal) => self.signalled(signal),
@@ -108,10 +136,8 @@ impl State {
     }
 
     fn forked(&mut self, id: WorkerId, pid: Pid) {
-        let until = self
-            .policy
-            .boot_timeout
-            .map(|timeout| self.now.saturating_add(timeout));
+        let limit = self.boot_timeout(id);
+        let until = limit.map(|limit| self.now.saturating_add(limit));
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
@@ -134,6 +160,10 @@ impl State {
             return;
         };
         self.end_succession_of(id);
+        if worker.candidate && self.is_on_trial(&worker) {
+            self.fail_restart(&format!("Cannot fork a worker: {error}."));
+            return;
+        }
         let wait = self
             .slots
             .entry(worker.slot)
@@ -159,7 +189,7 @@ impl State {
         worker.ready_at = Some(self.now);
         let reopen = std::mem::take(&mut worker.owes_reopening);
         if worker.phase == Phase::Booting && worker.force == Force::None {
-            worker.phase = Phase::Serving;
+            worker.phase = Phase::Waiting;
             worker.deadline = None;
         }
         self.ever_ready = true;
@@ -170,6 +200,7 @@ impl State {
                 signal: Signal::Usr1,
             });
         }
+        self.engage(id);
         self.complete_succession_by(id);
         if self.stops_quickly() {
             self.signal_worker(id, Signal::Quit);
@@ -221,10 +252,13 @@ impl State {
         let (phase, force, pid) = (worker.phase, worker.force, worker.pid.unwrap_or_default());
         match (phase, force) {
             (Phase::Booting, Force::None) => {
-                let limit = seconds(self.policy.boot_timeout.unwrap_or_default());
-                let text = format!("Worker (pid:{pid}) was not ready within {limit}: aborting it.");
-                self.log(Level::Error, text);
+                let limit = seconds(self.boot_timeout(id).unwrap_or_default());
+                let text = format!("Worker (pid:{pid}) was not ready within {limit}");
+                self.log(Level::Error, format!("{text}: aborting it."));
                 self.abort(id);
+                if self.workers.get(&id).is_some_and(|w| self.is_on_trial(w)) {
+                    self.fail_restart(&format!("{text}."));
+                }
             }
             (Phase::Leaving, Force::None) => {
                 self.log(
@@ -234,6 +268,22 @@ impl State {
                 self.kill(id);
             }
             (_, Force::None | Force::Aborted | Force::Killed) => self.kill(id),
+        }
+    }
+
+    fn boot_timeout(&self, id: WorkerId) -> Option<Duration> {
+        match &self.restart {
+            Some(restart) if self.workers.get(&id)?.generation == restart.generation => {
+                restart.policy.boot_timeout
+            }
+            _ => self.policy.boot_timeout,
+        }
+    }
+
+    fn gave(&mut self, id: WorkerId) {
+        if let Some(pid) = self.pid(id) {
+            let text = format!("Worker (pid:{pid}) gave its connections away.");
+            self.log(Level::Debug, text);
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Pid, Signal, WorkerId};
+use oxicorn_settings::RestartMode;
+
+use super::{Pid, Policy, Signal, WorkerId};
 
 /// Something that happened, in the order in which the loop saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +27,23 @@ pub enum Event {
         /// Why, in the system's words.
         error: String,
     },
-    /// The worker has loaded the application and serves.
+    /// Somebody asks for a restart.
+    Restart {
+        /// How; `None` as the configuration says.
+        mode: Option<RestartMode>,
+    },
+    /// An [`Action::ReadConfiguration`](super::Action::ReadConfiguration) succeeded.
+    ConfigurationRead {
+        /// What it says.
+        policy: Policy,
+    },
+    /// An [`Action::ReadConfiguration`](super::Action::ReadConfiguration) failed: nothing has
+    /// changed.
+    ConfigurationRefused {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The worker has loaded the application, and waits for the word to serve.
     WorkerReady {
         /// Who reports.
         worker: WorkerId,
@@ -40,6 +58,12 @@ pub enum Event {
     /// The worker reached `max_requests` and asks to be replaced. It goes on serving until it is
     /// told to drain, which happens when its successor is ready.
     WorkerRetiring {
+        /// Who reports.
+        worker: WorkerId,
+    },
+    /// The worker has given away every connection that could move; those inside the application
+    /// follow.
+    WorkerGave {
         /// Who reports.
         worker: WorkerId,
     },

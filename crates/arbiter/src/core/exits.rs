@@ -32,7 +32,7 @@ impl State {
             return;
         };
         let (level, text) = describe(&worker, pid, exit, oom);
-        self.log(level, text);
+        self.log(level, text.clone());
         self.act(Action::ChildExited {
             worker: worker.id,
             pid,
@@ -40,12 +40,20 @@ impl State {
         });
         self.end_succession_of(worker.id);
         if self.mode == Mode::Serving {
-            self.judge(&worker, exit);
+            self.judge(&worker, exit, &text);
         }
         self.finish_when_empty();
     }
 
-    fn judge(&mut self, worker: &Worker, exit: Exit) {
+    fn judge(&mut self, worker: &Worker, exit: Exit, text: &str) {
+        let failed = boot_failure(worker, exit).is_some() || is_unforeseen(worker, exit);
+        if failed && self.is_on_trial(worker) {
+            self.fail_restart(text);
+        }
+        if worker.candidate {
+            // It filled no slot, so nothing is held against one.
+            return;
+        }
         match boot_failure(worker, exit) {
             Some(code) if !self.ever_ready => self.halt(code, boot_failure_reason(code)),
             None if !is_unforeseen(worker, exit) => {}

@@ -5,8 +5,8 @@
 //! every rule is tested as a transcript (`spec/arbiter`) in virtual time. Performing the actions is
 //! `run.rs`' work.
 //!
-//! Invariant: at most `target + 1` workers that the arbiter forked are alive at the moment it forks
-//! one.
+//! Invariant: at the moment the arbiter forks a worker, at most so many are alive as are wanted, plus,
+//! while there are two generations, as many as the other one wants or wanted, plus one.
 
 mod action;
 mod backoff;
@@ -15,6 +15,8 @@ mod event;
 mod exits;
 mod policy;
 mod population;
+mod restart;
+mod rollback;
 mod signal;
 mod stopping;
 mod worker;

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use oxicorn_settings::RestartMode;
+
 /// What the operator asked for, and the fixed times of the arbiter's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
@@ -15,6 +17,10 @@ pub struct Policy {
     /// Whether the arbiter runs in the background (`daemon`): only then does WINCH stop the
     /// workers.
     pub daemon: bool,
+    /// How a restart goes about it if it was not said (`restart_mode`).
+    pub restart_mode: RestartMode,
+    /// How long a new generation is watched before the old one leaves (`observe_timeout`).
+    pub observe_timeout: Duration,
 }
 
 impl Policy {
@@ -41,6 +47,8 @@ impl Default for Policy {
             graceful_timeout: Duration::from_secs(30),
             boot_timeout: None,
             daemon: false,
+            restart_mode: RestartMode::Hot,
+            observe_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::restart::Restart;
 use super::stopping::Mode;
 use super::worker::{Force, Phase, Worker};
 use super::{Action, Level, Signal, State, WorkerId};
@@ -28,6 +29,14 @@ impl State {
             new,
             old: Some(old),
         });
+        if let Some(restart) = &mut self.restart {
+            restart.policy.workers = (restart.policy.workers + new).saturating_sub(old);
+        }
+        self.shed();
+    }
+
+    /// Retires those above the wanted number.
+    pub(super) fn shed(&mut self) {
         while self.active() > self.wanted() {
             let Some(id) = self.first_to_go() else {
                 return;
@@ -43,7 +52,7 @@ impl State {
         }
         for slot in self.vacant_slots() {
             if self.has_room() && self.resume_at(slot) <= self.now {
-                self.fork(slot);
+                self.fork(slot, self.generation, false);
             }
         }
         self.start_succession();
@@ -62,11 +71,14 @@ impl State {
         vacant.chain(heirs).filter(|at| *at > self.now).min()
     }
 
-    /// Tells a worker to finish and leave.
+    /// Tells a worker to finish and leave. One that is being aborted or killed goes anyway.
     pub(super) fn retire(&mut self, id: WorkerId) {
         let until = self.now.saturating_add(self.policy.graceful_timeout);
-        self.act(Action::SendDrain { worker: id });
-        self.signal_worker(id, Signal::Term);
+        let unforced = |worker: &Worker| worker.force == Force::None;
+        if self.workers.get(&id).is_some_and(unforced) {
+            self.act(Action::SendDrain { worker: id });
+            self.signal_worker(id, Signal::Term);
+        }
         self.leaves(id, until);
     }
 
@@ -84,14 +96,14 @@ impl State {
 
     /// The worker asks for a successor.
     pub(super) fn retiring(&mut self, id: WorkerId) {
-        let Some(worker) = self
-            .workers
-            .get_mut(&id)
-            .filter(|w| w.phase == Phase::Serving)
-        else {
+        let serves = |w: &&mut Worker| matches!(w.phase, Phase::Serving | Phase::Parked) && !w.worn;
+        let Some(worker) = self.workers.get_mut(&id).filter(serves) else {
             return;
         };
-        worker.phase = Phase::Retiring;
+        worker.worn = true;
+        if worker.phase == Phase::Serving {
+            worker.phase = Phase::Retiring;
+        }
         let pid = worker.pid.unwrap_or_default();
         self.log(
             Level::Info,
@@ -105,13 +117,25 @@ impl State {
             return;
         };
         let pid = worker.pid.unwrap_or_default();
+        let on_trial = worker.candidate && self.is_on_trial(worker);
         self.log(Level::Debug, format!("Worker (pid:{pid}) is leaving."));
         self.leaves(id, self.now.saturating_add(self.policy.graceful_timeout));
+        if on_trial {
+            self.fail_restart(&format!("Worker (pid:{pid}) left before it served."));
+        }
     }
 
-    /// The worker is ready; if it was a successor, the one before it may go.
+    /// The worker is ready; if it was a successor, the one before it gives its connections to it and
+    /// goes.
     pub(super) fn complete_succession_by(&mut self, id: WorkerId) {
-        if let Some(Succession { old, .. }) = self.succession.take_if(|s| s.new == id) {
+        let serves = |id: &WorkerId| self.workers.get(id).is_some_and(Worker::is_serving);
+        if !serves(&id) {
+            return;
+        }
+        if let Some(Succession { old, .. }) = self.succession.filter(|s| s.new == id) {
+            if serves(&old) {
+                self.act(Action::Connect { from: old, to: id });
+            }
             self.retire(old);
         }
     }
@@ -125,7 +149,11 @@ impl State {
             return;
         };
         if self.has_room() && self.resume_at(slot) <= self.now {
-            let new = self.fork(slot);
+            let generation = self
+                .workers
+                .get(&old)
+                .map_or(self.generation, |w| w.generation);
+            let new = self.fork(slot, generation, false);
             self.succession = Some(Succession { old, new });
         }
     }
@@ -140,21 +168,33 @@ impl State {
         }
     }
 
-    fn fork(&mut self, slot: usize) -> WorkerId {
+    pub(super) fn fork(&mut self, slot: usize, generation: u32, candidate: bool) -> WorkerId {
         self.last_id += 1;
         let id = self.last_id;
-        self.workers.insert(id, Worker::new(id, slot));
+        let worker = Worker::new(id, slot, generation, candidate);
+        self.workers.insert(id, worker);
         self.act(Action::Fork {
             worker: id,
             slot,
-            generation: self.generation,
+            generation,
         });
         id
     }
 
-    /// Whether one more worker may be alive: the limit is one above the target.
-    fn has_room(&self) -> bool {
-        self.workers.len() <= self.target
+    /// Whether one more worker may be alive: the limit is one above what this generation and another
+    /// one want.
+    pub(super) fn has_room(&self) -> bool {
+        let claims = |restart: &Restart| restart.claims(self.outgoing);
+        let other = self.restart.as_ref().map_or(self.outgoing, claims);
+        self.workers.len() <= self.target + other
+    }
+
+    /// No process of another generation is left, so none has a claim any more.
+    pub(super) fn forget_the_outgoing(&mut self) {
+        let other = |worker: &Worker| worker.generation != self.generation;
+        if self.restart.is_none() && !self.workers.values().any(other) {
+            self.outgoing = 0;
+        }
     }
 
     /// The lowest free slots, as many as workers are missing.
@@ -162,7 +202,7 @@ impl State {
         let taken: BTreeSet<usize> = self
             .workers
             .values()
-            .filter(|w| w.is_active())
+            .filter(|w| w.fills_slot())
             .map(|w| w.slot)
             .collect();
         let missing = self.wanted().saturating_sub(self.active());
@@ -172,21 +212,29 @@ impl State {
             .collect()
     }
 
-    /// How many active workers there should be: a successor comes on top of the target.
+    /// How many active workers there should be: a successor comes on top of the target, and so does
+    /// what a phased restart has put into slots above it.
     fn wanted(&self) -> usize {
-        self.target + usize::from(self.succession.is_some())
+        let above = |worker: &&Worker| worker.fills_slot() && worker.slot >= self.target;
+        let rolled = |restart: &Restart| {
+            let newcomer = |w: &&Worker| w.generation == restart.generation && above(w);
+            self.workers.values().filter(newcomer).count()
+        };
+        let booting = self.restart.as_ref().filter(|restart| restart.is_booting());
+        let grown = booting.map_or(0, rolled);
+        self.target + usize::from(self.succession.is_some()) + grown
     }
 
     fn active(&self) -> usize {
         self.workers
             .values()
-            .filter(|worker| worker.is_active())
+            .filter(|worker| worker.fills_slot())
             .count()
     }
 
     /// The oldest, but one that wants to go anyway before it.
     fn first_to_go(&self) -> Option<WorkerId> {
-        let active = || self.workers.values().filter(|worker| worker.is_active());
+        let active = || self.workers.values().filter(|worker| worker.fills_slot());
         active()
             .find(|worker| worker.phase == Phase::Retiring)
             .or_else(|| active().next())

@@ -34,7 +34,8 @@ impl State {
             Signal::Chld => self.act(Action::Reap),
             Signal::Usr1 => self.reopen_logs(),
             Signal::Term | Signal::Int | Signal::Quit => self.asked_to_stop(signal),
-            Signal::Hup | Signal::Usr2 => self.refuse_restart(signal),
+            Signal::Hup => self.asked_to_restart(None),
+            Signal::Usr2 => self.refuse_upgrade(),
             Signal::Ttin if self.is_serving() => self.set_target(self.target + 1),
             Signal::Ttou if self.is_serving() && self.target > 1 => {
                 self.set_target(self.target - 1);
@@ -120,18 +121,17 @@ impl State {
         }
     }
 
-    fn refuse_restart(&mut self, signal: Signal) {
-        let (name, what) = match signal {
-            Signal::Usr2 => ("USR2", "cannot replace its own program"),
-            _ => ("HUP", "cannot restart its workers"),
-        };
-        let text = format!("{name} ignored: this version {what}. The workers go on serving.");
+    fn refuse_upgrade(&mut self) {
+        let text =
+            "USR2 ignored: this version cannot replace its own program. The workers go on serving.";
         self.log(Level::Warning, text);
     }
 
     fn window_changed(&mut self) {
         if self.policy.daemon {
             self.log(Level::Info, "graceful stop of workers");
+            self.follow_up = None;
+            self.roll_back("WINCH stops the workers.");
             self.set_target(0);
         } else {
             self.log(Level::Debug, "SIGWINCH ignored. Not daemonized");
@@ -160,6 +160,7 @@ impl State {
             quick,
             give_up_at,
         });
+        self.cancel_restarts();
         self.act(Action::CloseListeners);
         self.send_home(quick, until);
         self.finish_when_empty();

@@ -1,8 +1,10 @@
 //! What the arbiter knows of one worker.
 //!
 //! ```text
-//! Forking → Booting → Serving → Retiring → Leaving → (reaped)
-//!              └─────────┴──────────┴─────────↑
+//! Forking → Booting → Waiting → Serving → Retiring → Leaving → (reaped)
+//!                        │         ↑↓         ↑↓         ↑
+//!                        │         └→ Parked ←┘          │
+//!                        └─────────────┴─────────────────┘ (from any)
 //! ```
 //! Independent of the phase is the force used against it: none, SIGABRT, SIGKILL, never less than
 //! before.
@@ -15,6 +17,9 @@ use super::{Pid, WorkerId};
 pub(super) struct Worker {
     pub(super) id: WorkerId,
     pub(super) slot: usize,
+    pub(super) generation: u32,
+    /// Forked for a restart, and not yet put in service.
+    pub(super) candidate: bool,
     /// `None` while the fork is under way.
     pub(super) pid: Option<Pid>,
     pub(super) phase: Phase,
@@ -25,15 +30,21 @@ pub(super) struct Worker {
     pub(super) ready_at: Option<Duration>,
     /// The logs were reopened while it booted, when it could not be told.
     pub(super) owes_reopening: bool,
+    /// It asked for a successor.
+    pub(super) worn: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     Forking,
     Booting,
+    /// Ready, and not yet told to serve.
+    Waiting,
     Serving,
     /// Serves, but wants a successor.
     Retiring,
+    /// Relieved by a newer generation: accepts nothing, and may be told to serve again.
+    Parked,
     /// Told to go, or going by itself.
     Leaving,
 }
@@ -46,22 +57,30 @@ pub(super) enum Force {
 }
 
 impl Worker {
-    pub(super) fn new(id: WorkerId, slot: usize) -> Self {
+    pub(super) fn new(id: WorkerId, slot: usize, generation: u32, candidate: bool) -> Self {
         Self {
             id,
             slot,
+            generation,
+            candidate,
             pid: None,
             phase: Phase::Forking,
             force: Force::None,
             deadline: None,
             ready_at: None,
             owes_reopening: false,
+            worn: false,
         }
     }
 
-    /// Fills its slot: it serves, or will when it has booted.
+    /// It serves, or will when it has booted or is put in service.
     pub(super) fn is_active(&self) -> bool {
-        self.phase != Phase::Leaving
+        !matches!(self.phase, Phase::Leaving | Phase::Parked)
+    }
+
+    /// Fills its slot, as far as the wanted number of workers is concerned.
+    pub(super) fn fills_slot(&self) -> bool {
+        self.is_active() && !self.candidate
     }
 
     /// Answers requests now, as far as the arbiter knows.

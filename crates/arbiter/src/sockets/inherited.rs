@@ -70,7 +70,14 @@ fn usable(fd: OwnedFd) -> io::Result<OwnedFd> {
 mod tests {
     use super::*;
     use std::net::{TcpListener, UdpSocket};
-    use std::os::fd::IntoRawFd;
+    use std::os::fd::{AsFd, IntoRawFd};
+
+    use rustix::io::fcntl_dupfd_cloexec;
+
+    /// A number from `lowest` on, where no other test opens files: one is adopted once only.
+    fn renumbered(socket: impl AsFd, lowest: RawFd) -> RawFd {
+        fcntl_dupfd_cloexec(socket, lowest).unwrap().into_raw_fd()
+    }
 
     #[test]
     fn activation_counts_only_for_the_named_process() {
@@ -96,7 +103,7 @@ mod tests {
     fn a_listening_socket_is_taken_over_and_made_non_blocking() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let listener = listener(socket.into_raw_fd()).unwrap();
+        let listener = listener(renumbered(socket, 300)).unwrap();
         assert_eq!(listener.local.to_string(), format!("http://{address}"));
         assert!(
             fcntl_getfl(&listener.fd)
@@ -107,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_does_not_listen_is_refused_with_its_number() {
-        let number = UdpSocket::bind("127.0.0.1:0").unwrap().into_raw_fd();
+        let number = renumbered(UdpSocket::bind("127.0.0.1:0").unwrap(), 400);
         let text = listener(number).unwrap_err().to_string();
         assert!(
             text.starts_with(&format!("Can't use fd://{number}: it is not")),

@@ -44,7 +44,11 @@ mod tests {
     use std::os::fd::IntoRawFd;
 
     fn spare_descriptor() -> RawFd {
-        rustix::pipe::pipe().unwrap().0.into_raw_fd()
+        // A number where no other test opens files.
+        let end = rustix::pipe::pipe().unwrap().0;
+        rustix::io::fcntl_dupfd_cloexec(&end, 500)
+            .unwrap()
+            .into_raw_fd()
     }
 
     #[test]

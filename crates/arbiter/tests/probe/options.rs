@@ -4,12 +4,15 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use oxicorn_arbiter::Setup;
+use oxicorn_settings::RestartMode;
 
 /// How the probe runs.
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     pub(crate) setup: Setup,
     pub(crate) worker: Nature,
+    /// The nature of the workers of later generations, if it is another.
+    pub(crate) next_worker: Option<Nature>,
     pub(crate) daemon: bool,
     /// How many files the arbiter may still open once it is up.
     pub(crate) spare_files: Option<usize>,
@@ -57,6 +60,18 @@ impl Options {
             "boot_timeout" => {
                 setup.policy.boot_timeout = Some(Duration::from_secs_f64(number(value)?));
             }
+            "restart_mode" => {
+                setup.policy.restart_mode = match value {
+                    "hot" => RestartMode::Hot,
+                    "phased" => RestartMode::Phased,
+                    "regular" => RestartMode::Regular,
+                    _ => return Err("unknown mode".to_owned()),
+                }
+            }
+            "observe_timeout" => {
+                setup.policy.observe_timeout = Duration::from_secs_f64(number(value)?);
+            }
+            "next_worker" => self.next_worker = Some(value.parse()?),
             "bind" => setup.binds.push(value.parse()?),
             "pidfile" => setup.pidfile = Some(value.into()),
             "worker" => self.worker = value.parse()?,

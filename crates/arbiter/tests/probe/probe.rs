@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use options::Options;
 use oxicorn_arbiter::sys::process;
-use oxicorn_arbiter::{Arbiter, Fork, Host, Notice, Outcome, WorkerSeed};
+use oxicorn_arbiter::{Arbiter, Fork, Host, Notice, Outcome, Policy, WorkerSeed};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 fn main() -> ExitCode {
@@ -36,7 +36,7 @@ fn serve(options: &Options) -> io::Result<u8> {
     if options.adopts_orphans {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     }
-    let arbiter = match Arbiter::start(options.setup.clone(), Embedder) {
+    let arbiter = match Arbiter::start(options.setup.clone(), Embedder(options.setup.policy)) {
         Ok(arbiter) => arbiter,
         Err(fatal) => {
             say(&format!("fatal {fatal}"));
@@ -48,6 +48,9 @@ fn serve(options: &Options) -> io::Result<u8> {
     }
     match arbiter.run() {
         Outcome::Exit(code) => Ok(code),
+        Outcome::Worker(seed) if seed.generation > 1 => {
+            worker::live(&seed, options.next_worker.unwrap_or(options.worker))
+        }
         Outcome::Worker(seed) => worker::live(&seed, options.worker),
     }
 }
@@ -96,11 +99,17 @@ impl log::Log for StandardOutput {
     fn flush(&self) {}
 }
 
-struct Embedder;
+/// Knows what the configuration says.
+struct Embedder(Policy);
 
 impl Host for Embedder {
     fn fork(&mut self, _: &WorkerSeed) -> io::Result<Fork> {
         process::fork()
+    }
+
+    fn read_configuration(&mut self, generation: u32) -> Result<Policy, String> {
+        say(&format!("configuration for {generation}"));
+        Ok(self.0)
     }
 
     fn reopen_logs(&mut self) {
@@ -110,6 +119,10 @@ impl Host for Embedder {
     fn notify(&mut self, notice: Notice<'_>) {
         match notice {
             Notice::WorkerForked { worker, pid } => say(&format!("forked {worker} {pid}")),
+            Notice::RestartEnded {
+                generation,
+                failure,
+            } => say(&format!("restart ended {generation} {failure:?}")),
             Notice::Exiting { code } => say(&format!("exiting {code}")),
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! The probe's worker: waits for signals, commands and connections, and does what its nature says.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use oxicorn_arbiter::channel::Command;
@@ -22,13 +23,24 @@ pub(crate) fn live(seed: &WorkerSeed, nature: Nature) -> io::Result<u8> {
     let pipe = signals::install(handled(nature))?;
     seed.channel.ready()?;
     say(&format!("worker {} ready", seed.id));
+    let mut post = Post::default();
     loop {
-        wait(seed, &pipe)?;
-        if let Some(code) = heed(seed, &pipe, nature) {
+        wait(seed, &pipe, post.serves)?;
+        if let Some(code) = heed(seed, &pipe, nature, &mut post)? {
             return Ok(code);
         }
-        accept(seed, nature)?;
+        if post.serves {
+            accept(seed, nature)?;
+        }
     }
+}
+
+/// What the arbiter wants from the worker.
+#[derive(Default)]
+struct Post {
+    serves: bool,
+    /// Ends of pairs, kept as long as the worker lives.
+    ends: Vec<OwnedFd>,
 }
 
 fn handled(nature: Nature) -> &'static [Signal] {
@@ -46,7 +58,7 @@ fn handled(nature: Nature) -> &'static [Signal] {
     }
 }
 
-fn wait(seed: &WorkerSeed, pipe: &SignalPipe) -> io::Result<()> {
+fn wait(seed: &WorkerSeed, pipe: &SignalPipe, serves: bool) -> io::Result<()> {
     let mut fds = vec![
         PollFd::new(pipe, PollFlags::IN),
         PollFd::new(&seed.channel, PollFlags::IN),
@@ -54,6 +66,7 @@ fn wait(seed: &WorkerSeed, pipe: &SignalPipe) -> io::Result<()> {
     fds.extend(
         seed.listeners
             .iter()
+            .filter(|_| serves)
             .map(|listener| PollFd::new(listener, PollFlags::IN)),
     );
     match poll(&mut fds, None) {
@@ -63,7 +76,12 @@ fn wait(seed: &WorkerSeed, pipe: &SignalPipe) -> io::Result<()> {
 }
 
 /// The exit code, if it was told to go.
-fn heed(seed: &WorkerSeed, pipe: &SignalPipe, nature: Nature) -> Option<u8> {
+fn heed(
+    seed: &WorkerSeed,
+    pipe: &SignalPipe,
+    nature: Nature,
+    post: &mut Post,
+) -> io::Result<Option<u8>> {
     let id = seed.id;
     let mut leave = false;
     for signal in pipe.received() {
@@ -72,12 +90,27 @@ fn heed(seed: &WorkerSeed, pipe: &SignalPipe, nature: Nature) -> Option<u8> {
     }
     while let Some(command) = seed.channel.received() {
         say(&format!("worker {id} is told {command:?}"));
-        if command == Command::Orphaned {
-            return Some(0);
+        post.serves = matches!(command, Command::Serve | Command::Take(_));
+        match command {
+            Command::Orphaned => return Ok(Some(0)),
+            Command::Drain => leave = true,
+            Command::Give(end) => {
+                rustix::io::write(&end, format!("gift of {id}").as_bytes())?;
+                post.ends.push(end);
+                seed.channel.given()?;
+            }
+            Command::Take(end) => {
+                let mut gift = [0; 32];
+                poll(&mut [PollFd::new(&end, PollFlags::IN)], None)?;
+                let length = rustix::io::read(&end, &mut gift)?;
+                let gift = String::from_utf8_lossy(gift.get(..length).unwrap_or_default());
+                say(&format!("worker {id} takes the {gift}"));
+                post.ends.push(end);
+            }
+            Command::Serve | Command::Park => {}
         }
-        leave = true;
     }
-    (leave && nature != Nature::Deaf).then_some(0)
+    Ok((leave && nature != Nature::Deaf).then_some(0))
 }
 
 fn accept(seed: &WorkerSeed, nature: Nature) -> io::Result<()> {

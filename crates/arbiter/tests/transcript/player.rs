@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::time::Duration;
 
-use oxicorn_arbiter::{Action, Event, Level, Pid, State, WorkerId};
+use oxicorn_arbiter::{Action, Event, Level, Pid, Policy, State, WorkerId};
 
-use super::script::{Happening, Step, Transcript, Who};
+use super::script::{Happening, Step, Transcript, Who, given};
 
 /// Plays the transcript; on a contradiction the error tells the story up to it.
 pub(crate) fn play(transcript: &Transcript) -> Result<(), String> {
@@ -26,6 +26,10 @@ struct Player {
     state: State,
     now: Duration,
     forks_fail: bool,
+    /// What the configuration says when it is read.
+    policy: Policy,
+    /// Why the configuration cannot be read.
+    refusal: Option<String>,
     /// What the last happening caused and no `then` has named yet.
     done: VecDeque<String>,
     logged: VecDeque<(Level, String)>,
@@ -38,6 +42,8 @@ impl Player {
             state: State::new(transcript.policy, Duration::ZERO),
             now: Duration::ZERO,
             forks_fail: false,
+            policy: transcript.policy,
+            refusal: None,
             done: VecDeque::new(),
             logged: VecDeque::new(),
             story: String::new(),
@@ -82,6 +88,15 @@ impl Player {
             }
             Happening::Start => Event::Started,
             Happening::Signal(signal) => Event::Signal(*signal),
+            Happening::Restart(mode) => Event::Restart { mode: *mode },
+            Happening::Refuse(reason) => {
+                self.refusal.clone_from(reason);
+                return Ok(());
+            }
+            Happening::Configure(name, value) => {
+                return given(&mut self.policy, name, value);
+            }
+            Happening::Gave(worker) => Event::WorkerGave { worker: *worker },
             Happening::Ready(worker) => Event::WorkerReady { worker: *worker },
             Happening::Retiring(worker) => Event::WorkerRetiring { worker: *worker },
             Happening::Draining(worker) => Event::WorkerDraining { worker: *worker },
@@ -112,8 +127,9 @@ impl Player {
             .done
             .pop_front()
             .ok_or_else(|| format!("not done: {expected}"))?;
-        // The slot is only named where it matters.
-        let matches = actual == expected || actual.starts_with(&format!("{expected} in slot "));
+        // Slot and generation are only named where they matter.
+        let longer = |word: &str| actual.starts_with(&format!("{expected} {word} "));
+        let matches = actual == expected || longer("in slot") || longer("of generation");
         if matches {
             Ok(())
         } else {
@@ -155,8 +171,22 @@ impl Player {
                 if let Action::Fork { worker, .. } = action {
                     events.push_back(self.forked(worker));
                 }
+                if matches!(action, Action::ReadConfiguration { .. }) {
+                    events.push_back(self.configuration());
+                }
                 self.record(action);
             }
+        }
+    }
+
+    fn configuration(&self) -> Event {
+        match &self.refusal {
+            None => Event::ConfigurationRead {
+                policy: self.policy,
+            },
+            Some(reason) => Event::ConfigurationRefused {
+                reason: reason.clone(),
+            },
         }
     }
 
@@ -176,7 +206,20 @@ impl Player {
     fn record(&mut self, action: Action) {
         let name = match action {
             Action::Log { level, text } => return self.logged.push_back((level, text)),
-            Action::Fork { worker, slot, .. } => format!("fork {worker} in slot {slot}"),
+            Action::Fork {
+                worker,
+                slot,
+                generation,
+            } => format!("fork {worker} in slot {slot} of generation {generation}"),
+            Action::ReadConfiguration { .. } => "read configuration".to_owned(),
+            Action::SendServe { worker } => format!("serve {worker}"),
+            Action::SendPark { worker } => format!("park {worker}"),
+            Action::Connect { from, to } => format!("connect {from} to {to}"),
+            Action::RestartEnded {
+                generation,
+                failure: None,
+            } => format!("confirm {generation}"),
+            Action::RestartEnded { generation, .. } => format!("keep {generation}"),
             Action::Signal { pid, signal } => {
                 format!("{} {}", signal.lower_name().to_uppercase(), pid - pid_of(0))
             }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use oxicorn_arbiter::core::StuckRequest;
 use oxicorn_arbiter::{Exit, Policy, Signal, WorkerId};
+use oxicorn_settings::RestartMode;
 
 /// One claim and the steps that prove it.
 pub(crate) struct Transcript {
@@ -25,6 +26,12 @@ pub(crate) enum Happening {
     Start,
     ForksFail(bool),
     Signal(Signal),
+    Restart(Option<RestartMode>),
+    /// From now on the configuration is refused for this reason, or read.
+    Refuse(Option<String>),
+    /// From now on the configuration says this.
+    Configure(String, String),
+    Gave(WorkerId),
     Ready(WorkerId),
     Retiring(WorkerId),
     Draining(WorkerId),
@@ -74,7 +81,10 @@ fn read(transcript: &mut Transcript, number: usize, line: &str) -> Result<(), St
     let (word, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
     let step = match word {
         "" => return Ok(()),
-        "given" if transcript.steps.is_empty() => return given(&mut transcript.policy, rest),
+        "given" if transcript.steps.is_empty() => {
+            let (name, value) = rest.split_once(" = ").ok_or("given what?")?;
+            return given(&mut transcript.policy, name, value);
+        }
         "at" => Step::At(time(rest)?),
         "when" => Step::When(happening(rest)?),
         "then" => expectation(rest)?,
@@ -84,13 +94,17 @@ fn read(transcript: &mut Transcript, number: usize, line: &str) -> Result<(), St
     Ok(())
 }
 
-fn given(policy: &mut Policy, text: &str) -> Result<(), String> {
-    match text.split_once(" = ").ok_or("given what?")? {
+pub(crate) fn given(policy: &mut Policy, name: &str, value: &str) -> Result<(), String> {
+    match (name, value) {
         ("workers", value) => policy.workers = number(value)?,
         ("graceful_timeout", value) => policy.graceful_timeout = time(value)?,
         ("boot_timeout", value) => policy.boot_timeout = Some(time(value)?),
         ("daemon", "true") => policy.daemon = true,
-        _ => return Err(format!("unknown: given {text}")),
+        ("observe_timeout", value) => policy.observe_timeout = time(value)?,
+        ("restart_mode", value) => {
+            policy.restart_mode = mode(value).ok_or("hot, phased or regular")?;
+        }
+        _ => return Err(format!("unknown: given {name} = {value}")),
     }
     Ok(())
 }
@@ -100,11 +114,34 @@ fn happening(text: &str) -> Result<Happening, String> {
         "start" => Some(Happening::Start),
         "forks fail" => Some(Happening::ForksFail(true)),
         "forks work" => Some(Happening::ForksFail(false)),
+        "configuration is good" => Some(Happening::Refuse(None)),
+        "restart" => Some(Happening::Restart(None)),
         _ => signal(text).map(Happening::Signal),
     };
-    match fixed {
+    match fixed.or_else(|| of_the_configuration(text)) {
         Some(happening) => Ok(happening),
         None => of_a_process(text),
+    }
+}
+
+fn of_the_configuration(text: &str) -> Option<Happening> {
+    if let Some(how) = text.strip_prefix("restart ") {
+        return Some(Happening::Restart(Some(mode(how)?)));
+    }
+    let text = text.strip_prefix("configuration ")?;
+    if let Some(reason) = text.strip_prefix("is refused: ") {
+        return Some(Happening::Refuse(Some(reason.to_owned())));
+    }
+    let (name, value) = text.strip_prefix("says ")?.split_once(" = ")?;
+    Some(Happening::Configure(name.to_owned(), value.to_owned()))
+}
+
+fn mode(text: &str) -> Option<RestartMode> {
+    match text {
+        "hot" => Some(RestartMode::Hot),
+        "phased" => Some(RestartMode::Phased),
+        "regular" => Some(RestartMode::Regular),
+        _ => None,
     }
 }
 
@@ -129,6 +166,7 @@ fn of_a_process(text: &str) -> Result<Happening, String> {
     match did {
         "ready" => Ok(Happening::Ready(worker)),
         "retiring" => Ok(Happening::Retiring(worker)),
+        "gave" => Ok(Happening::Gave(worker)),
         "draining" => Ok(Happening::Draining(worker)),
         _ => Ok(Happening::Stuck(worker, stuck_on(did)?)),
     }

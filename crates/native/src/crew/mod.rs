@@ -111,6 +111,7 @@ pub(crate) struct Crew {
     /// The request because of which this worker is being replaced.
     stuck: Mutex<Option<Stuck>>,
     siblings: bool,
+    post: notices::Post,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -149,6 +150,7 @@ impl Crew {
             failed: AtomicBool::new(false),
             stuck: Mutex::new(None),
             siblings: setup.siblings,
+            post: notices::Post::default(),
         })
     }
 

@@ -4,12 +4,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oxicorn_arbiter::Signal;
 use oxicorn_arbiter::channel::Command;
-use oxicorn_engine::{Notice, Now, Stuck};
+use oxicorn_engine::{Handover, Notice, Now, Stuck};
 use rustix::event::Timespec;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
@@ -17,6 +17,13 @@ use rustix::time::{
 
 use super::{Crew, Holder, lock};
 use crate::ffi;
+
+/// What the arbiter wants of this worker at the moment.
+#[derive(Debug, Default)]
+pub(super) struct Post {
+    /// Accepts connections.
+    serves: AtomicBool,
+}
 
 impl Crew {
     pub(super) fn on_notice(&self, notice: Notice) {
@@ -35,7 +42,7 @@ impl Crew {
                 tell("retiring", self.channel.retiring());
             }
             Notice::Drained => self.stop(),
-            Notice::Handover(news) => log::debug!(target: "oxicorn", "Connections move: {news:?}"),
+            Notice::Handover(news) => self.on_handover(&news),
         }
     }
 
@@ -77,15 +84,89 @@ impl Crew {
         }
     }
 
+    /// Every command that has come: the descriptor does not tell twice.
     fn on_channel(&self) {
-        match self.channel.received() {
-            Some(Command::Drain) => self.drain(),
-            Some(Command::Orphaned) if !self.orphaned.swap(true, Ordering::Relaxed) => {
-                log::warn!(target: "oxicorn", "Parent changed, shutting down: the arbiter is gone");
-                self.light_fuse();
-                self.drain();
+        while let Some(command) = self.channel.received() {
+            match command {
+                Command::Serve => self.serve(),
+                Command::Park => self.stand_by(),
+                Command::Give(to) => self.give_connections(to),
+                Command::Take(from) => self.take_connections(from),
+                Command::Drain => self.drain(),
+                Command::Orphaned => return self.orphaned(),
             }
-            Some(Command::Orphaned) | None => {}
+        }
+    }
+
+    fn orphaned(&self) {
+        if !self.orphaned.swap(true, Ordering::Relaxed) {
+            log::warn!(target: "oxicorn", "Parent changed, shutting down: the arbiter is gone");
+            self.light_fuse();
+            self.drain();
+        }
+    }
+
+    /// Accepts connections from now on, and keeps those that are here.
+    fn serve(&self) {
+        self.post.serves.store(true, Ordering::Relaxed);
+        let mut engine = self.engine();
+        engine.stop_giving(Now::read());
+        engine.set_accepting(true);
+    }
+
+    /// Accepts none until told to serve. Those that are here go on.
+    pub(crate) fn stand_by(&self) {
+        self.post.serves.store(false, Ordering::Relaxed);
+        self.engine().set_accepting(false);
+    }
+
+    /// For whoever has the seat: accepts if it is good for the crew and the arbiter wants it.
+    pub(super) fn accept_if(&self, good: bool) {
+        let accepts = good && self.post.serves.load(Ordering::Relaxed);
+        self.engine().set_accepting(accepts);
+    }
+
+    /// Connections leave over this descriptor as soon as no request of theirs is inside the application, until the worker
+    /// is told to serve. Those that cannot leave go on being served here.
+    fn give_connections(&self, to: OwnedFd) {
+        self.stand_by();
+        let given = self.engine().give_to(to, Now::read());
+        if let Err(error) = given {
+            log::warn!(target: "oxicorn", "Connections stay in worker (pid: {}): {error}", std::process::id());
+        }
+    }
+
+    /// Connections arrive over this descriptor.
+    fn take_connections(&self, from: OwnedFd) {
+        let taken = self.engine().take_from(from, Now::read());
+        if let Err(error) = taken {
+            // The descriptor is closed with this, so whoever gives keeps what it has.
+            log::warn!(target: "oxicorn", "No connections are taken over: {error}");
+        }
+    }
+
+    fn on_handover(&self, news: &Handover) {
+        let pid = std::process::id();
+        match news {
+            Handover::Given { moved, left } => {
+                log::debug!(target: "oxicorn", "Worker (pid: {pid}) has given {moved} connections, {left} are left");
+                if *left == 0 {
+                    tell("given", self.channel.given());
+                }
+            }
+            Handover::Ended {
+                moved,
+                failure: Some(failure),
+            } => log::warn!(
+                target: "oxicorn",
+                "Worker (pid: {pid}) keeps its connections after it gave {moved}: {failure}"
+            ),
+            Handover::Ended { moved, .. } => {
+                log::debug!(target: "oxicorn", "Worker (pid: {pid}) serves again after it gave {moved} connections");
+            }
+            Handover::Taken { moved } => {
+                log::info!(target: "oxicorn", "Worker (pid: {pid}) has taken over {moved} connections");
+            }
         }
     }
 
@@ -118,8 +199,10 @@ impl Crew {
     /// Graceful stop: the crew stops when the last connection is gone.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        // What a worker that does not serve leaves in the queues is for others.
+        let serves = self.post.serves.load(Ordering::Relaxed);
         let free = lock(&self.seat).inside < self.threads;
-        self.engine().drain(free, Now::read());
+        self.engine().drain(free && serves, Now::read());
         self.wake();
     }
 

@@ -60,13 +60,13 @@ impl Crew {
     /// Leads without Python until a thread wants the seat. Requests that become complete meanwhile wait; new connections
     /// stay in the listeners' queues, if another worker can take them there.
     fn stand_in(&self) {
-        self.engine().set_accepting(!self.siblings);
+        self.accept_if(!self.siblings);
         let (mut since, mut entries) = (Instant::now(), lock(&self.seat).entries);
         while !self.is_stopping() && !lock(&self.seat).wanted {
             // Who still waits outside after this while was left there by the other workers too, and our threads do come back.
             let open = since.elapsed() > PATIENCE && lock(&self.seat).entries != entries;
             if open {
-                self.engine().set_accepting(true);
+                self.accept_if(true);
             }
             let turn = self.engine().turn(Now::read());
             match turn {
@@ -74,7 +74,7 @@ impl Crew {
                 Turn::Notice(notice) => self.on_notice(notice),
                 Turn::Idle { again } => {
                     if open {
-                        self.engine().set_accepting(!self.siblings);
+                        self.accept_if(!self.siblings);
                         (since, entries) = (Instant::now(), lock(&self.seat).entries);
                     }
                     if !self.wait_without_python(again) {
@@ -83,7 +83,7 @@ impl Crew {
                 }
             }
         }
-        self.engine().set_accepting(true);
+        self.accept_if(true);
     }
 
     fn wait_without_python(&self, again: bool) -> bool {

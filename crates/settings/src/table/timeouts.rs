@@ -138,5 +138,19 @@ pub(super) static SECTION: Section = Section {
             apply: |config, value| store(&mut config.boot_timeout, value),
             ..Setting::ROW
         },
+        Setting {
+            name: "observe_timeout",
+            cli: &["--observe-timeout"],
+            kind: Kind::Seconds,
+            default: Preset::Float(10.0),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long new workers are watched after a restart; 0 not at all.",
+            doc: "Meanwhile the old workers stand by without connections. If a new worker dies before this is \
+                  over, the restart is rolled back and the old workers serve again.",
+            examples: &["10", "60"],
+            apply: |config, value| store(&mut config.observe_timeout, value),
+            ..Setting::ROW
+        },
     ],
 };

@@ -115,6 +115,22 @@ pub(super) static SECTION: Section = Section {
             ..Setting::SWITCH
         },
         Setting {
+            name: "restart_mode",
+            cli: &["--restart-mode"],
+            kind: Kind::Choice(&["hot", "phased", "regular"]),
+            default: Preset::Text("hot"),
+            meta: "MODE",
+            status: Status::Ours,
+            summary: "How HUP restarts the workers: hot, phased or regular.",
+            doc: "`hot` boots all new workers beside the old ones, and needs memory for both. `phased` replaces \
+                  one worker after the other, so two versions serve for a while. `regular` boots one new \
+                  worker as a test and stops the old ones before the new ones serve. In each, code that \
+                  does not load changes nothing: the old workers go on serving.",
+            examples: &["hot", "phased"],
+            apply: |config, value| store(&mut config.restart_mode, value),
+            ..Setting::ROW
+        },
+        Setting {
             name: "worker_tmp_dir",
             cli: &["--worker-tmp-dir"],
             meta: "DIR",

@@ -1,0 +1,188 @@
+"""All settings, read at the start and again for each restart.
+
+A restart reads them as the start did: the same command line and environment, from the directory
+in which the server was started, by the name that the shell knew it by, so that a symbolic link
+that was moved to a new release leads there. Only a worker enters what it read; the arbiter stays
+what it was made at the start.
+
+Invariant: a configuration that cannot be used raises, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from oxicorn import config_file
+from oxicorn._native import CommandLine, Config
+from oxicorn.errors import OperatorError
+
+__all__ = ["Source"]
+
+_AT_START = (
+    "backlog",
+    "bind",
+    "daemon",
+    "enable_stdio_inheritance",
+    "errorlog",
+    "accesslog",
+    "group",
+    "initgroups",
+    "loglevel",
+    "pidfile",
+    "preload_app",
+    "umask",
+    "user",
+)
+"""Settings that the arbiter itself was made with: workers cannot change them."""
+
+
+class Source:
+    """Where the settings come from, and what the process was before it entered them."""
+
+    def __init__(self, command_line: CommandLine, environ: Mapping[str, str]) -> None:
+        self._command_line = command_line
+        self._environ = dict(environ)
+        self._directory = _working_directory()
+        self._importable: list[str] = []
+        self._entered: Config | None = None
+        self._modules: dict[str, object] = {}
+
+    def read(self) -> tuple[Config, list[str]]:
+        """All settings, and what is to be said about them once there is a log."""
+        self._make_importable(os.getcwd())
+        known = set(sys.modules)
+        try:
+            config, warnings = self._resolve()
+        finally:
+            self._modules = {name: sys.modules[name] for name in set(sys.modules) - known}
+        if config.app is None:
+            raise OperatorError("No application was named: oxicorn [OPTIONS] MODULE[:VARIABLE]")
+        return config, warnings
+
+    def read_again(self) -> tuple[Config, list[str]]:
+        """The same for a restart; also says which changes have to wait for a new start."""
+        modules, importable = self._modules, list(self._importable)
+        with self._at_the_start():
+            self._forget_modules()
+            try:
+                config, warnings = self.read()
+                _check(config)
+            except BaseException:
+                sys.modules.update(modules)  # type: ignore[arg-type]
+                self._modules = modules
+                raise
+            finally:
+                self._forget_directories(keep=importable)
+        return config, [*warnings, *self._unheeded(config)]
+
+    def enter(self, config: Config) -> None:
+        """Makes this process what the settings say: directory, import path, environment."""
+        self._entered = config
+        if config.chdir:
+            try:
+                os.chdir(config.chdir)
+            except OSError as error:
+                raise OperatorError(f"chdir: {config.chdir!r}: {error.strerror}.") from None
+            self._make_importable(os.getcwd())
+        for path in filter(None, (config.pythonpath or "").split(",")):
+            self._make_importable(os.path.abspath(path))
+        for name, value in _variables(config).items():
+            os.environ[name] = value
+
+    def enter_again(self, config: Config) -> None:
+        """The same in a worker, where what the arbiter had entered is in force."""
+        self._forget_modules()
+        self._forget_directories(keep=[])
+        for name in _variables(self._entered):
+            if name in self._environ:
+                os.environ[name] = self._environ[name]
+            else:
+                os.environ.pop(name, None)
+        os.chdir(self._directory)
+        self._make_importable(os.getcwd())
+        self.enter(config)
+        importlib.invalidate_caches()
+
+    def _resolve(self) -> tuple[Config, list[str]]:
+        if self._command_line.config_file is None:
+            config = self._command_line.resolve(None, {})
+            return config, list(config.warnings)
+        source, _named = self._command_line.config_file
+        file = config_file.load(source)
+        config = self._command_line.resolve(file.label, file.values)
+        return config, [text for text in (file.warning, *config.warnings) if text]
+
+    @contextmanager
+    def _at_the_start(self) -> Iterator[None]:
+        here = os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.chdir(self._directory)
+            yield
+        except OSError as error:
+            raise OperatorError(f"{self._directory!r}: {error.strerror}.") from None
+        finally:
+            os.fchdir(here)
+            os.close(here)
+
+    def _unheeded(self, config: Config) -> list[str]:
+        changed = [name for name in _AT_START if _differ(name, self._entered, config)]
+        texts = []
+        if changed:
+            texts.append(
+                f"Changed in the configuration, but not by a restart: {', '.join(changed)}. "
+                "Stop the server and start it again."
+            )
+        if config.preload_app:
+            texts.append(
+                "preload_app: the application was loaded before the workers are forked, and stays "
+                "as it is. Stop the server and start it again to load new code."
+            )
+        return texts
+
+    def _make_importable(self, directory: str) -> None:
+        if directory not in sys.path:
+            sys.path.insert(0, directory)
+        if directory not in self._importable:
+            self._importable.append(directory)
+
+    def _forget_directories(self, keep: list[str]) -> None:
+        for directory in self._importable:
+            if directory not in keep and directory in sys.path:
+                sys.path.remove(directory)
+        self._importable = keep
+
+    def _forget_modules(self) -> None:
+        """What the configuration imported from the application's directories is imported anew."""
+        for name, module in self._modules.items():
+            file = getattr(module, "__file__", None) or ""
+            ours = file.startswith(tuple(self._importable)) and "site-packages" not in file
+            if ours and file.endswith(".py"):
+                sys.modules.pop(name, None)
+
+
+def _working_directory() -> str:
+    """The directory as the shell calls it, if that is the one."""
+    name, here = os.environ.get("PWD", ""), os.getcwd()
+    try:
+        same = os.path.isabs(name) and os.path.samefile(name, here)
+    except OSError:
+        same = False
+    return name if same else here
+
+
+def _check(config: Config) -> None:
+    if config.chdir and not os.path.isdir(config.chdir):
+        raise OperatorError(f"chdir: {config.chdir!r} is not a directory.")
+
+
+def _variables(config: Config | None) -> dict[str, str]:
+    entries = config.raw_env if config else []
+    return {name: value for name, _, value in (entry.partition("=") for entry in entries)}
+
+
+def _differ(name: str, old: Config | None, new: Config) -> bool:
+    return old is not None and getattr(old, name) != getattr(new, name)
