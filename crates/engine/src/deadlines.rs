@@ -41,7 +41,7 @@ impl Engine {
     }
 
     pub(crate) fn idle_deadline(&self, now: Now) -> u64 {
-        let grace = if self.keeps_alive(false) {
+        let grace = if self.keeps_alive() {
             u64::MAX
         } else {
             DRAIN_GRACE

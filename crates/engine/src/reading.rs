@@ -374,7 +374,7 @@ impl Engine {
         line.extend_from_slice(whole.get(..LINE_KEPT).unwrap_or(whole));
         exchange.id = Some(id);
         exchange.keep_alive =
-            exchange.head.keep_alive && self.options.keep_alive > 0 && self.keeps_alive(worn);
+            exchange.head.keep_alive && self.options.keep_alive > 0 && self.keeps_alive();
         exchange.started = self.access.is_some().then(std::time::Instant::now);
         if let Some(connection) = self.connections.get_mut(id) {
             exchange.peer = connection.peer;

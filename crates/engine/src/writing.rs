@@ -186,7 +186,7 @@ impl Engine {
         self.stats.in_application = self.stats.in_application.saturating_sub(1);
         self.log_access(&exchange, now);
         if let Some(id) = exchange.id {
-            let keep = ending == Ending::Complete && exchange.keep_alive && self.keeps_alive(false);
+            let keep = ending == Ending::Complete && exchange.keep_alive && self.keeps_alive();
             self.end_exchange(id, keep, now);
             self.offer(id);
         }

@@ -222,15 +222,12 @@ fn contradicting_scheme_fields_of_a_trusted_proxy_are_refused() {
 }
 
 #[test]
-fn at_max_requests_the_driver_is_told_once_and_connections_end() {
+fn at_max_requests_the_driver_is_told_once_and_connections_go_on() {
     let mut rig = Rig::with(|options| options.max_requests = 3);
     for number in 1..=5 {
-        let (mut client, exchange) = rig.request(GET);
-        assert_eq!(exchange.keep_alive, number < 3, "request {number}");
+        let (_client, exchange) = rig.request(GET);
+        assert!(exchange.keep_alive, "request {number}");
         rig.respond(exchange, b"");
-        if number >= 3 {
-            assert_eq!(rig.last_status(&mut client), 200);
-        }
     }
     rig.settle();
     assert_eq!(rig.notices, [Notice::Worn]);

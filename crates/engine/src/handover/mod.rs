@@ -177,8 +177,8 @@ impl Engine {
     }
 
     /// Whether connections may go on after their response: here, or in the process that takes them.
-    pub(crate) fn keeps_alive(&self, worn: bool) -> bool {
-        self.is_giving() || !self.draining && !worn
+    pub(crate) fn keeps_alive(&self) -> bool {
+        self.is_giving() || !self.draining
     }
 
     /// Hand-over work that no event announces. Whether there is more to do at once.

@@ -159,8 +159,9 @@ impl Crew {
         lock(&self.engine)
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+    /// Whether connections end with their response. While they are given away they go on elsewhere.
+    pub(crate) fn ends_connections(&self) -> bool {
+        self.draining.load(Ordering::Relaxed) && !self.post.gives()
     }
 
     /// Called in the child of a fork that the application made: it must not serve.

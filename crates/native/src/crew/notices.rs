@@ -23,6 +23,14 @@ use crate::ffi;
 pub(super) struct Post {
     /// Accepts connections.
     serves: AtomicBool,
+    /// Gives its connections to another worker.
+    gives: AtomicBool,
+}
+
+impl Post {
+    pub(super) fn gives(&self) -> bool {
+        self.gives.load(Ordering::Relaxed)
+    }
 }
 
 impl Crew {
@@ -131,8 +139,12 @@ impl Crew {
     fn give_connections(&self, to: OwnedFd) {
         self.stand_by();
         let given = self.engine().give_to(to, Now::read());
-        if let Err(error) = given {
-            log::warn!(target: "oxicorn", "Connections stay in worker (pid: {}): {error}", std::process::id());
+        match given {
+            Ok(()) => self.post.gives.store(true, Ordering::Relaxed),
+            Err(error) => log::warn!(
+                target: "oxicorn",
+                "Connections stay in worker (pid: {}): {error}", std::process::id()
+            ),
         }
     }
 
@@ -154,15 +166,18 @@ impl Crew {
                     tell("given", self.channel.given());
                 }
             }
-            Handover::Ended {
-                moved,
-                failure: Some(failure),
-            } => log::warn!(
-                target: "oxicorn",
-                "Worker (pid: {pid}) keeps its connections after it gave {moved}: {failure}"
-            ),
-            Handover::Ended { moved, .. } => {
-                log::debug!(target: "oxicorn", "Worker (pid: {pid}) serves again after it gave {moved} connections");
+            Handover::Ended { moved, failure } => {
+                self.post.gives.store(false, Ordering::Relaxed);
+                match failure {
+                    Some(failure) => log::warn!(
+                        target: "oxicorn",
+                        "Worker (pid: {pid}) keeps its connections after it gave {moved}: {failure}"
+                    ),
+                    None => log::debug!(
+                        target: "oxicorn",
+                        "Worker (pid: {pid}) serves again after it gave {moved} connections"
+                    ),
+                }
             }
             Handover::Taken { moved } => {
                 log::info!(target: "oxicorn", "Worker (pid: {pid}) has taken over {moved} connections");

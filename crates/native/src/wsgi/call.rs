@@ -74,7 +74,7 @@ impl Transaction {
     fn begin(&mut self, total: Option<u64>) -> Framing {
         self.now = Now::read();
         let http11 = self.exchange.head.version == Version::Http11;
-        self.exchange.keep_alive &= !self.crew.is_draining();
+        self.exchange.keep_alive &= !self.crew.ends_connections();
         let encoded = &mut self.exchange.response.head;
         let framing = self.head.complete(encoded, total, self.is_head, http11);
         self.exchange.keep_alive &= !self.head.close && framing != Framing::UntilClose;

@@ -1,0 +1,188 @@
+"""Restarts Oxicorn again and again under load, and shows what the clients see of it.
+
+    python examples/restarts/watch.py                  ten hot restarts
+    python examples/restarts/watch.py --mode phased    worker by worker
+    python examples/restarts/watch.py --delay 25       clients 25 ms away (each way)
+    python examples/restarts/watch.py --broken         the fifth version fails to import
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from clients import Fleet, Relay, answers, percentile
+
+HERE = Path(__file__).resolve().parent
+COLUMNS = "{:>8} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>9}  {}"
+TITLES = ("time s", "requests", "generation", "opened", "closed", "failed", "p50 ms", "p99 ms", "")
+
+
+class Server:
+    """Oxicorn with the example's site, and what its log said last."""
+
+    def __init__(self, folder: Path, mode: str) -> None:
+        """Plan a server whose application is copied to `folder`."""
+        self._folder = folder
+        self._mode = mode
+        self._process: asyncio.subprocess.Process | None = None
+        self._log: list[str] = []
+        self.port = 0
+        self.generation = "1"
+        self.outcomes = 0
+
+    async def start(self) -> None:
+        """Start it and wait until it serves."""
+        self.deploy()
+        environ = {**os.environ, "ORDERS": str(self._folder / "orders")}
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "oxicorn", "site_app:app", "--workers", "2"),
+            *("--bind", "127.0.0.1:0", "--restart-mode", self._mode),
+            *("--observe-timeout", "1", "--keep-alive", "60"),
+            cwd=self._folder,
+            env=environ,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._reader = asyncio.create_task(self._read())
+        while not self.port:
+            if self._process.returncode is not None:
+                sys.exit("\n".join(self._log))
+            await asyncio.sleep(0.05)
+        await answers(self.port)
+
+    def deploy(self, broken: bool = False) -> None:
+        """Put a new version of the code in place."""
+        text = (HERE / "site_app.py").read_text()
+        (self._folder / "site_app.py").write_text("import nothing_of_this_name\n" * broken + text)
+
+    def restart(self) -> None:
+        """Ask for a restart."""
+        assert self._process
+        self._process.send_signal(signal.SIGHUP)
+
+    async def stop(self) -> None:
+        """End it in the orderly way."""
+        assert self._process
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGTERM)
+        await self._process.wait()
+        await self._reader
+
+    def orders(self) -> Counter[str]:
+        """How often each order was executed."""
+        path = self._folder / "orders"
+        return Counter(path.read_text().split()) if path.exists() else Counter()
+
+    async def _read(self) -> None:
+        assert self._process and self._process.stderr
+        async for raw in self._process.stderr:
+            line = raw.decode(errors="replace").rstrip()
+            self._log.append(line)
+            if found := re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", line):
+                self.port = int(found.group(1))
+            if found := re.search(r"Generation (\d+) is confirmed", line):
+                self.generation = found.group(1)
+                self.outcomes += 1
+            elif "rolled back" in line:
+                self.outcomes += 1
+
+
+def row(*values: object) -> None:
+    """Print one line of the table."""
+    print(COLUMNS.format(*values), flush=True)
+
+
+async def show(fleet: Fleet, server: Server, start: float, what: str) -> None:
+    """Print a line of the table for the last second."""
+    tally = fleet.tally
+    before = (tally.answered, len(tally.steady), len(tally.restarting))
+    await asyncio.sleep(1)
+    recent = tally.steady[before[1] :] + tally.restarting[before[2] :]
+    row(
+        f"{time.perf_counter() - start:.0f}",
+        tally.answered - before[0],
+        server.generation,
+        tally.opened,
+        tally.closed,
+        len(tally.failures),
+        f"{percentile(recent, 0.5):.1f}",
+        f"{percentile(recent, 0.99):.1f}",
+        what,
+    )
+
+
+async def watch(options: argparse.Namespace, folder: Path) -> bool:
+    """The whole demonstration; whether no client noticed anything."""
+    server = Server(folder, options.mode)
+    print(f"Oxicorn, 2 workers, an application that takes 1 s to import; {options.clients} clients")
+    print(f"with {options.rate:g} requests/s each, which never try again; {options.mode} restarts.\n")
+    await server.start()
+    relay = Relay(server.port, options.delay / 1000)
+    async with relay, Fleet(relay.port, options.clients, options.rate) as fleet:
+        start = time.perf_counter()
+        row(*TITLES)
+        await show(fleet, server, start, "")
+        for number in range(1, options.restarts + 1):
+            await one_restart(options, fleet, server, start, number)
+        await show(fleet, server, start, "")
+    await server.stop()
+    return verdict(fleet, server, options)
+
+
+async def one_restart(
+    options: argparse.Namespace, fleet: Fleet, server: Server, start: float, number: int
+) -> None:
+    """Deploy, restart, and show what happens until it is decided."""
+    broken = options.broken and number == 5
+    server.deploy(broken)
+    outcomes, generation = server.outcomes, server.generation
+    fleet.is_restarting = True
+    server.restart()
+    what = f"restart {number} of {options.restarts}" + ", broken code" * broken
+    while server.outcomes == outcomes:
+        await show(fleet, server, start, what)
+    fleet.is_restarting = False
+    outcome = "rolled back" if server.generation == generation else "confirmed"
+    await show(fleet, server, start, outcome)
+
+
+def verdict(fleet: Fleet, server: Server, options: argparse.Namespace) -> bool:
+    """Print the summary."""
+    tally = fleet.tally
+    executed = server.orders()
+    wrong = [order for order in tally.orders if executed[order] != 1]
+    twice = [order for order, times in executed.items() if times > 1]
+    print(f"\n{tally.answered} requests answered, {len(tally.failures)} failed.")
+    for failure in tally.failures[:5]:
+        print(f"  {failure}")
+    print(f"{tally.opened} connections opened by {options.clients} clients, {tally.closed} closed.")
+    print(f"{len(tally.orders)} orders answered, {len(wrong)} of them not executed exactly once.")
+    steady, restarting = percentile(tally.steady, 0.99), percentile(tally.restarting, 0.99)
+    print(f"p99 {steady:.1f} ms, while restarting {restarting:.1f} ms.")
+    return not (tally.failures or wrong or twice)
+
+
+def main() -> int:
+    """Run as a program."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mode", choices=("hot", "phased", "regular"), default="hot")
+    parser.add_argument("--restarts", type=int, default=10)
+    parser.add_argument("--clients", type=int, default=60)
+    parser.add_argument("--rate", type=float, default=12, help="requests a second of each client")
+    parser.add_argument("--delay", type=float, default=0, help="milliseconds each way")
+    parser.add_argument("--broken", action="store_true", help="the fifth version is broken")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        return 0 if asyncio.run(watch(options, Path(folder))) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

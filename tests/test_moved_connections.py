@@ -1,0 +1,289 @@
+"""What clients see of their connections when the workers behind them are replaced: nothing. The
+clients are those of `examples/restarts`: they keep their connections and never try again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from signal import SIGHUP, SIGKILL
+
+import pytest
+
+from conftest import Serve
+from harness import processes
+from harness.client import Connection, Ended, chunked, message
+from harness.gate import Gate
+from harness.server import Server
+from harness.wait import until
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "restarts"
+sys.path.insert(0, str(EXAMPLE))
+
+from clients import Fleet, Relay, Tally  # noqa: E402
+
+CLIENTS = 60
+RESTARTS = 10
+QUICK = ("--observe-timeout", "0.3")
+
+
+def restart(server: Server) -> None:
+    """Restarts and waits until the new generation is confirmed."""
+    mark = server.mark()
+    server.signal(SIGHUP)
+    server.wait_for_log(r"Generation \d+ is confirmed", since=mark)
+
+
+class Orders:
+    """The example's site, and what it executed."""
+
+    def __init__(self, folder: Path, serve: Serve, seconds_to_import: str = "0") -> None:
+        shutil.copy(EXAMPLE / "site_app.py", folder)
+        self._file = folder / "orders"
+        self._folder = folder
+        self._serve = serve
+        self._env = {"ORDERS": str(self._file), "SECONDS_TO_IMPORT": seconds_to_import}
+
+    def start(self, *options: str, workers: int = 2) -> Server:
+        server: Server = self._serve(
+            *("site_app:app", "--workers", str(workers), "--keep-alive", "60", *options),
+            cwd=self._folder,
+            env=self._env,
+            launch=True,
+        )
+        server.wait_accepting()
+        assert server.request().status == 200
+        server.wait_for_workers(workers)
+        return server
+
+    def executed(self) -> Counter[str]:
+        return Counter(self._file.read_text().split())
+
+
+def under_load(
+    server: Server, work: Callable[[], None], delay: float = 0, rate: float = 12
+) -> Tally:
+    """Runs `work` while the clients ask; what they saw."""
+
+    async def run() -> Tally:
+        relay = Relay(server.port, delay)
+        async with relay, Fleet(relay.port if delay else server.port, CLIENTS, rate) as fleet:
+            await asyncio.get_running_loop().run_in_executor(None, work)
+        return fleet.tally
+
+    return asyncio.run(run())
+
+
+def check(tally: Tally, executed: Counter[str]) -> None:
+    """Nobody noticed anything, and every order was executed exactly once."""
+    assert not tally.failures, tally.failures[:5]
+    assert tally.closed == 0
+    assert tally.opened == CLIENTS
+    assert tally.orders
+    assert Counter(tally.orders) == executed
+
+
+@pytest.mark.parametrize("delay", [0, 0.025], ids=["near", "25-ms-away"])
+def test_ten_hot_restarts_close_no_connection(tmp_path: Path, serve: Serve, delay: float) -> None:
+    orders = Orders(tmp_path, serve, seconds_to_import="1")
+    server = orders.start(*QUICK)
+
+    def work() -> None:
+        for _ in range(RESTARTS):
+            restart(server)
+
+    tally = under_load(server, work, delay)
+    check(tally, orders.executed())
+    assert len(tally.bodies) > RESTARTS, "each generation has answered"
+    server.wait_for_workers(2)
+
+
+def test_phased_restarts_close_no_connection(tmp_path: Path, serve: Serve) -> None:
+    orders = Orders(tmp_path, serve, seconds_to_import="0.3")
+    server = orders.start(*QUICK, "--restart-mode", "phased")
+
+    def work() -> None:
+        for _ in range(3):
+            restart(server)
+
+    check(under_load(server, work), orders.executed())
+
+
+def test_recycled_workers_close_no_connection(tmp_path: Path, serve: Serve) -> None:
+    orders = Orders(tmp_path, serve)
+    server = orders.start("--max-requests", "200", "--max-requests-jitter", "50", workers=4)
+    least = []
+
+    def work() -> None:
+        def recycled() -> bool:
+            least.append(len(server.workers()))
+            return server.log.count("It finished its work") >= 12
+
+        until(recycled, "a dozen workers have been replaced", seconds=60)
+
+    check(under_load(server, work, rate=30), orders.executed())
+    assert min(least) >= 4
+
+
+HALVES = {
+    "head": (message("/body?name=x"), 20),
+    "body": (message("/body?name=x", "POST", body=b"b" * 3000), 1500),
+    "spooled-body": (message("/body?name=x", "POST", body=b"b" * 300_000), 200_000),
+    "chunked-body": (
+        message("/body?name=x", "POST", headers=[("Transfer-Encoding", "chunked")])
+        + chunked([b"c" * 5000, b"d" * 5000]),
+        7000,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", HALVES)
+def test_a_request_that_is_half_sent_is_answered_by_the_new_generation(
+    serve: Serve, what: str
+) -> None:
+    server = serve("apps.probe:application", *QUICK)
+    request, cut = HALVES[what]
+    old = server.worker
+    with server.connect() as connection:
+        # Something before it, so that it is certain that the old worker has the connection.
+        assert connection.request("/process").json()["pid"] == old
+        connection.send(request[:cut])
+        restart(server)
+        until(lambda: server.workers() != [old] and len(server.workers()) == 1, "the old one left")
+        connection.send(request[cut:])
+        assert connection.receive().status == 200
+        assert connection.request("/process").json()["pid"] == server.worker
+
+
+def test_after_an_answer_of_the_old_generation_its_connection_moves(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server, gate = serve("apps.probe:application", *QUICK), Gate(tmp_path)
+    old = server.worker
+    with server.connect() as connection:
+        connection.send(f"GET {gate.target} HTTP/1.1\r\nHost: test.example\r\n\r\n".encode())
+        gate.wait_entered()
+        restart(server)
+        gate.open()
+        response = connection.receive()
+        assert (response.status, response.header("Connection")) == (200, None)
+        assert connection.request("/process").json()["pid"] != old
+
+
+def test_a_response_that_is_half_read_goes_on(serve: Serve) -> None:
+    server = serve("apps.probe:application", *QUICK)
+    old = server.worker
+    with server.connect(receive_buffer=4096) as connection:
+        connection.send(message("/bytes?size=5000000"))
+        assert connection.readable(10)
+        restart(server)
+        until(lambda: server.workers() != [old] and len(server.workers()) == 1, "the old one left")
+        response = connection.receive()
+        assert response.complete
+        assert response.body == b"x" * 5_000_000
+        assert connection.request("/process").json()["pid"] == server.worker
+
+
+def test_a_thousand_idle_connections_move(serve: Serve) -> None:
+    server = serve("apps.probe:application", *QUICK, "--keep-alive", "60")
+    connections = [server.connect() for _ in range(1000)]
+    for connection in connections:
+        assert connection.request("/process").status == 200
+    restart(server)
+    new = server.wait_for_workers(1)[0]
+    for connection in connections:
+        assert connection.request("/process").json()["pid"] == new
+        connection.close()
+
+
+def test_connections_come_back_when_the_new_generation_fails(serve: Serve) -> None:
+    server = serve("apps.probe:application", "--observe-timeout", "60", "--workers", "2")
+    old = set(server.workers())
+    connections = [server.connect() for _ in range(50)]
+    for connection in connections:
+        assert connection.request("/process").json()["pid"] in old
+    server.signal(SIGHUP)
+    server.wait_for_log("Generation 2 serves")
+    new = set(server.workers()) - old
+    until(lambda: pids(connections) <= new, "all connections moved")
+    holders = [connection.request("/process").json()["pid"] for connection in connections]
+    # The one with fewer of them, so that some are left.
+    lost = min(new, key=holders.count)
+    theirs = [c for c, holder in zip(connections, holders, strict=True) if holder == lost]
+    os.kill(lost, SIGKILL)
+    server.wait_for_log("rolled back")
+    server.wait_for_workers(2)
+    left = [connection for connection in connections if connection not in theirs]
+    assert left
+    until(lambda: pids(left) <= old, "the others are with the old generation again")
+    assert server.request("/process").json()["pid"] in old
+    for connection in connections:
+        connection.close()
+
+
+def pids(connections: list[Connection]) -> set[int]:
+    """Who answers on these connections now."""
+    return {connection.request("/process").json()["pid"] for connection in connections}
+
+
+@pytest.mark.parametrize("victim", ["old", "new"])
+def test_a_worker_that_is_killed_while_connections_move_costs_only_its_own(
+    serve: Serve, victim: str
+) -> None:
+    server = serve("apps.probe:application", "--observe-timeout", "60", "--keep-alive", "60")
+    old = server.worker
+    connections = [server.connect() for _ in range(300)]
+    for connection in connections:
+        assert connection.request("/process").status == 200
+    server.signal(SIGHUP)
+    server.wait_for_log("Generation 2 serves")
+    [new] = set(server.workers()) - {old}
+    os.kill(old if victim == "old" else new, SIGKILL)
+    answered = sum(answers(connection) for connection in connections)
+    # Whoever was not moved lives with the old one, whoever was with the new one. New clients are served in any case.
+    until(lambda: server.request("/process").status == 200, "new clients are served")
+    assert answered in range(len(connections) + 1)
+    until(lambda: len(server.workers()) in (1, 2), "no more processes than wanted")
+
+
+def answers(connection: Connection) -> bool:
+    try:
+        return connection.request("/process").status == 200
+    except (OSError, Ended):
+        return False
+    finally:
+        connection.close()
+
+
+def test_fifty_restarts_leave_no_descriptor_process_or_memory_behind(
+    tmp_path: Path, serve: Serve
+) -> None:
+    orders = Orders(tmp_path, serve)
+    server = orders.start("--observe-timeout", "0", workers=1)
+    connections = [server.connect() for _ in range(20)]
+
+    def measure() -> tuple[int, int, int]:
+        for connection in connections:
+            assert connection.request("/").status == 200
+        worker = server.wait_for_workers(1)[0]
+        return (
+            len(os.listdir(f"/proc/{server.pid}/fd")),
+            len(os.listdir(f"/proc/{worker}/fd")),
+            processes.resident(server.pid),
+        )
+
+    for _ in range(5):
+        restart(server)
+    arbiter, worker, memory = measure()
+    for _ in range(45):
+        restart(server)
+    server.wait_for_workers(1)
+    until(lambda: measure()[:2] == (arbiter, worker), "as many descriptors as before")
+    assert measure()[2] - memory < 2048
+    for connection in connections:
+        connection.close()
