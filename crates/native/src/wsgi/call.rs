@@ -19,7 +19,7 @@ use crate::wsgi::head::{Framing, Head};
 const SLICE: usize = 128 * 1024;
 
 /// Blocks up to this size are copied behind the head and leave with it in one call.
-const SMALL: usize = 16 * 1024;
+pub(crate) const SMALL: usize = 16 * 1024;
 
 /// Sending more than this at once lets other threads run meanwhile, and is not copied for a slow client.
 const BIG: usize = 64 * 1024;
@@ -96,6 +96,17 @@ impl Transaction {
         } else {
             self.send_with_head(py, &[block]);
         }
+    }
+
+    /// Completes the head and puts the whole body behind it, for whoever sends both at once. Returns the head's length.
+    pub(crate) fn append_whole(&mut self, body: &[u8]) -> usize {
+        let framing = self.begin(Some(body.len() as u64));
+        let body = self.clip(framing, body);
+        let response = &mut self.exchange.response;
+        response.body_bytes += body.len() as u64;
+        let head = response.head.len();
+        response.head.extend_from_slice(body);
+        head
     }
 
     /// Sends one block of a body; the head first, if it is the first.

@@ -17,7 +17,7 @@ use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::crew::Crew;
 use crate::ffi;
-use crate::wsgi::call::{Call, EarlyHints, StartResponse, Transaction, Write};
+use crate::wsgi::call::{Call, EarlyHints, SMALL, StartResponse, Transaction, Write};
 use crate::wsgi::environ::Environs;
 use crate::wsgi::head::Framing;
 pub(crate) use crate::wsgi::input::EmptyInput;
@@ -134,14 +134,13 @@ impl Gateway {
             ffi::exit_now(exit_code(py, served));
         }
         let mut transaction = call.reclaim(py);
-        // No application code runs any more, so a response of one block needs no slot.
-        let served = match only {
-            Some(block) => send_only(py, &mut transaction, &block),
-            None => served,
-        };
         self.note_environ(&environ, &mut transaction);
+        // No application code runs any more, so a response of one block needs no slot.
+        match only {
+            Some(block) => self.send_only(py, transaction, &block),
+            None => self.finish(py, transaction, served),
+        }
         drop(environ);
-        self.finish(py, transaction, served);
         if !self.callables.are_unique(py, self.environs.count()) {
             return self.renew_callables(py);
         }
@@ -170,6 +169,41 @@ impl Gateway {
         drop(write);
         self.crew
             .with_engine(|engine| engine.finish(exchange, ending, now));
+    }
+
+    /// A list of one block is a whole response. Lists and tuples have no `close`.
+    fn send_only(&self, py: Python<'_>, mut transaction: Transaction, block: &Bound<'_, PyAny>) {
+        let bytes = must_be_drafted(&transaction).and_then(|()| bytes_of(block));
+        let served = match bytes {
+            Ok(bytes) if transaction.begun() => {
+                transaction.send_block(bytes);
+                transaction.end(py);
+                Ok(())
+            }
+            Ok(bytes) if bytes.as_bytes().len() <= SMALL => {
+                return self.respond(py, transaction, bytes.as_bytes());
+            }
+            Ok(bytes) => {
+                transaction.send_whole(bytes);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        self.finish(py, transaction, served);
+    }
+
+    /// Sends a small complete response and gives the exchange back, in one visit to the engine.
+    fn respond(&self, py: Python<'_>, mut transaction: Transaction, body: &[u8]) {
+        let head = transaction.append_whole(body);
+        let ending = conclude(py, &mut transaction, Ok(()));
+        let Transaction {
+            mut exchange, now, ..
+        } = transaction;
+        self.crew.with_engine(|engine| {
+            engine.send(&exchange, &[&exchange.response.head], now);
+            exchange.response.head.truncate(head);
+            engine.finish(exchange, ending, now);
+        });
     }
 
     /// The application kept a callable: it must not reach the next request.
@@ -297,23 +331,6 @@ fn conclude(py: Python<'_>, transaction: &mut Transaction, served: PyResult<()>)
         }
         _ => Ending::Complete,
     }
-}
-
-/// A list of one block is a whole response. Lists and tuples have no `close`.
-fn send_only(
-    py: Python<'_>,
-    transaction: &mut Transaction,
-    block: &Bound<'_, PyAny>,
-) -> PyResult<()> {
-    must_be_drafted(transaction)?;
-    let block = bytes_of(block)?;
-    if transaction.begun() {
-        transaction.send_block(block);
-        transaction.end(py);
-    } else {
-        transaction.send_whole(block);
-    }
-    Ok(())
 }
 
 /// The promised length is used up: whatever else the application has will not be sent.
