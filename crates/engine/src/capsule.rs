@@ -71,6 +71,15 @@ pub(crate) enum Unsent<'b, F> {
     File { file: F, offset: u64, len: u64 },
 }
 
+impl<F> Unsent<'_, F> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::File { len, .. } => *len == 0,
+        }
+    }
+}
+
 /// See the module. `F` is a descriptor: borrowed from the one who sends, owned by the one who receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Capsule<'b, F> {
@@ -255,8 +264,13 @@ impl<F> Draft<F> {
             .as_ref()
             .and_then(|begun| begun.stored.as_ref());
         let inside = stored.is_none_or(|stored| stored.at <= capsule.input.len());
-        let receiving = capsule.begun.is_none() || capsule.stage == Stage::Receiving;
-        (inside && receiving).then_some(capsule)
+        let fits = match capsule.stage {
+            Stage::Receiving => true,
+            Stage::Sending { .. } => {
+                capsule.begun.is_none() && capsule.unsent.iter().any(|part| !part.is_empty())
+            }
+        };
+        (inside && fits).then_some(capsule)
     }
 }
 
@@ -386,7 +400,7 @@ mod tests {
             stage: Stage::Sending { close: true },
             input: b"".into(),
             begun: None,
-            unsent: Vec::new(),
+            unsent: vec![Unsent::Bytes(b"rest".into())],
             ..full()
         }
     }
@@ -480,6 +494,19 @@ mod tests {
             ..small()
         });
         assert_eq!(decoded(&bytes, &files), None);
+    }
+
+    #[test]
+    fn a_response_that_is_being_sent_has_something_to_send() {
+        let nothing = Unsent::File {
+            file: 1,
+            offset: 5,
+            len: 0,
+        };
+        for unsent in [vec![], vec![Unsent::Bytes(b"".into())], vec![nothing]] {
+            let (bytes, files) = encoded(&Capsule { unsent, ..small() });
+            assert_eq!(decoded(&bytes, &files), None);
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Every connection that can move does, and goes on as if it had always been where it is.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use oxicorn_engine::{Ending, Handover};
@@ -386,4 +388,100 @@ fn a_connection_that_was_not_looked_at_since_it_came_can_go_back() {
     pair.send(&mut client, &whole[150_000..]);
     let exchange = pair.old.exchange();
     assert_eq!(body(&exchange), content);
+}
+
+/// Both wait for nothing: no event comes, and none is needed.
+fn are_silent(pair: &mut Pair) -> bool {
+    let quiet = Some(std::time::Duration::from_millis(1_200));
+    for rig in [&mut pair.old, &mut pair.new] {
+        if rig.wants_more() || rig.engine.needs_turn() || rig.poller.wait(quiet).unwrap() > 0 {
+            return false;
+        }
+    }
+    true
+}
+
+#[test]
+fn a_hand_over_that_has_nothing_to_do_makes_no_wake_ups() {
+    let mut pair = Pair::in_real_time(|options| {
+        options.keep_alive = 3_600_000;
+        options.head_timeout = 0;
+        options.app_timeout = 0;
+    });
+    let (mut client, exchange) = pair.old.request(GET);
+    let mut idle = pair.old.client();
+    pair.old.until("accept", |rig| rig.stats().connections == 2);
+    pair.connect();
+    pair.until("the notice", |pair| !pair.told().is_empty());
+    pair.asks(&mut idle, b"new");
+    for _ in 0..10 {
+        pair.old.round(std::time::Duration::from_millis(5));
+        pair.new.round(std::time::Duration::from_millis(5));
+    }
+    assert!(are_silent(&mut pair));
+    // A new connection is no event for the one that gives.
+    let mut later = pair.old.client();
+    assert_eq!(
+        pair.old
+            .poller
+            .wait(Some(std::time::Duration::from_millis(100)))
+            .unwrap(),
+        0
+    );
+    pair.asks(&mut later, b"new");
+    // What the application ends between two turns is work that the engine asks to be called for.
+    let now = pair.old.now();
+    pair.old.engine.send(&exchange, &[&response(b"old")], now);
+    pair.old.engine.finish(exchange, Ending::Complete, now);
+    assert!(pair.old.engine.needs_turn());
+    pair.old.nudge();
+    pair.moved(2);
+    pair.expect(&mut client, b"old");
+    pair.asks(&mut client, b"new");
+}
+
+#[test]
+fn a_client_on_a_unix_socket_and_its_listener_are_known_elsewhere() {
+    use std::io::{Read, Write};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    let path = support::folder("unix").join("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let mut pair = Pair::new();
+    // The old one has it second, the new one third: addresses say which is meant.
+    let other = UnixListener::bind(path.with_extension("other")).unwrap();
+    other.set_nonblocking(true).unwrap();
+    pair.new.engine.listen(OwnedFd::from(other)).unwrap();
+    pair.new
+        .engine
+        .listen(OwnedFd::from(listener.try_clone().unwrap()))
+        .unwrap();
+    pair.old.engine.listen(OwnedFd::from(listener)).unwrap();
+    let mut client = UnixStream::connect(&path).unwrap();
+    pair.old.until("accept", |rig| rig.stats().connections == 1);
+    pair.move_all();
+    client.write_all(GET).unwrap();
+    let exchange = pair.new.exchange();
+    assert_eq!(
+        (exchange.listener, exchange.peer),
+        (2, oxicorn_engine::Peer::Unix)
+    );
+    pair.new.respond(exchange, b"new");
+    let mut got = vec![0; response(b"new").len()];
+    client.read_exact(&mut got).unwrap();
+    assert_eq!(got, response(b"new"));
+}
+
+#[test]
+fn the_peer_is_the_client_wherever_its_request_is_answered() {
+    let mut pair = Pair::new();
+    let mut client = pair.old.client();
+    pair.asks(&mut client, b"old");
+    pair.move_all();
+    pair.send(&mut client, GET);
+    let exchange = pair.new.exchange();
+    assert_eq!(exchange.peer, oxicorn_engine::Peer::Ip(client.address()));
+    assert_eq!(exchange.listener, 0);
 }

@@ -14,6 +14,7 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use support::pair::{ends, open_descriptors, told};
 use support::{Client, GET, PATIENCE, Rig, logged, raise_file_limit, response};
@@ -34,7 +35,11 @@ fn main() {
 }
 
 fn run_all() {
-    let tests: [(&str, fn()); 4] = [
+    let tests: [(&str, fn()); 5] = [
+        (
+            "four_thousand_connections_move_half_of_them_with_unread_bytes",
+            thousands,
+        ),
         (
             "a_new_process_that_is_killed_costs_only_what_it_was_given",
             a_killed_taker,
@@ -263,6 +268,33 @@ fn a_killed_giver() {
         let seen = outcome(&mut new, *b"new", &mut clients);
         assert_eq!(seen, (0, taken, MANY - taken), "killed after {enough}");
     }
+}
+
+fn thousands() {
+    let mut old = rig();
+    let mut clients = clients(old.address, 4_000);
+    old.until("accept", |rig| rig.stats().connections == 4_000);
+    let (_other, link) = Other::start("taker");
+    let answer = rustix::io::dup(&link).unwrap();
+    let now = old.now();
+    old.engine.give_to(link, now).unwrap();
+    old.nudge();
+    // The question is out. What arrives behind the answer is not read here any more.
+    old.round(Duration::ZERO);
+    poll(&mut [PollFd::new(&answer, PollFlags::IN)], None).unwrap();
+    for client in clients.iter_mut().step_by(2) {
+        client.push(GET);
+    }
+    let started = Instant::now();
+    old.until("the move", |rig| rig.stats().given == 4_000);
+    let moved = started.elapsed();
+    for client in clients.iter_mut().skip(1).step_by(2) {
+        client.push(GET);
+    }
+    let answered = |client: &mut Client| client.pull().is_some() || client.got == response(b"new");
+    old.until("all answers", |_| clients.iter_mut().all(answered));
+    assert!(clients.iter().all(|client| client.end.is_none()));
+    println!("4000 connections moved to another process in {moved:?}");
 }
 
 fn a_poor_taker() {

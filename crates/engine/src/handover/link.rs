@@ -133,8 +133,11 @@ impl Link {
             return Ok(Received::End);
         }
         bytes.truncate(arrived.bytes);
-        let lost = ReturnFlags::CTRUNC | ReturnFlags::TRUNC;
-        let short = arrived.flags.intersects(lost);
+        if arrived.flags.contains(ReturnFlags::TRUNC) {
+            // Longer than any packet we know: nobody shall understand the half of it.
+            bytes.clear();
+        }
+        let short = arrived.flags.contains(ReturnFlags::CTRUNC);
         Ok(Received::Packet(Packet {
             bytes,
             descriptors,

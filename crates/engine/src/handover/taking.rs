@@ -9,6 +9,7 @@ use mio::Interest;
 use mio::unix::SourceFd;
 
 use super::Handover;
+use super::giver::PACKET;
 use super::link::{Link, Packet, Received};
 use super::message::{Message, Refusal};
 use super::parcel::{Parcel, unpack};
@@ -57,9 +58,10 @@ impl Taking {
     /// What is left of the room; counted anew when it comes to an end.
     fn room_after(&mut self, used: usize) -> usize {
         self.room = self.room.saturating_sub(used);
-        self.wanted = self.wanted.saturating_sub(used).max(super::giver::PACKET);
-        if self.room < super::giver::PACKET {
-            self.room = room_for(self.wanted);
+        self.wanted = self.wanted.saturating_sub(used);
+        if self.room < PACKET {
+            // For several packets: counting takes as long as moving a few connections.
+            self.room = room_for(self.wanted.max(4 * PACKET));
         }
         self.room
     }

@@ -28,7 +28,15 @@ impl Pair {
     }
 
     pub(crate) fn with(change: impl Fn(&mut Options)) -> Self {
-        let old = Rig::with(&change);
+        Self::beside(Rig::with(&change), change)
+    }
+
+    /// Both in the machine's time.
+    pub(crate) fn in_real_time(change: impl Fn(&mut Options)) -> Self {
+        Self::beside(Rig::in_real_time(&change), change)
+    }
+
+    fn beside(old: Rig, change: impl Fn(&mut Options)) -> Self {
         let new = old.heir(None, change);
         let mut pair = Self { old, new };
         // The new one does not accept yet: what comes before the hand-over is the old one's.
