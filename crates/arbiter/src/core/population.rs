@@ -30,7 +30,8 @@ impl State {
             old: Some(old),
         });
         if let Some(restart) = &mut self.restart {
-            restart.policy.workers = (restart.policy.workers + new).saturating_sub(old);
+            let next = &mut restart.policy.workers;
+            *next = (*next + new).saturating_sub(old).max((*next).min(1));
         }
         self.shed();
     }

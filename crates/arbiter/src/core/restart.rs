@@ -329,6 +329,7 @@ impl State {
         for id in self.by_slot(|w| w.generation != generation && w.fills_slot()) {
             self.retire(id);
         }
+        self.shed();
         self.advance_restart();
     }
 
