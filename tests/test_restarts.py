@@ -13,6 +13,8 @@ import pytest
 
 from conftest import Serve
 from harness import processes
+from harness.client import message
+from harness.gate import Gate
 from harness.load import Load
 from harness.server import Server
 from harness.wait import until
@@ -118,20 +120,48 @@ def test_new_connections_reach_only_the_new_code_while_the_old_stands_by(site: S
     assert {server.request().text for _ in range(50)} == {"two"}
 
 
-def test_a_request_inside_the_application_is_answered_by_the_old_code(
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_request_inside_the_application_is_answered_by_the_old_worker(
+    serve: Serve, tmp_path: Path, threads: str
+) -> None:
+    """Also while nobody but the steward looks after the network in the old worker."""
+    server = serve("apps.probe:application", "--observe-timeout", "600", "--threads", threads)
+    gate, old = Gate(tmp_path), server.worker
+    with server.connect() as connection:
+        connection.send(message(gate.target))
+        gate.wait_entered()
+        server.signal(SIGHUP)
+        server.wait_for_log("Generation 2 serves")
+        until(lambda: server.request("/process").json()["pid"] != old, "the new worker answers")
+        assert old not in {server.request("/process").json()["pid"] for _ in range(50)}
+        gate.open()
+        assert connection.receive().status == 200
+        assert connection.request("/process").status == 200
+
+
+def test_a_request_that_is_longer_than_the_observation_is_answered(
     serve: Serve, tmp_path: Path
 ) -> None:
-    from harness.gate import Gate
-
     server, gate = serve("apps.probe:application", "--observe-timeout", "0"), Gate(tmp_path)
     with server.connect() as connection:
-        connection.send(f"GET {gate.target} HTTP/1.1\r\nHost: test.example\r\n\r\n".encode())
+        connection.send(message(gate.target))
         gate.wait_entered()
         restart(server)
         assert server.request("/").status == 200
         gate.open()
         assert connection.receive().status == 200
     server.wait_for_workers(1)
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_requests_wait_for_no_restart(site: Site, threads: str) -> None:
+    """An import that takes three seconds is not felt: nobody waits for as long."""
+    server = site.start("--threads", threads, "--observe-timeout", "0")
+    site.write("two", before="import time; time.sleep(3)")
+    with Load(server, clients=2) as load:
+        restart(server)
+        load.wait_for("two", 20)
+    assert load.slowest < 3
 
 
 def test_a_phased_restart_never_has_fewer_workers_than_configured(site: Site) -> None:

@@ -5,6 +5,7 @@ counted, and nothing is forgiven but a close that the response before it had ann
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 
 from .client import Connection
@@ -24,6 +25,8 @@ class Load:
         self.answers: Counter[str] = Counter()
         """How often each body came."""
         self.failures: list[str] = []
+        self.slowest = 0.0
+        """Seconds."""
         self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
 
     def __enter__(self) -> Load:
@@ -47,6 +50,7 @@ class Load:
     def _ask(self) -> None:
         connection: Connection | None = None
         while not self._over.wait(_PAUSE):
+            asked = time.monotonic()
             try:
                 connection = connection or self._server.connect()
                 response = connection.request(self._target)
@@ -57,6 +61,7 @@ class Load:
                 self.failures.append(f"{response.status} {response.text}")
                 return
             self.answers[response.text] += 1
+            self.slowest = max(self.slowest, time.monotonic() - asked)
             if response.header("Connection") == "close":
                 connection.close()
                 connection = None

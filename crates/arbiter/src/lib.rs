@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod core;
+mod crew;
 mod fatal;
 mod host;
 mod oom;

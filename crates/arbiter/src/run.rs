@@ -10,9 +10,8 @@
 //! reports, and before the news of exits: a worker that was stopped together with the arbiter (by
 //! Ctrl-C, or by a service manager that signals the whole group) is not replaced first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -23,8 +22,9 @@ use rustix::process::{
     Pid as SystemPid, Signal as SystemSignal, WaitOptions, WaitStatus, getpid, kill_process, wait,
 };
 
-use crate::channel::{self, ArbiterChannel, Incoming};
+use crate::channel::{self, ArbiterChannel};
 use crate::core::{Action, Event, Exit, Pid, Policy, Signal, State, WorkerId};
+use crate::crew::Crew;
 use crate::fatal::Fatal;
 use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
 use crate::oom::OomCounter;
@@ -54,20 +54,12 @@ pub struct Arbiter<H> {
     host: H,
     state: State,
     listeners: Vec<Listener>,
-    crew: BTreeMap<WorkerId, Member>,
+    crew: Crew,
     events: VecDeque<Event>,
     signals: SignalPipe,
     pidfile: Option<Pidfile>,
     oom: OomCounter,
     origin: Instant,
-}
-
-/// A worker as the loop sees it.
-#[derive(Debug)]
-struct Member {
-    pid: Pid,
-    /// `None` once the worker's end was closed.
-    channel: Option<ArbiterChannel>,
 }
 
 /// Whether the loop goes on after an action.
@@ -97,7 +89,7 @@ impl<H: Host> Arbiter<H> {
             host,
             state: State::new(setup.policy, Duration::ZERO),
             listeners,
-            crew: BTreeMap::new(),
+            crew: Crew::default(),
             events: VecDeque::new(),
             signals,
             pidfile,
@@ -148,10 +140,10 @@ impl<H: Host> Arbiter<H> {
             } => return self.fork(worker, slot, generation),
             Action::Signal { pid, signal } => send_signal(pid, signal),
             Action::ReadConfiguration { generation } => self.read_configuration(generation),
-            Action::SendDrain { worker } => self.tell(worker, "drain", ArbiterChannel::drain),
-            Action::SendServe { worker } => self.tell(worker, "serve", ArbiterChannel::serve),
-            Action::SendPark { worker } => self.tell(worker, "park", ArbiterChannel::park),
-            Action::Connect { from, to } => self.connect(from, to),
+            Action::SendDrain { worker } => self.crew.tell(worker, "drain", ArbiterChannel::drain),
+            Action::SendServe { worker } => self.crew.tell(worker, "serve", ArbiterChannel::serve),
+            Action::SendPark { worker } => self.crew.tell(worker, "park", ArbiterChannel::park),
+            Action::Connect { from, to } => self.crew.connect(from, to),
             Action::ReopenLogs => self.host.reopen_logs(),
             Action::CloseListeners => self.listeners.drain(..).for_each(Listener::retire),
             Action::Reap => self.reap(),
@@ -212,13 +204,7 @@ impl<H: Host> Arbiter<H> {
         }
         self.listeners = seed.listeners;
         if let Fork::Parent(pid) = fork? {
-            self.crew.insert(
-                id,
-                Member {
-                    pid,
-                    channel: Some(ours),
-                },
-            );
+            self.crew.add(id, pid, ours);
             self.events.push_front(Event::Forked { worker: id, pid });
             self.host.notify(Notice::WorkerForked { worker: id, pid });
         }
@@ -231,35 +217,6 @@ impl<H: Host> Arbiter<H> {
             Err(reason) => Event::ConfigurationRefused { reason },
         };
         self.events.push_front(event);
-    }
-
-    fn channel(&self, id: WorkerId) -> io::Result<&ArbiterChannel> {
-        let member = self.crew.get(&id);
-        let channel = member.and_then(|member| member.channel.as_ref());
-        channel.ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-
-    /// A worker that cannot be told has ended or is about to, and its exit is an event of its own.
-    fn tell(&self, id: WorkerId, what: &str, say: fn(&ArbiterChannel) -> io::Result<()>) {
-        if let Err(error) = self.channel(id).and_then(say) {
-            log::debug!(target: TARGET, "Can't tell worker {id} to {what}: {error}");
-        }
-    }
-
-    /// Who cannot give is parked all the same, and keeps its connections.
-    fn connect(&self, from: WorkerId, to: WorkerId) {
-        if let Err(error) = self.try_to_connect(from, to) {
-            log::warn!(target: TARGET, "Can't connect worker {from} with worker {to}: {error}");
-            self.tell(from, "park", ArbiterChannel::park);
-        }
-    }
-
-    /// The taker first: if it cannot be reached, the giver need not know.
-    fn try_to_connect(&self, from: WorkerId, to: WorkerId) -> io::Result<()> {
-        let (giver, taker) = (self.channel(from)?, self.channel(to)?);
-        let (one, other) = channel::handover_pair()?;
-        taker.take(other.as_fd())?;
-        giver.give(one.as_fd())
     }
 
     /// Reaps every child, also those that a container's first process inherits from others.
@@ -280,14 +237,9 @@ impl<H: Host> Arbiter<H> {
             return;
         };
         // What it said before it died comes first.
-        if let Some(id) = self
-            .crew
-            .iter()
-            .find(|(_, member)| member.pid == pid)
-            .map(|(id, _)| *id)
-        {
+        if let Some(id) = self.crew.with_pid(pid) {
             self.read_channel(id);
-            self.crew.remove(&id);
+            self.crew.remove(id);
         }
         let killed = matches!(
             exit,
@@ -331,13 +283,12 @@ impl<H: Host> Arbiter<H> {
 
     /// Whether a signal has come, and which workers have something to say.
     fn poll(&self, patience: Option<Duration>) -> (bool, Vec<WorkerId>) {
-        let open = || {
-            self.crew
-                .iter()
-                .filter_map(|(id, m)| Some((*id, m.channel.as_ref()?)))
-        };
         let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(&self.signals, PollFlags::IN)];
-        fds.extend(open().map(|(_, channel)| PollFd::new(channel, PollFlags::IN)));
+        fds.extend(
+            self.crew
+                .open()
+                .map(|(_, channel)| PollFd::new(channel, PollFlags::IN)),
+        );
         match poll(&mut fds, patience.map(timespec).as_ref()) {
             Ok(_) => {}
             Err(Errno::INTR) => return (true, Vec::new()),
@@ -347,7 +298,9 @@ impl<H: Host> Arbiter<H> {
             }
         }
         let woken: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let speaking = open()
+        let speaking = self
+            .crew
+            .open()
             .zip(woken.iter().skip(1))
             .filter(|(_, woken)| **woken);
         let speaking = speaking.map(|((id, _), _)| id).collect();
@@ -355,18 +308,9 @@ impl<H: Host> Arbiter<H> {
     }
 
     fn read_channel(&mut self, worker: WorkerId) {
-        let Some(member) = self.crew.get_mut(&worker) else {
-            return;
-        };
-        while let Some(channel) = &member.channel {
-            match channel.received() {
-                Incoming::Report(report) => self.events.push_back(event_of(worker, report)),
-                Incoming::Empty => return,
-                // Its exit is reported by SIGCHLD; a worker that closed it by mistake goes on
-                // serving.
-                Incoming::Closed => member.channel = None,
-            }
-        }
+        let reports = self.crew.listen(worker).into_iter();
+        self.events
+            .extend(reports.map(|report| event_of(worker, report)));
     }
 }
 

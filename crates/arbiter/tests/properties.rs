@@ -98,7 +98,11 @@ impl World {
         while let Some(event) = events.pop_front() {
             for action in self.state.handle(self.now, event) {
                 self.story.push(format!("    {action:?}"));
-                events.extend(self.perform(&action));
+                // The order in which results come back is nobody's to rely on.
+                match self.perform(&action) {
+                    Some(event) if self.chance.one_in(2) => events.push_front(event),
+                    event => events.extend(event),
+                }
             }
         }
         self.check_deadline();

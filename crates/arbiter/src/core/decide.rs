@@ -76,6 +76,8 @@ impl State {
             self.force_the_overdue();
             self.forget_the_outgoing();
             self.advance_restart();
+            // Whoever was told to go just now may have no time left.
+            self.force_the_overdue();
             self.fill_the_slots();
         }
         std::mem::take(&mut self.actions)

@@ -30,18 +30,33 @@ impl State {
             old: Some(old),
         });
         if let Some(restart) = &mut self.restart {
-            restart.policy.workers = (restart.policy.workers + new).saturating_sub(old);
+            let next = &mut restart.policy.workers;
+            *next = (*next + new).saturating_sub(old).max((*next).min(1));
         }
         self.shed();
     }
 
-    /// Retires those above the wanted number.
+    /// Retires those above the wanted number; their connections go to those that stay.
     pub(super) fn shed(&mut self) {
         while self.active() > self.wanted() {
             let Some(id) = self.first_to_go() else {
                 return;
             };
+            self.give_to_a_sibling(id);
             self.retire(id);
+        }
+    }
+
+    /// Where no worker is to stay, as after WINCH, nobody can take.
+    fn give_to_a_sibling(&mut self, id: WorkerId) {
+        let serves = |worker: &&Worker| worker.fills_slot() && worker.is_serving();
+        let mut siblings = self.by_slot(serves);
+        let Some(at) = siblings.iter().position(|sibling| *sibling == id) else {
+            return;
+        };
+        siblings.remove(at);
+        if let Some(to) = self.partner(id, &siblings).filter(|_| self.target > 0) {
+            self.act(Action::Connect { from: id, to });
         }
     }
 

@@ -145,8 +145,8 @@ impl State {
 
     /// A worker that is ready may have to wait until it is put in service.
     pub(super) fn engage(&mut self, id: WorkerId) {
-        let held = matches!(&self.restart, Some(restart) if matches!(restart.stage, Stage::Replacing))
-            && self.others_live();
+        let replacing = |restart: &Restart| matches!(restart.stage, Stage::Replacing);
+        let held = self.restart.as_ref().is_some_and(replacing) && self.others_live();
         let ready = |w: &Worker| w.phase == Phase::Waiting && !w.candidate;
         if !held && self.workers.get(&id).is_some_and(ready) {
             self.serve(id);
@@ -277,8 +277,8 @@ impl State {
         else {
             return;
         };
-        let ready = |w: &&Worker| w.generation == generation && w.phase == Phase::Waiting;
-        let waiting = self.by_slot(ready);
+        let ready = |w: &&Worker| w.phase == Phase::Waiting && w.force == Force::None;
+        let waiting = self.by_slot(|w| w.generation == generation && ready(w));
         match mode {
             RestartMode::Hot if waiting.len() >= policy.workers => self.switch(&waiting),
             RestartMode::Phased => self.roll(&waiting),
@@ -329,6 +329,7 @@ impl State {
         for id in self.by_slot(|w| w.generation != generation && w.fills_slot()) {
             self.retire(id);
         }
+        self.shed();
         self.advance_restart();
     }
 

@@ -1,0 +1,99 @@
+//! The workers as the loop sees them: processes with a channel to each, and the commands that go
+//! over it. Not for deciding what is said; that is `core`'s.
+//!
+//! Invariant: a worker is here from its fork until it is reaped.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+
+use crate::channel::{ArbiterChannel, Incoming, Report, handover_pair};
+use crate::core::{Pid, WorkerId};
+use crate::translate::TARGET;
+
+/// Every worker that was forked and not yet reaped.
+#[derive(Debug, Default)]
+pub(crate) struct Crew(BTreeMap<WorkerId, Member>);
+
+#[derive(Debug)]
+struct Member {
+    pid: Pid,
+    /// `None` once the worker's end was closed.
+    channel: Option<ArbiterChannel>,
+}
+
+impl Crew {
+    pub(crate) fn add(&mut self, id: WorkerId, pid: Pid, channel: ArbiterChannel) {
+        let channel = Some(channel);
+        self.0.insert(id, Member { pid, channel });
+    }
+
+    pub(crate) fn remove(&mut self, id: WorkerId) {
+        self.0.remove(&id);
+    }
+
+    pub(crate) fn with_pid(&self, pid: Pid) -> Option<WorkerId> {
+        let found = self.0.iter().find(|(_, member)| member.pid == pid);
+        found.map(|(id, _)| *id)
+    }
+
+    /// The workers that can be heard.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (WorkerId, &ArbiterChannel)> {
+        self.0
+            .iter()
+            .filter_map(|(id, member)| Some((*id, member.channel.as_ref()?)))
+    }
+
+    /// What a worker has said since it was last listened to.
+    pub(crate) fn listen(&mut self, id: WorkerId) -> Vec<Report> {
+        let mut said = Vec::new();
+        let Some(member) = self.0.get_mut(&id) else {
+            return said;
+        };
+        while let Some(channel) = &member.channel {
+            match channel.received() {
+                Incoming::Report(report) => said.push(report),
+                Incoming::Empty => break,
+                // Its exit is reported by SIGCHLD; a worker that closed it by mistake goes on
+                // serving.
+                Incoming::Closed => member.channel = None,
+            }
+        }
+        said
+    }
+
+    /// A worker that cannot be told has ended or is about to, and its exit is an event of its own.
+    pub(crate) fn tell(
+        &self,
+        id: WorkerId,
+        what: &str,
+        say: fn(&ArbiterChannel) -> io::Result<()>,
+    ) {
+        if let Err(error) = self.channel(id).and_then(say) {
+            log::debug!(target: TARGET, "Can't tell worker {id} to {what}: {error}");
+        }
+    }
+
+    /// Lets one worker give its connections to another. If that cannot be, it is parked all the
+    /// same, and keeps them.
+    pub(crate) fn connect(&self, from: WorkerId, to: WorkerId) {
+        if let Err(error) = self.try_to_connect(from, to) {
+            log::warn!(target: TARGET, "Can't connect worker {from} with worker {to}: {error}");
+            self.tell(from, "park", ArbiterChannel::park);
+        }
+    }
+
+    /// The taker first: if it cannot be reached, the giver need not know.
+    fn try_to_connect(&self, from: WorkerId, to: WorkerId) -> io::Result<()> {
+        let (giver, taker) = (self.channel(from)?, self.channel(to)?);
+        let (one, other) = handover_pair()?;
+        taker.take(other.as_fd())?;
+        giver.give(one.as_fd())
+    }
+
+    fn channel(&self, id: WorkerId) -> io::Result<&ArbiterChannel> {
+        let member = self.0.get(&id);
+        let channel = member.and_then(|member| member.channel.as_ref());
+        channel.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
