@@ -245,10 +245,12 @@ def test_a_worker_that_is_killed_while_connections_move_costs_only_its_own(
     [new] = set(server.workers()) - {old}
     os.kill(old if victim == "old" else new, SIGKILL)
     answered = sum(answers(connection) for connection in connections)
-    # Whoever was not moved lives with the old one, whoever was with the new one. New clients are served in any case.
     until(lambda: server.request("/process").status == 200, "new clients are served")
-    assert answered in range(len(connections) + 1)
-    until(lambda: len(server.workers()) in (1, 2), "no more processes than wanted")
+    # How far it had come when the victim died is chance; all of its own may be lost, or none.
+    assert 0 <= answered <= len(connections)
+    if victim == "old":
+        server.wait_for_log("Generation 2 is confirmed|rolled back")
+    until(lambda: len(server.workers()) <= 2, "no more processes than wanted")
 
 
 def answers(connection: Connection) -> bool:

@@ -1,9 +1,9 @@
 """Restarts Oxicorn again and again under load, and shows what the clients see of it.
 
-    python examples/restarts/watch.py                  ten hot restarts
-    python examples/restarts/watch.py --mode phased    worker by worker
-    python examples/restarts/watch.py --delay 25       clients 25 ms away (each way)
-    python examples/restarts/watch.py --broken         the fifth version fails to import
+python examples/restarts/watch.py                  ten hot restarts
+python examples/restarts/watch.py --mode phased    worker by worker
+python examples/restarts/watch.py --delay 25       clients 25 ms away (each way)
+python examples/restarts/watch.py --broken         the fifth version fails to import
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ async def watch(options: argparse.Namespace, folder: Path) -> bool:
     """The whole demonstration; whether no client noticed anything."""
     server = Server(folder, options.mode)
     print(f"Oxicorn, 2 workers, an application that takes 1 s to import; {options.clients} clients")
-    print(f"with {options.rate:g} requests/s each, which never try again; {options.mode} restarts.\n")
+    print(
+        f"with {options.rate:g} requests/s each, which never try again; {options.mode} restarts.\n"
+    )
     await server.start()
     relay = Relay(server.port, options.delay / 1000)
     async with relay, Fleet(relay.port, options.clients, options.rate) as fleet:
