@@ -101,6 +101,7 @@ fn answer(rig: &mut Rig, exchange: Box<Exchange>) {
 }
 
 /// Answers some of the requests that wait; the others stay in the application for longer.
+#[expect(clippy::vec_box, reason = "exchanges travel as boxes")]
 fn answer_some(rig: &mut Rig, kept: &mut Vec<Box<Exchange>>, dice: &mut Dice) {
     while let Some(exchange) = rig.waiting() {
         kept.push(exchange);
