@@ -256,6 +256,16 @@ def test_a_wrong_configuration_changes_nothing(site: Site, text: str, reason: st
     assert server.request().text == "two"
 
 
+def test_a_configuration_that_hangs_changes_nothing(site: Site) -> None:
+    server = site.start("--boot-timeout", "1")
+    site.configure("import time\nwhile True:\n    time.sleep(60)")
+    server.signal(SIGHUP)
+    server.wait_for_log("Restart refused.*The configuration was not read within 1 s")
+    site.configure("workers = 1\nobserve_timeout = 0")
+    restart(server)
+    server.wait_for_workers(1)
+
+
 def test_what_only_a_start_can_change_is_named(site: Site) -> None:
     server = site.start()
     site.configure("workers = 2\nobserve_timeout = 0\nbacklog = 77\npidfile = 'x.pid'")
