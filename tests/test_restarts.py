@@ -53,12 +53,11 @@ class Site:
     def start(self, *options: str, workers: int = 2, configuration: str = "") -> Server:
         self.write("one")
         self.configure(f"workers = {workers}\nobserve_timeout = 0.5\n{configuration}")
+        options = ("--log-level", "debug", *options)
         server: Server = self._serve("site_app:app", *options, cwd=self.folder, launch=True)
-        server.wait_for_log("is ready" if "debug" in options else "Booting worker", workers)
-        server.wait_accepting()
-        # It serves, so every worker that is counted later is of a restart.
+        # Whatever is counted later is of a restart.
+        server.wait_for_log("is ready", workers)
         assert server.request().text == "one"
-        server.wait_for_workers(workers)
         return server
 
 
@@ -165,7 +164,7 @@ def test_requests_wait_for_no_restart(site: Site, threads: str) -> None:
 
 
 def test_a_phased_restart_never_has_fewer_workers_than_configured(site: Site) -> None:
-    server = site.start("--restart-mode", "phased", "--log-level", "debug", workers=3)
+    server = site.start("--restart-mode", "phased", workers=3)
     site.write("two", before="import time; time.sleep(0.2)")
     fewest, most = 3, 3
     server.signal(SIGHUP)
@@ -255,6 +254,16 @@ def test_a_wrong_configuration_changes_nothing(site: Site, text: str, reason: st
     restart(server)
     server.wait_for_workers(1)
     assert server.request().text == "two"
+
+
+def test_a_configuration_that_hangs_changes_nothing(site: Site) -> None:
+    server = site.start("--boot-timeout", "1")
+    site.configure("import time\nwhile True:\n    time.sleep(60)")
+    server.signal(SIGHUP)
+    server.wait_for_log("Restart refused.*The configuration was not read within 1 s")
+    site.configure("workers = 1\nobserve_timeout = 0")
+    restart(server)
+    server.wait_for_workers(1)
 
 
 def test_what_only_a_start_can_change_is_named(site: Site) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -66,7 +67,7 @@ class Source:
     def read_again(self) -> tuple[Config, list[str]]:
         """The same for a restart; also says which changes have to wait for a new start."""
         modules, importable = self._modules, list(self._importable)
-        with self._at_the_start():
+        with self._at_the_start(), _no_longer_than(self._entered):
             self._forget_modules()
             try:
                 config, warnings = self.read()
@@ -177,6 +178,29 @@ def _working_directory() -> str:
 def _check(config: Config) -> None:
     if config.chdir and not os.path.isdir(config.chdir):
         raise OperatorError(f"chdir: {config.chdir!r} is not a directory.")
+
+
+class _TooLate(BaseException):
+    """No `except Exception` of the file's may keep it."""
+
+
+@contextmanager
+def _no_longer_than(config: Config | None) -> Iterator[None]:
+    """The arbiter does nothing else meanwhile, so it waits no longer than for a worker's boot."""
+
+    def late(*_: object) -> None:
+        raise _TooLate
+
+    limit = config.boot_timeout if config else 0
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        yield
+    except _TooLate:
+        raise OperatorError(f"The configuration was not read within {limit:g} s.") from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _variables(config: Config | None) -> dict[str, str]:

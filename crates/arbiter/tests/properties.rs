@@ -56,6 +56,8 @@ struct World {
     ready: BTreeSet<WorkerId>,
     /// Told to serve, and not told otherwise since.
     serving: BTreeSet<WorkerId>,
+    /// Forks succeed and configurations are good.
+    flawless: bool,
     restarts: usize,
     rollbacks: usize,
     last_pid: Pid,
@@ -83,6 +85,7 @@ impl World {
             generations: BTreeMap::new(),
             ready: BTreeSet::new(),
             serving: BTreeSet::new(),
+            flawless: false,
             restarts: 0,
             rollbacks: 0,
             last_pid: 1000,
@@ -142,11 +145,14 @@ impl World {
     }
 
     fn configuration(&mut self) -> Event {
-        if self.chance.one_in(4) {
+        if !self.flawless && self.chance.one_in(4) {
             let reason = "by chance".to_owned();
             return Event::ConfigurationRefused { reason };
         }
-        let policy = some_policy(&mut self.chance);
+        let mut policy = some_policy(&mut self.chance);
+        if self.flawless {
+            policy.boot_timeout = None;
+        }
         self.other = self.other.max(policy.workers);
         self.restarting = true;
         self.restarts += 1;
@@ -173,7 +179,7 @@ impl World {
     }
 
     fn fork(&mut self, worker: WorkerId, generation: u32) -> Event {
-        if self.chance.one_in(8) {
+        if !self.flawless && self.chance.one_in(8) {
             return Event::ForkFailed {
                 worker,
                 error: "by chance".to_owned(),
@@ -450,5 +456,57 @@ fn a_server_that_is_left_in_peace_recovers() {
                 world.tell()
             );
         }
+    }
+}
+
+/// Where nothing fails, hot and phased restarts take nothing away: at each moment at least as many
+/// workers serve as the smaller of the two generations wants.
+#[test]
+fn hot_and_phased_restarts_never_leave_fewer_workers_serving_than_wanted() {
+    let mut restarts = 0;
+    for seed in 0..SEEDS / 4 {
+        let mut world = World::new(seed);
+        world.flawless = true;
+        world.handle(Event::Started);
+        world.everybody_is_ready();
+        for _ in 0..60 {
+            let least = world.target;
+            world.something_harmless_happens();
+            let least = least.min(world.target);
+            assert!(
+                world.serving.len() >= least,
+                "seed {seed}: {:?} serve:\n{}",
+                world.serving,
+                world.tell()
+            );
+        }
+        restarts += world.restarts;
+    }
+    assert!(restarts > 1000, "too little happened: {restarts} restarts");
+}
+
+impl World {
+    fn something_harmless_happens(&mut self) {
+        let workers: Vec<WorkerId> = self.alive.values().copied().collect();
+        match (self.chance.below(6), self.chance.pick(&workers)) {
+            (0, _) => {
+                let modes = [RestartMode::Hot, RestartMode::Phased];
+                let mode = self.chance.pick(&modes);
+                self.handle(Event::Restart { mode });
+            }
+            (1..=3, Some(worker)) => self.ready(worker),
+            (4, Some(worker)) => self.handle(Event::WorkerRetiring { worker }),
+            _ => self.let_seconds_pass(2),
+        }
+        self.bury_the_doomed();
+    }
+
+    fn let_seconds_pass(&mut self, seconds: u64) {
+        let until = self.now + Duration::from_secs(seconds);
+        while let Some(due) = self.state.next_deadline().filter(|due| *due <= until) {
+            self.now = due;
+            self.handle(Event::DeadlineReached);
+        }
+        self.now = until;
     }
 }

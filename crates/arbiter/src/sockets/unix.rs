@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::io::Errno;
@@ -92,10 +93,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 fn bind_free(path: &Path, options: &SocketOptions) -> io::Result<Listener> {
     let socket = stream_socket()?;
     let address = address(path)?;
-    let before = umask(Mode::from_raw_mode(options.umask));
-    let bound = bind_socket(&socket, &address);
-    umask(before);
-    bound?;
+    bind_masked(&socket, &address, options.umask)?;
     if is_abstract(path) {
         listen(&socket, options.backlog)?;
         return Listener::new(socket, None);
@@ -108,6 +106,16 @@ fn bind_free(path: &Path, options: &SocketOptions) -> io::Result<Listener> {
             Err(error)
         }
     }
+}
+
+/// The mask is the whole process': one thread at a time changes it and puts it back.
+fn bind_masked(socket: &OwnedFd, address: &SocketAddrUnix, mask: u32) -> rustix::io::Result<()> {
+    static MASK: Mutex<()> = Mutex::new(());
+    let _alone = MASK.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = umask(Mode::from_raw_mode(mask));
+    let bound = bind_socket(socket, address);
+    umask(before);
+    bound
 }
 
 fn give_away(path: &Path, options: &SocketOptions) -> io::Result<()> {

@@ -84,10 +84,6 @@ fn heed(
 ) -> io::Result<Option<u8>> {
     let id = seed.id;
     let mut leave = false;
-    for signal in pipe.received() {
-        say(&format!("worker {id} hears {}", signal.lower_name()));
-        leave |= signal != Signal::Usr1;
-    }
     while let Some(command) = seed.channel.received() {
         say(&format!("worker {id} is told {command:?}"));
         post.serves = matches!(command, Command::Serve | Command::Take(_));
@@ -109,6 +105,11 @@ fn heed(
             }
             Command::Serve | Command::Park => {}
         }
+    }
+    // After the commands: one that made it leave must not hide the signal that came with it.
+    for signal in pipe.received() {
+        say(&format!("worker {id} hears {}", signal.lower_name()));
+        leave |= signal != Signal::Usr1;
     }
     Ok((leave && nature != Nature::Deaf).then_some(0))
 }

@@ -45,7 +45,7 @@ impl Server {
         }
     }
 
-    /// A server on a free port of the loopback interface; its workers are ready, and it knows.
+    /// A server on a free port of the loopback interface; its workers are ready, and serve.
     pub(crate) fn ready(workers: u32, arguments: &[&str]) -> Self {
         let workers_argument = format!("workers={workers}");
         let mut all = vec!["bind=127.0.0.1:0", &workers_argument];
@@ -55,6 +55,7 @@ impl Server {
             server.expect(&format!("worker {id} ready"));
             let pid = server.worker(id);
             server.expect(&format!("Worker (pid:{pid}) is ready."));
+            server.expect(&format!("worker {id} is told Serve"));
         }
         server
     }

@@ -85,7 +85,11 @@ impl Crew {
 
     fn on_signal(&self, signal: Signal) {
         match signal {
-            Signal::Term => self.leave(),
+            Signal::Term => {
+                // What the arbiter said before it sent the signal comes before it.
+                self.on_channel();
+                self.leave();
+            }
             Signal::Int | Signal::Quit => self.quit(),
             Signal::Usr1 => oxicorn_logs::reopen_all(),
             _ => {}
