@@ -31,7 +31,7 @@ complete -c oxicorn -l limit-request-body -x -d 'The most bytes of a request bod
 complete -c oxicorn -l body-memory-limit -x -d 'The most bytes of a request body that are kept in memory.'
 complete -c oxicorn -l response-memory-limit -x -d 'The most bytes of a response that wait in memory for the client.'
 complete -c oxicorn -l response-spool-limit -x -d 'The most bytes of a response that wait before the application waits.'
-complete -c oxicorn -l response-kept-limit -x -d 'The most bytes of unsent responses that a worker keeps as the application made them.'
+complete -c oxicorn -l response-kept-limit -x -d 'The most unsent bytes that a worker keeps as the application made them.'
 complete -c oxicorn -l tmp-upload-dir -x -a '(__fish_complete_directories)' -d 'The directory for bodies and responses too large for memory.'
 complete -c oxicorn -l header-map -x -a 'drop refuse dangerous' -d 'What happens to header fields with an underscore in their name.'
 complete -c oxicorn -l permit-unconventional-http-method -d 'Allow methods that are not 3 to 20 capital letters.'

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use mio::Interest;
 use mio::unix::SourceFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, SocketFlags, acceptfrom_with};
 
@@ -189,6 +190,10 @@ impl Engine {
             Err(Errno::AGAIN) => Accepted::Empty,
             // The client left before it was accepted, or a signal came: the next one, please.
             Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO | Errno::PERM) => Accepted::One,
+            // The kernel looks for a descriptor before it looks whether anybody waits.
+            Err(Errno::MFILE | Errno::NFILE) if !somebody_waits(&listener.socket) => {
+                Accepted::Empty
+            }
             Err(Errno::MFILE | Errno::NFILE) if self.make_room(None) => Accepted::One,
             Err(error) => {
                 let advice = if error == Errno::MFILE {
@@ -298,4 +303,12 @@ impl Engine {
             .map(|(id, connection)| (connection.active, id))
             .collect()
     }
+}
+
+/// Whether there is somebody in the accept queue.
+fn somebody_waits(listener: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(listener, PollFlags::IN)];
+    let now = Timespec::default();
+    // If that cannot be told, accepting is the only way to find out.
+    poll(&mut fds, Some(&now)).map_or(true, |ready| ready > 0)
 }

@@ -114,7 +114,7 @@ pub(super) static SECTION: Section = Section {
             default: Preset::Int(67_108_864),
             meta: "BYTES",
             status: Status::Ours,
-            summary: "The most bytes of unsent responses that a worker keeps as the application made them.",
+            summary: "The most unsent bytes that a worker keeps as the application made them.",
             doc: "What a client has not taken of a large block (a `bytes` object) is kept without copying \
                   it, until all connections of the worker together keep this much. Beyond that, blocks \
                   are copied to memory or to a file, as `response_memory_limit` says.",
