@@ -57,6 +57,9 @@ impl Options {
             "graceful_timeout" => {
                 setup.policy.graceful_timeout = Duration::from_secs_f64(number(value)?);
             }
+            "shutdown_delay" => {
+                setup.policy.shutdown_delay = Duration::from_secs_f64(number(value)?);
+            }
             "boot_timeout" => {
                 setup.policy.boot_timeout = Some(Duration::from_secs_f64(number(value)?));
             }
