@@ -20,7 +20,12 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(error) => return fail(2, &error),
     };
-    let read = |name: &str| std::env::var(name).ok();
+    let variables = (options.notify_socket.clone(), options.watchdog_usec.clone());
+    let read = |name: &str| match name {
+        "NOTIFY_SOCKET" => variables.0.clone(),
+        "WATCHDOG_USEC" => variables.1.clone(),
+        _ => None,
+    };
     let own = rustix::process::getpid().as_raw_nonzero().get();
     options.setup.notify = NotifyOptions::from_environment(read, own);
     if log::set_logger(&StandardOutput).is_ok() {

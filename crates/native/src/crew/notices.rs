@@ -51,7 +51,7 @@ impl Crew {
             }
             Notice::Watched(id) if id == self.channel_watch => self.on_channel(),
             Notice::Watched(id) if self.post.last_call.get() == Some(&id) => {
-                self.log_cut_requests()
+                self.log_cut_requests();
             }
             Notice::Watched(_) => self.end_of_grace(),
             Notice::Worn => {
@@ -196,7 +196,7 @@ impl Crew {
 
     /// The arbiter kills this process at the end of `graceful_timeout`, so what is to be said is said shortly before.
     fn arm_last_call(&self) {
-        let delay = self.grace - LAST_CALL.min(self.grace / 10);
+        let delay = self.grace.saturating_sub(LAST_CALL.min(self.grace / 10));
         let armed = fuse(delay).and_then(|timer| self.engine().watch(timer));
         match armed {
             // Only who began the drain comes here.
