@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from signal import SIGHUP, SIGTERM
+from signal import SIGHUP, SIGKILL, SIGTERM
 
 import pytest
 
 from conftest import Serve
 from harness import processes
+from harness.client import message
 from harness.manager import Manager, Message
 from harness.server import Server
 from harness.wait import until
@@ -188,11 +190,11 @@ def test_the_variables_are_not_the_workers(site: Serve, manager: Manager) -> Non
     assert [name for name in variables if f"'{name}'" in names] == []
 
 
-@pytest.mark.parametrize("socket", ["/nowhere/notify", "vsock:2:9", "relative", "@"])
+@pytest.mark.parametrize("address", ["/nowhere/notify", "vsock:2:9", "relative", "@"])
 def test_a_manager_that_cannot_be_reached_is_no_reason_not_to_serve(
-    site: Serve, socket: str
+    site: Serve, address: str
 ) -> None:
-    server = site(env={"NOTIFY_SOCKET": socket, "WATCHDOG_USEC": "200000"})
+    server = site(env={"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"})
     assert server.request().status == 200
     server.stop()
 
@@ -217,3 +219,87 @@ def test_a_manager_that_reads_late_hears_everything_in_order(site: Serve, manage
     while manager.next().get("STATUS") != last:
         pass
     assert names(manager.told) == ["READY", *(["RELOADING", "READY"] * 6)]
+
+
+# the descriptor store
+
+PASSES = """
+import os, sys
+os.dup2({number}, 3)
+{number} == 3 or os.close({number})
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES={name!r})
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+Started = Callable[..., Server]
+
+
+@pytest.fixture
+def started_with(tmp_path: Path) -> Iterator[Started]:
+    """Starts servers to which a socket is passed as systemd does it."""
+    made = []
+
+    def start(passed: socket.socket, name: str, bind: str, manager: Manager) -> Server:
+        environ = {**manager.variables, "FDSTORE": "4"}
+        server = Server(tmp_path / "again", bind=bind, env=environ)
+        made.append(server)
+        server.pass_fds = (passed.fileno(),)
+        script = PASSES.format(number=passed.fileno(), name=name)
+        server.command = [server.command[0], "-c", script, *server.command[1:]]
+        return server.start()
+
+    try:
+        yield start
+    finally:
+        for server in made:
+            server.destroy()
+
+
+def test_a_killed_server_finds_its_queue_again(
+    serve: Serve, started_with: Started, manager: Manager
+) -> None:
+    """A client that connects while no server runs is answered by the next one."""
+    first = serve(bind="127.0.0.1:0", env={**manager.variables, "FDSTORE": "4"})
+    manager.wait_for("READY")
+    [(name, listener)] = manager.store.items()
+    assert name == "oxicorn-127.0.0.1-0"
+    assert listener.getsockname()[1] == first.port
+    first.signal(SIGKILL)
+    first.wait()
+    until(lambda: not first.family(), "the workers end without their arbiter")
+    with first.connect() as waiting:
+        waiting.send(message("/"))
+        second = started_with(listener, name, "127.0.0.1:0", manager)
+        assert second.port == first.port
+        assert waiting.receive().status == 200
+    second.stop()
+
+
+def test_a_stored_socket_that_is_not_wanted_any_more_is_given_up(
+    started_with: Started, manager: Manager
+) -> None:
+    old = socket.create_server(("127.0.0.1", 0))
+    port = old.getsockname()[1]
+
+    server = started_with(old, "oxicorn-elsewhere-1", "127.0.0.1:0", manager)
+    old.close()
+    forgotten = manager.wait_for("FDSTOREREMOVE")
+    assert forgotten == {"FDSTOREREMOVE": "1", "FDNAME": "oxicorn-elsewhere-1"}
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port)).close()
+    assert server.request().status == 200
+    server.stop()
+
+
+def test_nothing_is_stored_where_there_is_no_store(site: Serve, manager: Manager) -> None:
+    site(env=manager.variables)
+    manager.wait_for("READY")
+    assert manager.store == {}
+
+
+def test_sockets_of_a_socket_unit_are_not_stored(started_with: Started, manager: Manager) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = started_with(listener, "shop.socket", "127.0.0.1:0", manager)
+        assert server.port == listener.getsockname()[1]
+    manager.wait_for("READY")
+    assert manager.store == {}
+    server.stop()

@@ -21,18 +21,24 @@ class Manager:
         self.variables = {"NOTIFY_SOCKET": name}
         self.told: list[Message] = []
         """Every message so far."""
+        self.store: dict[str, socket.socket] = {}
+        """The sockets that were given to keep, by name."""
 
     def __enter__(self) -> Manager:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+        for kept in self.store.values():
+            kept.close()
 
     def next(self, seconds: float = PATIENCE) -> Message:
         """The next message: each line a variable."""
         self._socket.settimeout(seconds)
-        data = self._socket.recv(65536).decode()
-        message = dict(line.split("=", 1) for line in data.split("\n"))
+        data, descriptors, _, _ = socket.recv_fds(self._socket, 65536, 4)
+        message = dict(line.split("=", 1) for line in data.decode().split("\n"))
+        if "FDNAME" in message and descriptors:
+            self.store[message["FDNAME"]] = socket.socket(fileno=descriptors[0])
         self.told.append(message)
         return message
 

@@ -7,16 +7,20 @@
 //! everything said after it waits behind it; what it does not take for ten seconds is dropped.
 
 use std::collections::VecDeque;
-use std::os::fd::OwnedFd;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sendto, socket_with,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, sendmsg_addr, sendto, socket_with,
 };
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::{News, Pid};
+use crate::sockets::Listener;
 use crate::translate::TARGET;
 
 /// How long to wait for room in the manager's queue before the next try.
@@ -31,12 +35,14 @@ pub struct NotifyOptions {
     socket: Option<String>,
     /// `WATCHDOG_USEC`: how long it waits for a sign of life.
     watchdog: Option<Duration>,
+    /// `FDSTORE`: whether it keeps descriptors.
+    stores: bool,
 }
 
 impl NotifyOptions {
     /// The variables that are read here. They are the caller's to remove from the environment, so
     /// that no worker speaks for the server.
-    pub const VARIABLES: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+    pub const VARIABLES: [&str; 4] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "FDSTORE"];
 
     /// Reads the variables through `read`. A watchdog for another process than `own` is none.
     pub fn from_environment(read: impl Fn(&str) -> Option<String>, own: Pid) -> Self {
@@ -46,6 +52,7 @@ impl NotifyOptions {
         Self {
             socket: read("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()),
             watchdog: watchdog.map(Duration::from_micros),
+            stores: number("FDSTORE").is_some_and(|most| most > 0),
         }
     }
 }
@@ -54,6 +61,7 @@ impl NotifyOptions {
 #[derive(Debug, Default)]
 pub(crate) struct Notifier {
     line: Option<Line>,
+    stores: bool,
     unsent: VecDeque<String>,
     tries: u32,
     retry_at: Option<Duration>,
@@ -80,6 +88,25 @@ impl Line {
         Ok(Self { socket, manager })
     }
 
+    /// With a descriptor, of which the manager gets its own.
+    fn send_with(&self, message: &str, fd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let one = [fd];
+        if !control.push(SendAncillaryMessage::ScmRights(&one)) {
+            return Err(Errno::NOBUFS);
+        }
+        let bytes = [IoSlice::new(message.as_bytes())];
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        loop {
+            match sendmsg_addr(&self.socket, &self.manager, &bytes, &mut control, flags) {
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     fn send(&self, message: &str) -> rustix::io::Result<()> {
         let bytes = message.as_bytes();
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -101,6 +128,7 @@ impl Notifier {
         match Line::to(socket) {
             Ok(line) => Self {
                 line: Some(line),
+                stores: options.stores,
                 period: options.watchdog.map(|limit| limit / 2),
                 ..Self::default()
             },
@@ -108,6 +136,34 @@ impl Notifier {
                 log::warn!(target: TARGET, "The service manager at {socket} is not told: {error}");
                 Self::default()
             }
+        }
+    }
+
+    /// Lets the manager keep the listeners that have a name. One that it does not get is lost with
+    /// this process, as without a store.
+    pub(crate) fn store(&self, names: &[Option<String>], listeners: &[Listener]) {
+        let Some(line) = self.line.as_ref().filter(|_| self.stores) else {
+            return;
+        };
+        for (name, listener) in names.iter().zip(listeners) {
+            let message = name
+                .as_ref()
+                .map(|name| format!("FDSTORE=1\nFDNAME={name}"));
+            let sent = message.map(|message| line.send_with(&message, listener.as_fd()));
+            if let Some(Err(error)) = sent {
+                log::warn!(target: TARGET, "{} could not be stored: {error}", listener.local);
+            }
+        }
+    }
+
+    /// Has the manager close what it keeps under these names.
+    pub(crate) fn forget(&mut self, names: Vec<String>) {
+        if self.line.is_some() {
+            let messages = names
+                .into_iter()
+                .map(|name| format!("FDSTOREREMOVE=1\nFDNAME={name}"));
+            self.unsent.extend(messages);
+            self.send(Duration::ZERO);
         }
     }
 

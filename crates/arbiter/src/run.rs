@@ -30,7 +30,7 @@ use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
 use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
 use crate::pidfile::Pidfile;
-use crate::sockets::{ListenFds, Listener, Patience, SocketOptions, bind_all};
+use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
 use crate::sys::signals::{self, SignalPipe};
 use crate::translate::{TARGET, event_of, exit_of, timespec, write_log};
 
@@ -87,8 +87,13 @@ impl<H: Host> Arbiter<H> {
             .pidfile
             .map(|path| Pidfile::create(&path, pid))
             .transpose()?;
-        let listeners = bind_all(&setup.binds, setup.listen_fds, &setup.sockets, &mut signals)
+        let mut notifier = Notifier::new(&setup.notify);
+        let mut allotment = Allotment::of(&setup.binds, &setup.listen_fds);
+        // First of all: a new address may be in conflict with one that is given up.
+        notifier.forget(allotment.give_up_stale());
+        let listeners = bind_all(&allotment.addresses, &setup.sockets, &mut signals)
             .inspect_err(|_| pidfile.iter().for_each(Pidfile::remove))?;
+        notifier.store(&allotment.names, &listeners);
         Ok(Self {
             host,
             state: State::new(setup.policy, Duration::ZERO),
@@ -98,7 +103,7 @@ impl<H: Host> Arbiter<H> {
             signals,
             pidfile,
             oom: OomCounter::of_this_process(),
-            notifier: Notifier::new(&setup.notify),
+            notifier,
             origin: Instant::now(),
         })
     }

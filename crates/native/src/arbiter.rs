@@ -170,10 +170,13 @@ fn take_listen_fds(py: Python<'_>) -> PyResult<ListenFds> {
     };
     let (pid, fds) = (variable("LISTEN_PID")?, variable("LISTEN_FDS")?);
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let listen_fds = ListenFds::from_environment(pid.as_deref(), fds.as_deref(), own);
+    let names = variable("LISTEN_FDNAMES")?;
+    let listen_fds =
+        ListenFds::from_environment(pid.as_deref(), fds.as_deref(), own).named(names.as_deref());
     if listen_fds.are_ours() {
         environ.call_method1("pop", ("LISTEN_PID", py.None()))?;
         environ.call_method1("pop", ("LISTEN_FDS", py.None()))?;
+        environ.call_method1("pop", ("LISTEN_FDNAMES", py.None()))?;
     }
     Ok(listen_fds)
 }
