@@ -1,6 +1,7 @@
-# The two commands of this repository:
+# The three commands of this repository:
 #
 #   make serve    builds Oxicorn and serves examples/hello with two workers
+#   make demo     restarts it under load, and shows what the clients see of it
 #   make test     everything CI runs, in CI's order
 #
 # Everything they make is inside the tree (.venv, target). Needed: Rust, Python 3.10 or newer, make
@@ -31,7 +32,7 @@ PYTHONS ?= $(shell for version in $(VERSIONS); do \
 STEPS := format clippy rust-test rust-docs generated tidy python-lint python-types wheel stubs \
 	python-test other-pythons
 
-.PHONY: help serve test wheels clean $(STEPS)
+.PHONY: help serve demo test wheels clean $(STEPS)
 
 help:
 	@awk '!/^#/ {exit} {sub(/^# ?/, ""); print}' Makefile
@@ -41,6 +42,9 @@ help:
 serve: $(VENV)/serves
 	@port=$$($(BIN)/python -c "$$free_port" $(PORT)); \
 	exec $(BIN)/oxicorn --chdir examples/hello hello:app --workers 2 --bind "127.0.0.1:$$port"
+
+demo: $(VENV)/serves
+	@exec $(BIN)/python examples/restarts/watch.py $(or $(ARGS),--restarts 5 --broken)
 
 # Prints the wanted port, or a free one with a notice if it is taken.
 define free_port

@@ -23,11 +23,13 @@ from harness.server import Server, _clean_environment
 ROOT = Path(__file__).resolve().parent.parent
 SHELL = {**_clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 GUIDE = ROOT / "docs" / "guide"
-PAGES = [ROOT / "README.md", *sorted(GUIDE.glob("*.md"))]
+CONCEPTS = ROOT / "docs" / "concepts"
+PAGES = [ROOT / "README.md", *sorted(GUIDE.glob("*.md")), *sorted(CONCEPTS.glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
 PROSE = [
     *ROOT.glob("*.md"),
     *GUIDE.glob("*.md"),
+    *CONCEPTS.glob("*.md"),
     *EXAMPLES,
     *(ROOT / "docs" / "design").glob("*.md"),
     *ROOT.glob("crates/*/README.md"),
@@ -149,15 +151,26 @@ def test_a_way_to_name_the_application_is_accepted(project: Path, spec: str) -> 
     assert done.returncode == 0, done.stderr
 
 
-def test_the_service_for_systemd_starts_what_exists(project: Path) -> None:
-    unit = blocks(GUIDE / "systemd.md", "ini")[0]
+@pytest.mark.parametrize("page", [GUIDE / "systemd.md", CONCEPTS / "restarts.md"], ids=named)
+def test_the_service_for_systemd_starts_what_exists(project: Path, page: Path) -> None:
+    unit = blocks(page, "ini")[0]
     start = re.search(r"^ExecStart=\S*/(oxicorn .*)$", unit, re.M)
     assert start is not None
-    done = run(f"{start[1]} --check-config", project)
+    command = start[1].replace("/srv/shop/current", str(project))
+    done = run(f"{command} --check-config", project)
     assert done.returncode == 0, done.stderr
 
 
 # examples
+
+
+def test_the_demonstration_of_restarts_ends_well() -> None:
+    folder = ROOT / "examples" / "restarts"
+    done = run("python watch.py --restarts 1 --clients 4", folder, PYTHONDONTWRITEBYTECODE="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Generation 2 is confirmed." in done.stdout
+    assert "4 clients made 4 connections, the server closed 0." in done.stdout
+    assert done.stdout.endswith("No client noticed anything.\n")
 
 
 def test_the_configuration_example_is_read_without_a_complaint(project: Path) -> None:

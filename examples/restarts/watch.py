@@ -1,9 +1,6 @@
 """Restarts Oxicorn again and again under load, and shows what the clients see of it.
 
-python examples/restarts/watch.py                  ten hot restarts
-python examples/restarts/watch.py --mode phased    worker by worker
-python examples/restarts/watch.py --delay 25       clients 25 ms away (each way)
-python examples/restarts/watch.py --broken         the fifth version fails to import
+The README beside this file says how to run it, and what it shows.
 """
 
 from __future__ import annotations
@@ -22,8 +19,17 @@ from pathlib import Path
 from clients import Fleet, Relay, answers, percentile
 
 HERE = Path(__file__).resolve().parent
-COLUMNS = "{:>8} {:>9} {:>10} {:>7} {:>7} {:>7} {:>9} {:>9}  {}"
-TITLES = ("time s", "requests", "generation", "opened", "closed", "failed", "p50 ms", "p99 ms", "")
+COLUMNS = "{:>6} {:>9} {:>9} {:>8} {:>12}   {}"
+TITLES = (
+    ("", "answered", "p99", "failed", "connections", ""),
+    ("time", "in 1 s", "in 1 s", "so far", "closed", "what the server says"),
+)
+INTRODUCTION = """
+New code goes live {restarts} times ({mode} restarts) while {clients} clients send {rate:g} requests
+a second each. They keep their connections and never try again, so every failure counts.
+"""
+BROKEN = 3
+"""With --broken: the version that cannot be imported."""
 
 
 class Server:
@@ -36,8 +42,10 @@ class Server:
         self._process: asyncio.subprocess.Process | None = None
         self._log: list[str] = []
         self.port = 0
-        self.generation = "1"
+        self.says = "Generation 1 serves."
+        """Its last word about restarts."""
         self.outcomes = 0
+        """How many restarts have ended, well or not."""
 
     async def start(self) -> None:
         """Start it and wait until it serves."""
@@ -88,11 +96,9 @@ class Server:
             self._log.append(line)
             if found := re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", line):
                 self.port = int(found.group(1))
-            if found := re.search(r"Generation (\d+) is confirmed", line):
-                self.generation = found.group(1)
-                self.outcomes += 1
-            elif "rolled back" in line:
-                self.outcomes += 1
+            if found := re.search(r"(Restart \(|Restart rolled back|Generation \d).*", line):
+                self.says = found.group().partition(": Worker")[0]
+                self.outcomes += "confirmed" in line or "rolled back" in line
 
 
 def row(*values: object) -> None:
@@ -100,63 +106,54 @@ def row(*values: object) -> None:
     print(COLUMNS.format(*values), flush=True)
 
 
-async def show(fleet: Fleet, server: Server, start: float, what: str) -> None:
+async def show(fleet: Fleet, server: Server, start: float, note: str = "") -> None:
     """Print a line of the table for the last second."""
     tally = fleet.tally
     before = (tally.answered, len(tally.steady), len(tally.restarting))
     await asyncio.sleep(1)
     recent = tally.steady[before[1] :] + tally.restarting[before[2] :]
     row(
-        f"{time.perf_counter() - start:.0f}",
+        f"{time.perf_counter() - start:.0f} s",
         tally.answered - before[0],
-        server.generation,
-        tally.opened,
-        tally.closed,
+        f"{percentile(recent, 0.99):.1f} ms",
         len(tally.failures),
-        f"{percentile(recent, 0.5):.1f}",
-        f"{percentile(recent, 0.99):.1f}",
-        what,
+        tally.closed,
+        server.says + note,
     )
 
 
 async def watch(options: argparse.Namespace, folder: Path) -> bool:
     """The whole demonstration; whether no client noticed anything."""
+    print(INTRODUCTION.format(**vars(options)), flush=True)
     server = Server(folder, options.mode)
-    print(f"Oxicorn, 2 workers, an application that takes 1 s to import; {options.clients} clients")
-    print(
-        f"with {options.rate:g} requests/s each, which never try again; {options.mode} restarts.\n"
-    )
     await server.start()
     relay = Relay(server.port, options.delay / 1000)
     async with relay, Fleet(relay.port, options.clients, options.rate) as fleet:
         start = time.perf_counter()
-        row(*TITLES)
-        await show(fleet, server, start, "")
+        for titles in TITLES:
+            row(*titles)
+        await show(fleet, server, start)
         for number in range(1, options.restarts + 1):
-            await one_restart(options, fleet, server, start, number)
-        await show(fleet, server, start, "")
+            await one_restart(fleet, server, start, options.broken and number == BROKEN)
+        await show(fleet, server, start)
     await server.stop()
-    return verdict(fleet, server, options)
+    return verdict(fleet, server, options.clients)
 
 
-async def one_restart(
-    options: argparse.Namespace, fleet: Fleet, server: Server, start: float, number: int
-) -> None:
+async def one_restart(fleet: Fleet, server: Server, start: float, broken: bool) -> None:
     """Deploy, restart, and show what happens until it is decided."""
-    broken = options.broken and number == 5
     server.deploy(broken)
-    outcomes, generation = server.outcomes, server.generation
+    note = " (broken code)" * broken
+    outcomes = server.outcomes
     fleet.is_restarting = True
     server.restart()
-    what = f"restart {number} of {options.restarts}" + ", broken code" * broken
     while server.outcomes == outcomes:
-        await show(fleet, server, start, what)
+        await show(fleet, server, start, note)
     fleet.is_restarting = False
-    outcome = "rolled back" if server.generation == generation else "confirmed"
-    await show(fleet, server, start, outcome)
+    await show(fleet, server, start, note)
 
 
-def verdict(fleet: Fleet, server: Server, options: argparse.Namespace) -> bool:
+def verdict(fleet: Fleet, server: Server, clients: int) -> bool:
     """Print the summary."""
     tally = fleet.tally
     executed = server.orders()
@@ -165,10 +162,12 @@ def verdict(fleet: Fleet, server: Server, options: argparse.Namespace) -> bool:
     print(f"\n{tally.answered} requests answered, {len(tally.failures)} failed.")
     for failure in tally.failures[:5]:
         print(f"  {failure}")
-    print(f"{tally.opened} connections opened by {options.clients} clients, {tally.closed} closed.")
-    print(f"{len(tally.orders)} orders answered, {len(wrong)} of them not executed exactly once.")
+    print(f"{clients} clients made {tally.opened} connections, the server closed {tally.closed}.")
+    print(f"{len(tally.orders)} POST requests, {len(wrong)} of them not executed exactly once.")
     steady, restarting = percentile(tally.steady, 0.99), percentile(tally.restarting, 0.99)
-    print(f"p99 {steady:.1f} ms, while restarting {restarting:.1f} ms.")
+    print(f"p99 latency {steady:.1f} ms, while restarting {restarting:.1f} ms.")
+    noticed = tally.failures or wrong or twice or tally.closed
+    print("Clients noticed the restarts." if noticed else "No client noticed anything.")
     return not (tally.failures or wrong or twice)
 
 
@@ -180,7 +179,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=60)
     parser.add_argument("--rate", type=float, default=12, help="requests a second of each client")
     parser.add_argument("--delay", type=float, default=0, help="milliseconds each way")
-    parser.add_argument("--broken", action="store_true", help="the fifth version is broken")
+    parser.add_argument("--broken", action="store_true", help=f"version {BROKEN} is broken")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         return 0 if asyncio.run(watch(options, Path(folder))) else 1

@@ -22,6 +22,7 @@ class Config:
     worker_tmp_dir: str | None
     timeout: int
     graceful_timeout: int
+    shutdown_delay: float
     keepalive: int
     head_timeout: float
     body_timeout: float

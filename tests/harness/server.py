@@ -52,6 +52,8 @@ class Server:
         self.command = [sys.executable, "-m", PROGRAM, *_ALWAYS, *where, *options, app]
         self.env = {**_clean_environment(), **(env or {})}
         self.cwd = cwd
+        self.pass_fds: tuple[int, ...] = ()
+        """Descriptors that the process inherits."""
         self._process: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
 
@@ -68,6 +70,7 @@ class Server:
                 cwd=self.cwd,
                 env=self.env,
                 start_new_session=True,
+                pass_fds=self.pass_fds,
             )
         RUNNING.append(self)
         return self

@@ -1,7 +1,7 @@
 //! The loop: wait, translate what happened into events, let the core decide, perform its actions.
 //!
 //! One `poll(2)` waits for signals, the workers' channels and the core's next deadline; there is no
-//! tick, so an idle arbiter never wakes up. No policy here: every "whether" and "when" is in
+//! tick, so an idle arbiter never wakes up (but for a service manager's watchdog). No policy here: every "whether" and "when" is in
 //! `core`.
 //!
 //! Invariants: one thread, and nothing in it blocks but that one poll. What an action brings about
@@ -27,9 +27,10 @@ use crate::core::{Action, Event, Exit, Pid, Policy, Signal, State, WorkerId};
 use crate::crew::Crew;
 use crate::fatal::Fatal;
 use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
+use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
 use crate::pidfile::Pidfile;
-use crate::sockets::{ListenFds, Listener, Patience, SocketOptions, bind_all};
+use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
 use crate::sys::signals::{self, SignalPipe};
 use crate::translate::{TARGET, event_of, exit_of, timespec, write_log};
 
@@ -46,6 +47,8 @@ pub struct Setup {
     pub sockets: SocketOptions,
     /// Where to write the process id (`pidfile`).
     pub pidfile: Option<PathBuf>,
+    /// How to reach the service manager.
+    pub notify: NotifyOptions,
 }
 
 /// The process manager, its sockets bound.
@@ -59,6 +62,7 @@ pub struct Arbiter<H> {
     signals: SignalPipe,
     pidfile: Option<Pidfile>,
     oom: OomCounter,
+    notifier: Notifier,
     origin: Instant,
 }
 
@@ -83,8 +87,13 @@ impl<H: Host> Arbiter<H> {
             .pidfile
             .map(|path| Pidfile::create(&path, pid))
             .transpose()?;
-        let listeners = bind_all(&setup.binds, setup.listen_fds, &setup.sockets, &mut signals)
+        let mut notifier = Notifier::new(&setup.notify);
+        let mut allotment = Allotment::of(&setup.binds, &setup.listen_fds);
+        // First of all: a new address may be in conflict with one that is given up.
+        notifier.forget(allotment.give_up_stale());
+        let listeners = bind_all(&allotment.addresses, &setup.sockets, &mut signals)
             .inspect_err(|_| pidfile.iter().for_each(Pidfile::remove))?;
+        notifier.store(&allotment.names, &listeners);
         Ok(Self {
             host,
             state: State::new(setup.policy, Duration::ZERO),
@@ -94,6 +103,7 @@ impl<H: Host> Arbiter<H> {
             signals,
             pidfile,
             oom: OomCounter::of_this_process(),
+            notifier,
             origin: Instant::now(),
         })
     }
@@ -147,6 +157,10 @@ impl<H: Host> Arbiter<H> {
             Action::ReopenLogs => self.host.reopen_logs(),
             Action::CloseListeners => self.listeners.drain(..).for_each(Listener::retire),
             Action::Reap => self.reap(),
+            Action::Tell { news, status } => {
+                let now = self.origin.elapsed();
+                self.notifier.tell(news, &status, own_pid(), now);
+            }
             Action::Log { level, text } => write_log(level, &text),
             Action::ChildExited { worker, pid, exit } => {
                 self.host.notify(Notice::ChildExited { worker, pid, exit });
@@ -266,7 +280,8 @@ impl<H: Host> Arbiter<H> {
 
     fn wait(&mut self) {
         let deadline = self.state.next_deadline();
-        let patience = deadline.map(|at| at.saturating_sub(self.origin.elapsed()));
+        let wake_at = deadline.into_iter().chain(self.notifier.due()).min();
+        let patience = wake_at.map(|at| at.saturating_sub(self.origin.elapsed()));
         let (signalled, speaking) = self.poll(patience);
         if signalled {
             let mut signals = self.signals.received();
@@ -279,6 +294,7 @@ impl<H: Host> Arbiter<H> {
         if deadline.is_some_and(|at| at <= self.origin.elapsed()) {
             self.events.push_back(Event::DeadlineReached);
         }
+        self.notifier.keep_up(self.origin.elapsed());
     }
 
     /// Whether a signal has come, and which workers have something to say.

@@ -11,8 +11,8 @@ mod server;
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixListener;
-use std::time::Duration;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::time::{Duration, Instant};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
@@ -475,4 +475,70 @@ fn fifty_restarts_leave_no_descriptor_and_no_process_behind() {
     assert_eq!(zombies_of(server.pid()), 0);
     server.signal(Signal::TERM);
     assert_eq!(server.end(), Some(0));
+}
+
+/// A service manager, and the argument that makes a server talk to it.
+fn manager(scratch: &Scratch) -> (UnixDatagram, String) {
+    let path = scratch.path("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    let patience = Some(Duration::from_secs(20));
+    manager.set_read_timeout(patience).expect("a timeout");
+    (manager, argument("notify_socket", &path))
+}
+
+fn told(manager: &UnixDatagram) -> String {
+    let mut buffer = [0; 4096];
+    let length = manager.recv(&mut buffer).expect("it is told");
+    String::from_utf8_lossy(&buffer[..length]).into_owned()
+}
+
+#[test]
+fn a_service_manager_is_told_in_the_order_in_which_things_happen() {
+    let scratch = Scratch::new("manager");
+    let (manager, notify) = manager(&scratch);
+    let mut server = Server::ready(1, &[&notify, "observe_timeout=0"]);
+    assert_eq!(told(&manager), "STATUS=Generation 1 boots.");
+    let ready = format!("READY=1\nMAINPID={}\nSTATUS=Generation", server.pid());
+    assert_eq!(told(&manager), format!("{ready} 1 serves."));
+    server.signal(Signal::HUP);
+    assert!(told(&manager).starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert!(told(&manager).contains("generation 2 boots beside 1."));
+    assert!(told(&manager).starts_with("STATUS=Generation 2 serves; 1 stands by"));
+    assert_eq!(told(&manager), format!("{ready} 2 serves."));
+    server.signal(Signal::TERM);
+    assert!(told(&manager).starts_with("STOPPING=1\n"));
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn a_watchdog_hears_of_an_arbiter_that_has_nothing_to_do() {
+    let scratch = Scratch::new("watchdog");
+    let (manager, notify) = manager(&scratch);
+    let mut server = Server::ready(1, &[&notify, "watchdog_usec=100000"]);
+    let start = Instant::now();
+    let pings = std::iter::repeat_with(|| told(&manager)).filter(|message| message == "WATCHDOG=1");
+    assert_eq!(pings.take(7).count(), 7);
+    assert!(start.elapsed() >= Duration::from_millis(250));
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn a_worker_serves_during_the_shutdown_delay() {
+    let mut server = Server::ready(1, &["shutdown_delay=600"]);
+    server.signal(Signal::TERM);
+    server.expect("Stopping in 600 s, serving on until then.");
+    assert_eq!(server.connect(), "worker 1");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), Some(0));
+    assert!(server.says("worker 1 is told Drain") || server.says("worker 1 hears term"));
+}
+
+#[test]
+fn a_stop_begins_by_itself_when_the_shutdown_delay_is_over() {
+    let mut server = Server::ready(1, &["shutdown_delay=0.5"]);
+    let start = Instant::now();
+    server.signal(Signal::TERM);
+    assert_eq!(server.end(), Some(0));
+    assert!(start.elapsed() >= Duration::from_millis(500));
 }

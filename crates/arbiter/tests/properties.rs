@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use oxicorn_arbiter::core::StuckRequest;
-use oxicorn_arbiter::{Action, Event, Exit, Pid, Policy, Signal, State, WorkerId};
+use oxicorn_arbiter::{Action, Event, Exit, News, Pid, Policy, Signal, State, WorkerId};
 use oxicorn_settings::RestartMode;
 
 /// xorshift64*: small, and the same on every machine.
@@ -61,6 +61,9 @@ struct World {
     restarts: usize,
     rollbacks: usize,
     last_pid: Pid,
+    /// What the service manager was told last, besides texts.
+    last_news: Option<News>,
+    ever_served: bool,
     exit: Option<u8>,
     story: Vec<String>,
 }
@@ -89,6 +92,8 @@ impl World {
             restarts: 0,
             rollbacks: 0,
             last_pid: 1000,
+            last_news: None,
+            ever_served: false,
             exit: None,
             story: Vec::new(),
         }
@@ -138,10 +143,32 @@ impl World {
                 self.other += usize::from(self.restarting && *new == self.target + 1);
                 self.target = *new;
             }
+            Action::Tell { news, .. } => self.told(*news),
             Action::Exit { code } => self.exit = Some(*code),
             _ => {}
         }
         None
+    }
+
+    /// After *stopping* nothing else is said, and *ready* only by who serves or has served.
+    fn told(&mut self, news: News) {
+        if self.last_news == Some(News::Stopping) {
+            assert_eq!(news, News::Stopping, "it stopped:\n{}", self.tell());
+        }
+        if news == News::Reloading {
+            assert_eq!(
+                self.last_news,
+                Some(News::Ready),
+                "not ready:\n{}",
+                self.tell()
+            );
+        }
+        if news == News::Ready {
+            assert!(self.ever_served, "nobody served:\n{}", self.tell());
+        }
+        if news != News::Status {
+            self.last_news = Some(news);
+        }
     }
 
     fn configuration(&mut self) -> Event {
@@ -163,6 +190,7 @@ impl World {
         let known = self.ready.contains(&worker) && self.alive.values().any(|one| *one == worker);
         assert!(known, "{worker} cannot serve:\n{}", self.tell());
         self.serving.insert(worker);
+        self.ever_served = true;
     }
 
     fn connect(&mut self, from: WorkerId, to: WorkerId) {
@@ -335,7 +363,8 @@ impl World {
 fn some_policy(chance: &mut Chance) -> Policy {
     Policy {
         workers: usize::try_from(chance.below(5)).unwrap(),
-        graceful_timeout: Duration::from_millis(chance.below(40_000)),
+        graceful_timeout: Duration::from_millis(chance.below(LONGEST_GRACE)),
+        shutdown_delay: Duration::from_millis(chance.below(6000).saturating_sub(3000)),
         boot_timeout: chance.one_in(2).then_some(Duration::from_secs(20)),
         daemon: chance.one_in(2),
         restart_mode: some_mode(chance).unwrap_or_default(),
@@ -358,6 +387,8 @@ fn some_request() -> StuckRequest {
 }
 
 const SEEDS: u64 = 3000;
+/// Milliseconds.
+const LONGEST_GRACE: u64 = 40_000;
 
 fn lived_through(seed: u64, events: usize) -> World {
     let mut world = World::new(seed);
@@ -399,7 +430,14 @@ fn a_server_always_ends_in_time_after_term() {
         if world.exit.is_some() {
             continue;
         }
-        let limit = world.now + world.state.policy().graceful_timeout + Policy::KILL_GRACE;
+        let policy = *world.state.policy();
+        // A restart may end during the delay, and the time is the new policy's then.
+        let grace = if policy.shutdown_delay.is_zero() {
+            policy.graceful_timeout
+        } else {
+            Duration::from_millis(LONGEST_GRACE)
+        };
+        let limit = world.now + policy.shutdown_delay + grace + Policy::KILL_GRACE;
         world.handle(Event::Signal(Signal::Term));
         while world.exit.is_none() {
             let due = world.state.next_deadline().unwrap_or_else(|| {

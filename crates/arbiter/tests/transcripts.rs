@@ -27,12 +27,13 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "boot.md",
     "crash-loop.md",
     "recycling.md",
     "restarts.md",
     "scaling.md",
+    "service-manager.md",
     "shutdown.md",
     "signals.md",
     "timeouts.md",
@@ -61,6 +62,11 @@ fn restarts_are_as_specified() {
 #[test]
 fn scaling_is_as_specified() {
     holds("scaling.md");
+}
+
+#[test]
+fn what_a_service_manager_is_told_is_as_specified() {
+    holds("service-manager.md");
 }
 
 #[test]

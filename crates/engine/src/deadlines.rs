@@ -3,7 +3,7 @@
 
 use crate::clock::Now;
 use crate::connection::Phase;
-use crate::engine::{Engine, Notice, Stuck};
+use crate::engine::{Engine, Notice, Running, Stuck};
 use crate::reading::Refusal;
 use crate::slab::Id;
 
@@ -155,6 +155,21 @@ impl Engine {
             age: now.mono.saturating_sub(*since),
             together: self.stuck,
         }));
+    }
+
+    /// The requests that are inside the application: those that an end at this moment would cut.
+    pub fn running(&mut self, now: Now) -> Vec<Running> {
+        let running = self.connections.iter_mut().filter_map(|(_, connection)| {
+            let Phase::App { line, since, .. } = &connection.phase else {
+                return None;
+            };
+            Some(Running {
+                line: String::from_utf8_lossy(line).into_owned(),
+                peer: connection.peer.to_string(),
+                age: now.mono.saturating_sub(*since),
+            })
+        });
+        running.collect()
     }
 
     /// Idle connections will go on elsewhere: they get their usual time again.

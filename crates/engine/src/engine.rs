@@ -54,6 +54,17 @@ pub struct Stuck {
     pub together: usize,
 }
 
+/// A request inside the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The request line.
+    pub line: String,
+    /// The client's address.
+    pub peer: String,
+    /// Milliseconds since the application was given the request.
+    pub age: u64,
+}
+
 /// Something the driver is told besides requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {

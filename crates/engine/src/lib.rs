@@ -25,7 +25,7 @@ mod writing;
 
 pub use access::percent_decoded;
 pub use clock::Now;
-pub use engine::{Engine, Notice, Stuck, Turn, WatchId};
+pub use engine::{Engine, Notice, Running, Stuck, Turn, WatchId};
 pub use exchange::{Body, Exchange, Response, Scheme};
 pub use forwarded::TrustPolicy;
 pub use handover::{Failure, Handover};

@@ -54,6 +54,12 @@ fn run_all() {
             an_exhausted_taker,
         ),
     ];
+    let asked = |what: &str| std::env::args().any(|arg| arg == what);
+    if asked("--list") {
+        // As the standard harness does; none is ignored.
+        let listed = tests.iter().filter(|_| !asked("--ignored"));
+        return listed.for_each(|(name, _)| println!("{name}: test"));
+    }
     let wanted = std::env::args().nth(1).filter(|arg| !arg.starts_with('-'));
     raise_file_limit();
     for (name, test) in tests {

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use oxicorn_engine::{Ending, Flow, Notice, Stuck};
+use oxicorn_engine::{Ending, Flow, Notice, Running, Stuck};
 use support::{
     CHUNKED, Client, End, GET, Rig, body, get, logged, noise, post, raise_file_limit, response,
 };
@@ -233,6 +233,24 @@ fn a_request_too_long_in_the_application_is_told_once_with_line_peer_and_age() {
     };
     assert_eq!(rig.notices, [Notice::Stuck(stuck)]);
     drop(exchange);
+}
+
+#[test]
+fn the_requests_that_an_end_would_cut_are_those_inside_the_application() {
+    let mut rig = Rig::new();
+    let _idle = rig.idle_client();
+    let _half = rig.client_sending(b"GET /half HTTP/1.1\r\n");
+    let (_client, exchange) = rig.request(&get("/slow?a=b"));
+    rig.advance(1_500);
+    let running = Running {
+        line: "GET /slow?a=b HTTP/1.1".to_owned(),
+        peer: "127.0.0.1".to_owned(),
+        age: 1_500,
+    };
+    let now = rig.now();
+    assert_eq!(rig.engine.running(now), [running]);
+    rig.respond(exchange, b"");
+    assert_eq!(rig.engine.running(now), []);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
-    Fork, Host, ListenFds, Notice, Outcome, Policy, Setup, SocketOptions, WorkerSeed,
+    Fork, Host, ListenFds, Notice, NotifyOptions, Outcome, Policy, Setup, SocketOptions, WorkerSeed,
 };
 use oxicorn_settings as settings;
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -107,7 +107,10 @@ impl Arbiter {
     /// Takes the pidfile and the listening sockets.
     fn bind(&self, py: Python<'_>) -> PyResult<()> {
         let listen_fds = take_listen_fds(py)?;
-        let setup = setup(&self.config.config, self.owner, listen_fds);
+        let setup = Setup {
+            notify: take_notify_options(py)?,
+            ..setup(&self.config.config, self.owner, listen_fds)
+        };
         let host = Interpreter {
             fork: self.fork.clone_ref(py),
             configure: self.configure.clone_ref(py),
@@ -167,18 +170,35 @@ fn take_listen_fds(py: Python<'_>) -> PyResult<ListenFds> {
     };
     let (pid, fds) = (variable("LISTEN_PID")?, variable("LISTEN_FDS")?);
     let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let listen_fds = ListenFds::from_environment(pid.as_deref(), fds.as_deref(), own);
+    let names = variable("LISTEN_FDNAMES")?;
+    let listen_fds =
+        ListenFds::from_environment(pid.as_deref(), fds.as_deref(), own).named(names.as_deref());
     if listen_fds.are_ours() {
         environ.call_method1("pop", ("LISTEN_PID", py.None()))?;
         environ.call_method1("pop", ("LISTEN_FDS", py.None()))?;
+        environ.call_method1("pop", ("LISTEN_FDNAMES", py.None()))?;
     }
     Ok(listen_fds)
+}
+
+/// How a service manager is told (`sd_notify(3)`); the variables are the arbiter's alone.
+fn take_notify_options(py: Python<'_>) -> PyResult<NotifyOptions> {
+    let environ = py.import("os")?.getattr("environ")?;
+    let mut found = BTreeMap::new();
+    for name in NotifyOptions::VARIABLES {
+        let value = environ.call_method1("pop", (name, py.None()))?;
+        found.insert(name, value.extract::<Option<String>>()?);
+    }
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let read = |name: &str| found.get(name).cloned().flatten();
+    Ok(NotifyOptions::from_environment(read, own))
 }
 
 fn policy(config: &settings::Config) -> Policy {
     Policy {
         workers: config.workers,
         graceful_timeout: config.graceful_timeout,
+        shutdown_delay: config.shutdown_delay,
         boot_timeout: (!config.boot_timeout.is_zero()).then_some(config.boot_timeout),
         daemon: config.daemon,
         restart_mode: config.restart_mode,
@@ -200,6 +220,7 @@ fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: Liste
         listen_fds,
         sockets,
         pidfile,
+        notify: NotifyOptions::default(),
     }
 }
 

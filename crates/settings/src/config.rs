@@ -50,6 +50,8 @@ pub struct Config {
     pub timeout: Duration,
     /// How long a stopping worker may take to finish what it has. Zero: no time at all.
     pub graceful_timeout: Duration,
+    /// How long the server goes on serving after TERM before it stops. Zero: not at all.
+    pub shutdown_delay: Duration,
     /// How long an idle connection is kept for another request. Zero: it is closed at once.
     pub keepalive: Duration,
     /// How long a request head may take to arrive.
@@ -222,6 +224,7 @@ pub(crate) const BLANK: Config = Config {
     preload_app: false,
     timeout: Duration::ZERO,
     graceful_timeout: Duration::ZERO,
+    shutdown_delay: Duration::ZERO,
     keepalive: Duration::ZERO,
     head_timeout: Duration::ZERO,
     body_timeout: Duration::ZERO,

@@ -1,6 +1,6 @@
 //! What the arbiter decided to do.
 
-use super::{Exit, Pid, Signal, WorkerId};
+use super::{Exit, News, Pid, Signal, WorkerId};
 
 /// Something to perform, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +71,13 @@ pub enum Action {
         level: Level,
         /// The line.
         text: String,
+    },
+    /// Tell the service manager, if there is one.
+    Tell {
+        /// What has become of the server.
+        news: News,
+        /// The same for people, one line.
+        status: String,
     },
     /// Tell the embedder that a worker was reaped.
     ChildExited {

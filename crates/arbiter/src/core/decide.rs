@@ -2,7 +2,8 @@
 //!
 //! This file routes each event to its rule: the wanted number of workers and who fills it
 //! (`population.rs`), exits and crash loops (`exits.rs`), restarts (`restart.rs`, `rollback.rs`),
-//! shutting down (`stopping.rs`). What a deadline means is decided here.
+//! shutting down (`stopping.rs`), what a service manager is told
+//! (`service.rs`). What a deadline means is decided here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,6 +41,10 @@ pub struct State {
     pub(super) outgoing: usize,
     /// Some worker has been ready once: the application can be loaded.
     pub(super) ever_ready: bool,
+    /// The service manager was told that the server is ready.
+    pub(super) announced: bool,
+    /// When the stop begins that was asked for (`shutdown_delay`).
+    pub(super) stop_at: Option<Duration>,
     actions: Vec<Action>,
 }
 
@@ -64,6 +69,8 @@ impl State {
             follow_up: None,
             outgoing: 0,
             ever_ready: false,
+            announced: false,
+            stop_at: None,
             actions: Vec::new(),
         }
     }
@@ -73,6 +80,7 @@ impl State {
         self.now = self.now.max(now);
         if self.mode != Mode::Ended {
             self.route(event);
+            self.stop_when_due();
             self.force_the_overdue();
             self.forget_the_outgoing();
             self.advance_restart();
@@ -90,6 +98,7 @@ impl State {
             .values()
             .filter_map(|worker| worker.deadline)
             .chain(self.give_up_at())
+            .chain(self.stop_at)
             .chain(self.observed_at())
             .chain(self.next_fork_at())
             .min()
@@ -135,6 +144,7 @@ impl State {
             new: self.target,
             old: None,
         });
+        self.tell_booting();
     }
 
     fn forked(&mut self, id: WorkerId, pid: Pid) {

@@ -17,6 +17,7 @@ mod policy;
 mod population;
 mod restart;
 mod rollback;
+mod service;
 mod signal;
 mod stopping;
 mod worker;
@@ -25,6 +26,7 @@ pub use action::{Action, Level};
 pub use decide::State;
 pub use event::{Event, Exit, StuckRequest};
 pub use policy::Policy;
+pub use service::News;
 pub use signal::{Signal, signal_name};
 
 /// Names a worker for its whole life: its age, counted from 1, never used twice.

@@ -12,6 +12,8 @@ pub struct Policy {
     pub workers: usize,
     /// How long a worker may take to finish its work after it was told to go (`graceful_timeout`).
     pub graceful_timeout: Duration,
+    /// How long the server goes on serving after TERM before it stops (`shutdown_delay`).
+    pub shutdown_delay: Duration,
     /// How long a worker may take from its fork to its ready report; `None` waits for ever.
     pub boot_timeout: Option<Duration>,
     /// Whether the arbiter runs in the background (`daemon`): only then does WINCH stop the
@@ -45,6 +47,7 @@ impl Default for Policy {
         Self {
             workers: 1,
             graceful_timeout: Duration::from_secs(30),
+            shutdown_delay: Duration::ZERO,
             boot_timeout: None,
             daemon: false,
             restart_mode: RestartMode::Hot,

@@ -81,7 +81,7 @@ pub(super) struct Before {
 
 impl State {
     pub(super) fn asked_to_restart(&mut self, mode: Option<RestartMode>) {
-        if self.mode != Mode::Serving {
+        if self.mode != Mode::Serving || self.stop_at.is_some() {
             return;
         }
         let request = Request { mode };
@@ -101,6 +101,7 @@ impl State {
         self.last_generation += 1;
         let (old, generation) = (self.generation, self.last_generation);
         let text = format!("Restart ({mode}): generation {generation} boots beside {old}.");
+        self.tell_progress(&text);
         self.log(Level::Info, text);
         self.restart = Some(Restart {
             mode,
@@ -161,11 +162,14 @@ impl State {
             } else {
                 Phase::Serving
             };
+            let generation = worker.generation;
             self.act(Action::SendServe { worker: id });
+            self.tell_served(generation);
         }
     }
 
     pub(super) fn restart_ended(&mut self, failure: Option<String>) {
+        self.tell_restart_ended(failure.as_deref());
         self.act(Action::RestartEnded {
             generation: self.generation,
             failure,
@@ -256,12 +260,14 @@ impl State {
             before.generation,
             seconds(policy.observe_timeout)
         );
+        self.tell_progress(&text);
         self.log(Level::Info, text);
         self.shed();
     }
 
     fn read_configuration(&mut self, request: Request) {
         self.reading = Some(request);
+        self.tell_reloading();
         self.act(Action::ReadConfiguration {
             generation: self.last_generation + 1,
         });

@@ -3,9 +3,13 @@
 //! A stop is graceful (TERM) or quick (INT, QUIT, or a second signal during a graceful one); both
 //! end every worker, with SIGKILL at their deadline, and the arbiter leaves when the last worker is
 //! reaped, or [`Policy::KILL_GRACE`] after the last deadline if the kernel keeps one.
+//!
+//! With a `shutdown_delay` TERM only fixes the time of a graceful stop. Until then nothing but
+//! restarts ends, so that load balancers have time to notice.
 
 use std::time::Duration;
 
+use super::decide::seconds;
 use super::worker::Worker;
 use super::{Action, Level, Policy, Signal, State, WorkerId};
 
@@ -140,9 +144,31 @@ impl State {
 
     fn asked_to_stop(&mut self, signal: Signal) {
         match self.mode {
+            Mode::Serving if signal == Signal::Term && self.delays_stop() => self.delay_stop(),
             Mode::Idle | Mode::Serving => self.stop(signal != Signal::Term, 0, None),
             Mode::Stopping(stop) if !stop.quick => self.quicken(stop),
             Mode::Stopping(_) | Mode::Ended => {}
+        }
+    }
+
+    /// Whoever was never served does not send requests that could be late.
+    fn delays_stop(&self) -> bool {
+        self.ever_ready && self.stop_at.is_none() && !self.policy.shutdown_delay.is_zero()
+    }
+
+    fn delay_stop(&mut self) {
+        let delay = self.policy.shutdown_delay;
+        let text = format!("Stopping in {}, serving on until then.", seconds(delay));
+        self.log(Level::Info, text);
+        self.tell_delay();
+        self.follow_up = None;
+        self.stop_at = Some(self.now.saturating_add(delay));
+    }
+
+    /// Begins the stop whose time has come.
+    pub(super) fn stop_when_due(&mut self) {
+        if self.stop_at.is_some_and(|at| at <= self.now) {
+            self.stop(false, 0, None);
         }
     }
 
@@ -160,6 +186,8 @@ impl State {
             quick,
             give_up_at,
         });
+        self.stop_at = None;
+        self.tell_stopping(quick);
         self.cancel_restarts();
         self.act(Action::CloseListeners);
         self.send_home(quick, until);

@@ -16,9 +16,10 @@ use crate::sys::descriptors::adopt;
 ///
 /// The variables that announce them are the caller's to remove from the environment
 /// ([`are_ours`](Self::are_ours)), so that no child takes the descriptors for its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListenFds {
     count: RawFd,
+    names: Vec<String>,
     ours: bool,
 }
 
@@ -35,17 +36,33 @@ impl ListenFds {
             .filter(|count| *count > 0);
         Self {
             count: count.filter(|_| ours).unwrap_or(0),
+            names: Vec::new(),
             ours,
         }
     }
 
     /// Whether the variables spoke of this process and are now used up: unset them.
-    pub const fn are_ours(self) -> bool {
+    pub const fn are_ours(&self) -> bool {
         self.ours
     }
 
-    pub(super) fn numbers(self) -> impl Iterator<Item = RawFd> {
+    /// With the descriptors' names, as `LISTEN_FDNAMES` holds them.
+    #[must_use]
+    pub fn named(mut self, names: Option<&str>) -> Self {
+        let names = names.into_iter().flat_map(|names| names.split(':'));
+        self.names = names.map(str::to_owned).collect();
+        self
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = RawFd> {
         Self::FIRST..Self::FIRST.saturating_add(self.count)
+    }
+
+    /// Each descriptor with its name, which may be empty.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (RawFd, String)> {
+        let names = self.names.iter().cloned();
+        self.numbers()
+            .zip(names.chain(std::iter::repeat(String::new())))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The listening sockets: bound by the arbiter, kept for its whole life, inherited by every worker.
 //!
 //! They come from addresses (`tcp.rs`, `unix.rs`) or from the process that started us
-//! (`inherited.rs`: `fd://N`, socket activation). As in gunicorn, inherited ones replace the
+//! (`inherited.rs`: `fd://N`, socket activation), or from an earlier life of ours (`store.rs`). As in gunicorn, inherited ones replace the
 //! addresses. Not here: accepting, TLS.
 //!
 //! Invariants: every listener is non-blocking and close-on-exec; a Unix socket that answers is
@@ -10,6 +10,7 @@
 mod address;
 mod inherited;
 mod retry;
+mod store;
 mod tcp;
 mod unix;
 
@@ -21,6 +22,7 @@ pub use address::ListenAddr;
 use address::shown;
 pub use inherited::ListenFds;
 pub(crate) use retry::{Patience, bind_all};
+pub(crate) use store::Allotment;
 
 use crate::fatal::Fatal;
 use oxicorn_settings::Address;

@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use super::inherited::ListenFds;
 use oxicorn_settings::Address;
 
 use super::{Listener, SocketOptions, bind_one};
@@ -23,14 +22,13 @@ pub(crate) trait Patience {
 
 /// Makes every listener, or none: those made before a failure are closed and their paths removed.
 pub(crate) fn bind_all(
-    binds: &[Address],
-    passed: ListenFds,
+    addresses: &[Address],
     options: &SocketOptions,
     patience: &mut impl Patience,
 ) -> Result<Vec<Listener>, Fatal> {
     let mut listeners = Vec::new();
-    for bind in chosen(binds, passed) {
-        match bind_patiently(&bind, options, patience) {
+    for address in addresses {
+        match bind_patiently(address, options, patience) {
             Ok(listener) => listeners.push(listener),
             Err(fatal) => {
                 listeners.into_iter().for_each(Listener::retire);
@@ -39,21 +37,6 @@ pub(crate) fn bind_all(
         }
     }
     Ok(listeners)
-}
-
-/// If any descriptor is given, by the operator or by the service manager, only descriptors are
-/// used.
-fn chosen(binds: &[Address], passed: ListenFds) -> Vec<Address> {
-    let named = binds
-        .iter()
-        .filter(|bind| matches!(bind, Address::Fd(_)))
-        .cloned();
-    let inherited: Vec<Address> = named.chain(passed.numbers().map(Address::Fd)).collect();
-    if inherited.is_empty() {
-        binds.to_vec()
-    } else {
-        inherited
-    }
 }
 
 fn bind_patiently(
@@ -139,12 +122,7 @@ mod tests {
     }
 
     fn try_bind(binds: &[Address], patience: &mut Scripted) -> Result<Vec<Listener>, Fatal> {
-        bind_all(
-            binds,
-            ListenFds::default(),
-            &SocketOptions::default(),
-            patience,
-        )
+        bind_all(binds, &SocketOptions::default(), patience)
     }
 
     #[test]
@@ -203,20 +181,6 @@ mod tests {
         };
         try_bind(&[good, bad], &mut patience).unwrap_err();
         assert!(!path.exists());
-    }
-
-    #[test]
-    fn inherited_descriptors_replace_the_addresses() {
-        let binds = [
-            Address::Tcp {
-                host: String::new(),
-                port: 8000,
-            },
-            Address::Fd(9),
-        ];
-        let passed = ListenFds::from_environment(Some("7"), Some("1"), 7);
-        assert_eq!(chosen(&binds, passed), [Address::Fd(9), Address::Fd(3)]);
-        assert_eq!(chosen(&binds[..1], ListenFds::default()), binds[..1]);
     }
 
     #[test]

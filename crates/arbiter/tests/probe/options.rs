@@ -18,6 +18,9 @@ pub(crate) struct Options {
     pub(crate) spare_files: Option<usize>,
     /// Orphans of the process tree become the arbiter's children, as those of a container do.
     pub(crate) adopts_orphans: bool,
+    /// As a service manager would set the variables.
+    pub(crate) notify_socket: Option<String>,
+    pub(crate) watchdog_usec: Option<String>,
 }
 
 /// How the probe's workers behave.
@@ -57,6 +60,9 @@ impl Options {
             "graceful_timeout" => {
                 setup.policy.graceful_timeout = Duration::from_secs_f64(number(value)?);
             }
+            "shutdown_delay" => {
+                setup.policy.shutdown_delay = Duration::from_secs_f64(number(value)?);
+            }
             "boot_timeout" => {
                 setup.policy.boot_timeout = Some(Duration::from_secs_f64(number(value)?));
             }
@@ -76,6 +82,8 @@ impl Options {
             "pidfile" => setup.pidfile = Some(value.into()),
             "worker" => self.worker = value.parse()?,
             "spare_files" => self.spare_files = Some(number(value)?),
+            "notify_socket" => self.notify_socket = Some(value.to_owned()),
+            "watchdog_usec" => self.watchdog_usec = Some(value.to_owned()),
             "daemon" => self.daemon = true,
             "adopts_orphans" => self.adopts_orphans = true,
             _ => return Err("unknown".to_owned()),

@@ -12,14 +12,22 @@ use std::process::ExitCode;
 
 use options::Options;
 use oxicorn_arbiter::sys::process;
-use oxicorn_arbiter::{Arbiter, Fork, Host, Notice, Outcome, Policy, WorkerSeed};
+use oxicorn_arbiter::{Arbiter, Fork, Host, Notice, NotifyOptions, Outcome, Policy, WorkerSeed};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 fn main() -> ExitCode {
-    let options = match Options::from_arguments(std::env::args().skip(1)) {
+    let mut options = match Options::from_arguments(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(error) => return fail(2, &error),
     };
+    let variables = (options.notify_socket.clone(), options.watchdog_usec.clone());
+    let read = |name: &str| match name {
+        "NOTIFY_SOCKET" => variables.0.clone(),
+        "WATCHDOG_USEC" => variables.1.clone(),
+        _ => None,
+    };
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    options.setup.notify = NotifyOptions::from_environment(read, own);
     if log::set_logger(&StandardOutput).is_ok() {
         log::set_max_level(log::LevelFilter::Debug);
     }

@@ -33,6 +33,8 @@ struct Player {
     /// What the last happening caused and no `then` has named yet.
     done: VecDeque<String>,
     logged: VecDeque<(Level, String)>,
+    /// What the service manager is told, if there is one: it need not be named otherwise.
+    statuses: Option<VecDeque<String>>,
     story: String,
 }
 
@@ -46,6 +48,7 @@ impl Player {
             refusal: None,
             done: VecDeque::new(),
             logged: VecDeque::new(),
+            statuses: transcript.service_manager.then(VecDeque::new),
             story: String::new(),
         }
     }
@@ -56,6 +59,7 @@ impl Player {
             Step::When(happening) => self.when(happening),
             Step::Then(expected) => expected.iter().try_for_each(|action| self.then(action)),
             Step::Logged { level, text } => self.then_logged(level, text),
+            Step::Status(text) => self.then_status(text),
             Step::Wake(expected) => self.then_wake(*expected),
         }
     }
@@ -146,6 +150,19 @@ impl Player {
         Err(format!("not logged: {level} {text:?}"))
     }
 
+    fn then_status(&mut self, text: &str) -> Result<(), String> {
+        let told = self
+            .statuses
+            .iter_mut()
+            .flatten()
+            .any(|status| status == text);
+        if told {
+            Ok(())
+        } else {
+            Err(format!("not told: {text:?}, but {:?}", self.statuses))
+        }
+    }
+
     fn then_wake(&self, expected: Option<Duration>) -> Result<(), String> {
         match self.state.next_deadline() {
             actual if actual == expected => Ok(()),
@@ -156,6 +173,7 @@ impl Player {
     /// Every action must have been named. Log lines may go unnamed.
     fn settle(&mut self) -> Result<(), String> {
         self.logged.clear();
+        self.statuses.iter_mut().for_each(VecDeque::clear);
         match self.done.pop_front() {
             None => Ok(()),
             Some(action) => Err(format!("not expected: {action}")),
@@ -224,6 +242,13 @@ impl Player {
                 format!("{} {}", signal.lower_name().to_uppercase(), pid - pid_of(0))
             }
             Action::SendDrain { worker } => format!("drain {worker}"),
+            Action::Tell { news, status } => {
+                let Some(statuses) = &mut self.statuses else {
+                    return;
+                };
+                statuses.push_back(status);
+                format!("tell {}", format!("{news:?}").to_lowercase())
+            }
             Action::ReopenLogs => "reopen logs".to_owned(),
             Action::CloseListeners => "close listeners".to_owned(),
             Action::Reap => "reap".to_owned(),

@@ -10,6 +10,8 @@ use oxicorn_settings::RestartMode;
 pub(crate) struct Transcript {
     pub(crate) claim: String,
     pub(crate) policy: Policy,
+    /// Whether what a service manager is told is among the actions.
+    pub(crate) service_manager: bool,
     pub(crate) steps: Vec<(usize, Step)>,
 }
 
@@ -19,6 +21,7 @@ pub(crate) enum Step {
     When(Happening),
     Then(Vec<String>),
     Logged { level: String, text: String },
+    Status(String),
     Wake(Option<Duration>),
 }
 
@@ -73,6 +76,7 @@ fn begin(claim: Option<String>) -> Result<Transcript, String> {
     Ok(Transcript {
         claim,
         policy: Policy::default(),
+        service_manager: false,
         steps: Vec::new(),
     })
 }
@@ -81,6 +85,10 @@ fn read(transcript: &mut Transcript, number: usize, line: &str) -> Result<(), St
     let (word, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
     let step = match word {
         "" => return Ok(()),
+        "given" if rest == "a service manager" => {
+            transcript.service_manager = true;
+            return Ok(());
+        }
         "given" if transcript.steps.is_empty() => {
             let (name, value) = rest.split_once(" = ").ok_or("given what?")?;
             return given(&mut transcript.policy, name, value);
@@ -99,6 +107,7 @@ pub(crate) fn given(policy: &mut Policy, name: &str, value: &str) -> Result<(), 
         ("workers", value) => policy.workers = number(value)?,
         ("graceful_timeout", value) => policy.graceful_timeout = time(value)?,
         ("boot_timeout", value) => policy.boot_timeout = Some(time(value)?),
+        ("shutdown_delay", value) => policy.shutdown_delay = time(value)?,
         ("daemon", "true") => policy.daemon = true,
         ("observe_timeout", value) => policy.observe_timeout = time(value)?,
         ("restart_mode", value) => {
@@ -224,6 +233,10 @@ fn expectation(text: &str) -> Result<Step, String> {
             level: level.to_owned(),
             text,
         });
+    }
+    let status = text.strip_prefix("status \"");
+    if let Some(status) = status.and_then(|text| text.strip_suffix('"')) {
+        return Ok(Step::Status(status.to_owned()));
     }
     if let Some(when) = text.strip_prefix("wake at ") {
         return Ok(Step::Wake(Some(time(when)?)));

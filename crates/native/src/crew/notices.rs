@@ -4,12 +4,13 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use oxicorn_arbiter::Signal;
 use oxicorn_arbiter::channel::Command;
-use oxicorn_engine::{Handover, Notice, Now, Stuck};
+use oxicorn_engine::{Handover, Notice, Now, Stuck, WatchId};
 use rustix::event::Timespec;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
@@ -18,6 +19,9 @@ use rustix::time::{
 use super::{Crew, Holder, lock};
 use crate::ffi;
 
+/// How long before the end of `graceful_timeout` the requests are named that do not survive it, at the most.
+const LAST_CALL: Duration = Duration::from_millis(200);
+
 /// What the arbiter wants of this worker at the moment.
 #[derive(Debug, Default)]
 pub(super) struct Post {
@@ -25,6 +29,8 @@ pub(super) struct Post {
     serves: AtomicBool,
     /// Gives its connections to another worker.
     gives: AtomicBool,
+    /// The timer that fires when what still runs is about to be cut.
+    last_call: OnceLock<WatchId>,
 }
 
 impl Post {
@@ -44,6 +50,9 @@ impl Crew {
                     .for_each(|signal| self.on_signal(signal));
             }
             Notice::Watched(id) if id == self.channel_watch => self.on_channel(),
+            Notice::Watched(id) if self.post.last_call.get() == Some(&id) => {
+                self.log_cut_requests();
+            }
             Notice::Watched(_) => self.end_of_grace(),
             Notice::Worn => {
                 log::info!(target: "oxicorn", "Autorestarting worker after current request.");
@@ -189,6 +198,28 @@ impl Crew {
         }
     }
 
+    /// The arbiter kills this process at the end of `graceful_timeout`, so what is to be said is said shortly before.
+    fn arm_last_call(&self) {
+        let delay = self.grace.saturating_sub(LAST_CALL.min(self.grace / 10));
+        let armed = fuse(delay).and_then(|timer| self.engine().watch(timer));
+        match armed {
+            // Only who began the drain comes here.
+            Ok(id) => _ = self.post.last_call.set(id),
+            Err(error) => log::error!(target: "oxicorn", "No timer for the shutdown: {error}"),
+        }
+    }
+
+    fn log_cut_requests(&self) {
+        let running = self.engine().running(Now::read());
+        for request in running {
+            log::warn!(
+                target: "oxicorn",
+                "Request cut (pid: {}): \"{}\" from {} after {} s",
+                std::process::id(), request.line, request.peer, Duration::from_millis(request.age).as_secs_f32()
+            );
+        }
+    }
+
     /// From here on the worker has `graceful_timeout` left.
     fn light_fuse(&self) {
         let lit = fuse(self.grace).and_then(|timer| self.engine().watch(timer));
@@ -217,7 +248,9 @@ impl Crew {
 
     /// Graceful stop: the crew stops when the last connection is gone.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        if !self.draining.swap(true, Ordering::Relaxed) {
+            self.arm_last_call();
+        }
         // What a worker that does not serve leaves in the queues is for others.
         let serves = self.post.serves.load(Ordering::Relaxed);
         let free = lock(&self.seat).inside < self.threads;
@@ -231,6 +264,7 @@ impl Crew {
             if let Some(access) = self.engine().access_log() {
                 access.flush();
             }
+            self.log_cut_requests();
             log::info!(target: "oxicorn", "Worker exiting (pid: {}), requests were cut", std::process::id());
             ffi::exit_now(0);
         }

@@ -38,6 +38,20 @@ pub(super) static SECTION: Section = Section {
             ..Setting::ROW
         },
         Setting {
+            name: "shutdown_delay",
+            cli: &["--shutdown-delay"],
+            kind: Kind::Seconds,
+            default: Preset::Float(0.0),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long the server goes on serving after TERM before it stops; 0 not at all.",
+            doc: "Load balancers take a while to notice that a server is about to leave. Meanwhile it accepts and serves \
+                  as before; a second TERM, INT or QUIT ends the delay. It comes before `graceful_timeout`.",
+            examples: &["0", "10"],
+            apply: |config, value| store(&mut config.shutdown_delay, value),
+            ..Setting::ROW
+        },
+        Setting {
             name: "keepalive",
             cli: &["--keep-alive"],
             kind: Kind::WHOLE_SECONDS,
