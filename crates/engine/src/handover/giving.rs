@@ -131,6 +131,11 @@ impl Engine {
             .is_some_and(|giving| !giving.giver.is_closing())
     }
 
+    /// Whether [`Engine::give_to`] may be called: an earlier giving is over, and all that it offered is settled.
+    pub fn can_give(&self) -> bool {
+        self.giving.is_none()
+    }
+
     pub(crate) fn giving_ready(&mut self, readable: bool, writable: bool, now: Now) {
         if let Some(giving) = &mut self.giving {
             giving.link.readable |= readable;

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub(super) struct Post {
     serves: AtomicBool,
     /// Gives its connections to another worker.
     gives: AtomicBool,
+    /// To whom it will give when it has stopped giving to somebody else.
+    next: Mutex<Option<OwnedFd>>,
 }
 
 impl Post {
@@ -117,6 +120,8 @@ impl Crew {
     /// Accepts connections from now on, and keeps those that are here.
     fn serve(&self) {
         self.post.serves.store(true, Ordering::Relaxed);
+        self.renew_stall();
+        *lock(&self.post.next) = None;
         let mut engine = self.engine();
         engine.stop_giving(Now::read());
         engine.set_accepting(true);
@@ -124,6 +129,7 @@ impl Crew {
 
     /// Accepts none until told to serve. Those that are here go on.
     pub(crate) fn stand_by(&self) {
+        self.renew_stall();
         self.post.serves.store(false, Ordering::Relaxed);
         self.engine().set_accepting(false);
     }
@@ -138,7 +144,14 @@ impl Crew {
     /// is told to serve. Those that cannot leave go on being served here.
     fn give_connections(&self, to: OwnedFd) {
         self.stand_by();
-        let given = self.engine().give_to(to, Now::read());
+        let mut engine = self.engine();
+        engine.stop_giving(Now::read());
+        if !engine.can_give() {
+            *lock(&self.post.next) = Some(to);
+            return;
+        }
+        let given = engine.give_to(to, Now::read());
+        drop(engine);
         match given {
             Ok(()) => self.post.gives.store(true, Ordering::Relaxed),
             Err(error) => log::warn!(
@@ -167,7 +180,13 @@ impl Crew {
                 }
             }
             Handover::Ended { moved, failure } => {
-                self.post.gives.store(false, Ordering::Relaxed);
+                let gives = self.engine().is_giving();
+                self.post.gives.store(gives, Ordering::Relaxed);
+                self.renew_stall();
+                let next = lock(&self.post.next).take();
+                if let Some(to) = next {
+                    self.give_connections(to);
+                }
                 match failure {
                     Some(failure) => log::warn!(
                         target: "oxicorn",
@@ -175,7 +194,7 @@ impl Crew {
                     ),
                     None => log::debug!(
                         target: "oxicorn",
-                        "Worker (pid: {pid}) serves again after it gave {moved} connections"
+                        "Worker (pid: {pid}) has stopped giving after {moved} connections"
                     ),
                 }
             }
