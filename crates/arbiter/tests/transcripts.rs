@@ -27,10 +27,11 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 9] = [
     "boot.md",
     "crash-loop.md",
     "recycling.md",
+    "rescue.md",
     "restarts.md",
     "scaling.md",
     "shutdown.md",
@@ -51,6 +52,11 @@ fn crash_loops_are_as_specified() {
 #[test]
 fn recycling_is_as_specified() {
     holds("recycling.md");
+}
+
+#[test]
+fn rescues_are_as_specified() {
+    holds("rescue.md");
 }
 
 #[test]
