@@ -54,7 +54,7 @@ impl Crew {
             match self.channel.saturated(waiting) {
                 Ok(()) => seat.owes_relief = true,
                 Err(error) => {
-                    log::debug!(target: "oxicorn", "The arbiter could not be told 'saturated': {error}")
+                    log::debug!(target: "oxicorn", "The arbiter could not be told 'saturated': {error}");
                 }
             }
             stall.told = Some(waiting);
