@@ -5,13 +5,14 @@
 //! |---|---|
 //! | 0 | version of the format, [`VERSION`] |
 //! | 1 | kind of message |
-//! | 2… | of a stuck report only: see below |
+//! | 2… | of a stuck and of a saturated report only: see below |
 //!
 //! `Give` and `Take` carry one descriptor beside the bytes (`SCM_RIGHTS`): an end of a fresh pair over
 //! which connections move. A worker that reported ready accepts nothing until it is told to serve.
 //!
 //! A stuck report goes on with the age in ms (u64), the length of the request line in bytes (u16),
-//! both little endian, the request line, and the client's address up to the end.
+//! both little endian, the request line, and the client's address up to the end. A saturated report
+//! goes on with the number of connections that wait (u32, little endian).
 //!
 //! A datagram arrives whole or not at all, so there is no framing. What cannot be understood is
 //! logged and ignored, and its descriptors are closed: an arbiter may one day have workers of another
@@ -47,6 +48,8 @@ const STUCK: u8 = 2;
 const RETIRING: u8 = 3;
 const DRAINING: u8 = 4;
 const GIVEN: u8 = 5;
+const SATURATED: u8 = 6;
+const RELIEVED: u8 = 7;
 const DRAIN: u8 = 65;
 const SERVE: u8 = 66;
 const PARK: u8 = 67;
@@ -64,6 +67,10 @@ pub enum Report {
     Retiring,
     /// Every connection that could move was given away; those inside the application follow.
     Given,
+    /// No thread has come out of the application for a while, and so many other connections wait.
+    Saturated(u32),
+    /// After `Saturated`: a thread is free again.
+    Relieved,
     /// It has stopped accepting and will end.
     Draining,
 }
@@ -162,6 +169,23 @@ impl WorkerChannel {
     /// As [`ready`](Self::ready).
     pub fn given(&self) -> io::Result<()> {
         self.send(&Report::Given)
+    }
+
+    /// Reports that no thread has come out of the application for a while, and that so many other
+    /// connections wait. Until [`relieved`](Self::relieved) they may be given to another worker.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn saturated(&self, waiting: u32) -> io::Result<()> {
+        self.send(&Report::Saturated(waiting))
+    }
+
+    /// Reports that a thread is free again.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn relieved(&self) -> io::Result<()> {
+        self.send(&Report::Relieved)
     }
 
     /// Reports that the worker leaves on its own account, so that it is replaced without delay.
@@ -328,6 +352,12 @@ fn encode_report(report: &Report) -> Vec<u8> {
         Report::Retiring => vec![VERSION, RETIRING],
         Report::Draining => vec![VERSION, DRAINING],
         Report::Given => vec![VERSION, GIVEN],
+        Report::Saturated(waiting) => {
+            let mut message = vec![VERSION, SATURATED];
+            message.extend(waiting.to_le_bytes());
+            message
+        }
+        Report::Relieved => vec![VERSION, RELIEVED],
         Report::Stuck(request) => encode_stuck(request),
     }
 }
@@ -359,6 +389,11 @@ fn decode_report(message: &[u8]) -> Option<Report> {
         [VERSION, RETIRING] => Some(Report::Retiring),
         [VERSION, DRAINING] => Some(Report::Draining),
         [VERSION, GIVEN] => Some(Report::Given),
+        [VERSION, SATURATED, waiting @ ..] => {
+            let waiting = waiting.try_into().ok()?;
+            Some(Report::Saturated(u32::from_le_bytes(waiting)))
+        }
+        [VERSION, RELIEVED] => Some(Report::Relieved),
         [VERSION, STUCK, rest @ ..] => decode_stuck(rest).map(Report::Stuck),
         _ => None,
     }
@@ -403,6 +438,8 @@ mod tests {
             .unwrap();
         worker.retiring().unwrap();
         worker.given().unwrap();
+        worker.saturated(70_000).unwrap();
+        worker.relieved().unwrap();
         worker.draining().unwrap();
         let stuck = StuckRequest {
             line: "GET /slow HTTP/1.1".to_owned(),
@@ -414,6 +451,8 @@ mod tests {
             Report::Stuck(stuck),
             Report::Retiring,
             Report::Given,
+            Report::Saturated(70_000),
+            Report::Relieved,
             Report::Draining,
         ] {
             assert_eq!(arbiter.received(), Incoming::Report(expected));

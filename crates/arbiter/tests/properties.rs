@@ -58,6 +58,9 @@ struct World {
     serving: BTreeSet<WorkerId>,
     /// Forks succeed and configurations are good.
     flawless: bool,
+    /// Said that they are saturated, and not since that they are relieved.
+    saturated: BTreeSet<WorkerId>,
+    gifts: usize,
     restarts: usize,
     rollbacks: usize,
     last_pid: Pid,
@@ -89,6 +92,8 @@ impl World {
             ready: BTreeSet::new(),
             serving: BTreeSet::new(),
             flawless: false,
+            saturated: BTreeSet::new(),
+            gifts: 0,
             restarts: 0,
             rollbacks: 0,
             last_pid: 1000,
@@ -194,7 +199,10 @@ impl World {
     }
 
     fn connect(&mut self, from: WorkerId, to: WorkerId) {
-        let both = self.serving.remove(&from) && self.serving.contains(&to);
+        let needy = self.saturated.contains(&from);
+        let gives = self.serving.remove(&from) || needy;
+        let both = gives && self.serving.contains(&to);
+        self.gifts += usize::from(needy);
         assert!(both, "{from} cannot give to {to}:\n{}", self.tell());
     }
 
@@ -255,6 +263,7 @@ impl World {
     fn end(&mut self, pid: Pid, exit: Exit) {
         if let Some(worker) = self.alive.remove(&pid) {
             self.serving.remove(&worker);
+            self.saturated.remove(&worker);
         }
         self.generations.remove(&pid);
         self.doomed.retain(|doomed| *doomed != pid);
@@ -289,7 +298,7 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(16) {
+        match self.chance.below(19) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
             11 => {
@@ -306,6 +315,8 @@ impl World {
             }),
             8 | 9 => self.some_child_ends(),
             10 => self.bury_the_doomed(),
+            14 | 15 => self.saturated(worker),
+            16 => self.relieved(worker),
             _ => self.some_signal(),
         }
     }
@@ -313,6 +324,23 @@ impl World {
     fn ready(&mut self, worker: WorkerId) {
         self.ready.insert(worker);
         self.handle(Event::WorkerReady { worker });
+    }
+
+    fn saturated(&mut self, worker: WorkerId) {
+        let waiting = u32::from(!self.chance.one_in(4));
+        self.saturated.insert(worker);
+        self.handle(Event::WorkerSaturated { worker, waiting });
+    }
+
+    fn relieved(&mut self, worker: WorkerId) {
+        self.saturated.remove(&worker);
+        self.handle(Event::WorkerRelieved { worker });
+    }
+
+    fn everybody_is_relieved(&mut self) {
+        for worker in self.alive.values().copied().collect::<Vec<_>>() {
+            self.relieved(worker);
+        }
     }
 
     fn everybody_is_ready(&mut self) {
@@ -405,16 +433,17 @@ fn lived_through(seed: u64, events: usize) -> World {
 /// The invariants themselves are asserted by the world, at every action.
 #[test]
 fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
-    let (mut forked, mut restarts, mut rollbacks) = (0, 0, 0);
+    let (mut forked, mut restarts, mut rollbacks, mut gifts) = (0, 0, 0, 0);
     for seed in 0..SEEDS {
         let world = lived_through(seed, 200);
         forked += world.last_pid - 1000;
         restarts += world.restarts;
         rollbacks += world.rollbacks;
+        gifts += world.gifts;
     }
     assert!(
-        rollbacks > 1000 && restarts > rollbacks + 1000,
-        "too little happened: {restarts} restarts, {rollbacks} rolled back"
+        gifts > 1000 && rollbacks > 1000 && restarts > rollbacks + 1000,
+        "too little happened: {restarts} restarts, {rollbacks} rolled back, {gifts} gifts"
     );
     assert!(
         forked > Pid::try_from(SEEDS).unwrap() * 5,
@@ -468,6 +497,7 @@ fn a_server_that_is_left_in_peace_recovers() {
                 break;
             }
             world.everybody_is_ready();
+            world.everybody_is_relieved();
             world.bury_the_doomed();
             if let Some(due) = world.state.next_deadline() {
                 world.now = due;

@@ -31,6 +31,7 @@ const PAGES: [&str; 9] = [
     "boot.md",
     "crash-loop.md",
     "recycling.md",
+    "rescue.md",
     "restarts.md",
     "scaling.md",
     "service-manager.md",
@@ -52,6 +53,11 @@ fn crash_loops_are_as_specified() {
 #[test]
 fn recycling_is_as_specified() {
     holds("recycling.md");
+}
+
+#[test]
+fn rescues_are_as_specified() {
+    holds("rescue.md");
 }
 
 #[test]

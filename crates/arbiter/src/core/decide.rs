@@ -2,8 +2,8 @@
 //!
 //! This file routes each event to its rule: the wanted number of workers and who fills it
 //! (`population.rs`), exits and crash loops (`exits.rs`), restarts (`restart.rs`, `rollback.rs`),
-//! shutting down (`stopping.rs`), what a service manager is told
-//! (`service.rs`). What a deadline means is decided here.
+//! connections that leave workers in trouble (`balance.rs`), shutting down (`stopping.rs`), what a
+//! service manager is told (`service.rs`). What a deadline means is decided here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,6 +45,8 @@ pub struct State {
     pub(super) announced: bool,
     /// When the stop begins that was asked for (`shutdown_delay`).
     pub(super) stop_at: Option<Duration>,
+    /// How often connections were given away out of need.
+    pub(super) gifts: u64,
     actions: Vec<Action>,
 }
 
@@ -71,6 +73,7 @@ impl State {
             ever_ready: false,
             announced: false,
             stop_at: None,
+            gifts: 0,
             actions: Vec::new(),
         }
     }
@@ -87,6 +90,7 @@ impl State {
             // Whoever was told to go just now may have no time left.
             self.force_the_overdue();
             self.fill_the_slots();
+            self.balance();
         }
         std::mem::take(&mut self.actions)
     }
@@ -97,6 +101,7 @@ impl State {
         self.workers
             .values()
             .filter_map(|worker| worker.deadline)
+            .chain(self.rescued_at())
             .chain(self.give_up_at())
             .chain(self.stop_at)
             .chain(self.observed_at())
@@ -132,6 +137,8 @@ impl State {
             Event::WorkerStuck { worker, request } => self.stuck(worker, &request),
             Event::WorkerRetiring { worker } => self.retiring(worker),
             Event::WorkerGave { worker } => self.gave(worker),
+            Event::WorkerSaturated { worker, waiting } => self.saturated(worker, waiting),
+            Event::WorkerRelieved { worker } => self.relieved(worker),
             Event::WorkerDraining { worker } => self.draining(worker),
             Event::WorkerExited { pid, exit, oom } => self.exited(pid, exit, oom),
             Event::Signal(signal) => self.signalled(signal),
@@ -224,7 +231,7 @@ impl State {
         let Some(worker) = self
             .workers
             .get(&id)
-            .filter(|worker| worker.force == Force::None)
+            .filter(|worker| worker.force == Force::None && worker.rescue_until.is_none())
         else {
             return;
         };
@@ -240,10 +247,15 @@ impl State {
                 seconds(request.age),
             ),
         );
-        self.abort(id);
+        if !self.is_rescued_first(id) {
+            self.abort(id);
+        }
     }
 
     fn force_the_overdue(&mut self) {
+        for id in self.take_rescued() {
+            self.abort(id);
+        }
         let now = self.now;
         let overdue: Vec<WorkerId> = self
             .workers
@@ -305,6 +317,7 @@ impl State {
             return;
         };
         worker.force = Force::Aborted;
+        worker.rescue_until = None;
         if worker.phase == Phase::Leaving {
             worker.shorten_deadline(until);
         } else {
@@ -316,6 +329,7 @@ impl State {
     fn kill(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.force = Force::Killed;
+            worker.rescue_until = None;
             worker.deadline = None;
         }
         self.signal_worker(id, Signal::Kill);

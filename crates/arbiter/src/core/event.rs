@@ -67,6 +67,18 @@ pub enum Event {
         /// Who reports.
         worker: WorkerId,
     },
+    /// No thread of the worker has come out of the application for a while.
+    WorkerSaturated {
+        /// Who reports.
+        worker: WorkerId,
+        /// Connections that wait for a thread, or may do so soon.
+        waiting: u32,
+    },
+    /// A thread of a worker that was saturated is free again.
+    WorkerRelieved {
+        /// Who reports.
+        worker: WorkerId,
+    },
     /// The worker has stopped accepting and leaves by itself when its work is done.
     WorkerDraining {
         /// Who reports.

@@ -10,6 +10,7 @@
 
 mod action;
 mod backoff;
+mod balance;
 mod decide;
 mod event;
 mod exits;

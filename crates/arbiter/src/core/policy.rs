@@ -28,6 +28,11 @@ pub struct Policy {
 impl Policy {
     /// From SIGABRT, which makes a stuck worker write its stacks, to SIGKILL.
     pub const ABORT_GRACE: Duration = Duration::from_secs(2);
+    /// From the report of a worker that hangs, and whose connections nobody takes, to its SIGABRT:
+    /// time for a successor that takes them to get ready.
+    pub const RESCUE: Duration = Duration::from_secs(5);
+    /// From the moment at which that successor takes them to the SIGABRT.
+    pub const MOVE: Duration = Duration::from_millis(500);
     /// What a quick stop (INT, QUIT, a second TERM) leaves the workers before SIGKILL.
     pub const QUICK_TIMEOUT: Duration = Duration::from_secs(2);
     /// How long the arbiter waits for workers it sent SIGKILL before it leaves without them.

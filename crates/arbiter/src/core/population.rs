@@ -151,6 +151,7 @@ impl State {
             if serves(&old) {
                 self.act(Action::Connect { from: old, to: id });
             }
+            self.hasten_rescue(old);
             self.retire(old);
         }
     }

@@ -157,6 +157,7 @@ impl State {
     pub(super) fn serve(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.candidate = false;
+            worker.gives = false;
             worker.phase = if worker.worn {
                 Phase::Retiring
             } else {
@@ -203,6 +204,7 @@ impl State {
 
     /// The partner of a worker: slot `i` belongs to the `i`-th of the others, counted round.
     pub(super) fn partner(&self, id: WorkerId, others: &[WorkerId]) -> Option<WorkerId> {
+        let others = self.best_takers(others);
         let slot = self.workers.get(&id)?.slot;
         others.get(slot.checked_rem(others.len())?).copied()
     }

@@ -14,6 +14,10 @@ use std::time::Duration;
 use super::{Pid, WorkerId};
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that were reported or ordered, each on its own and true in every phase"
+)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
     pub(super) slot: usize,
@@ -32,6 +36,16 @@ pub(super) struct Worker {
     pub(super) owes_reopening: bool,
     /// It asked for a successor.
     pub(super) worn: bool,
+    /// No thread of it has come out of the application for a while.
+    pub(super) saturated: bool,
+    /// It is saturated, connections wait in it, and nobody takes them.
+    pub(super) waited_for: bool,
+    /// It was told to give its connections to a sibling because of that, and not since to serve.
+    pub(super) gives: bool,
+    /// Number of the last giving to it out of need, counted over all workers.
+    pub(super) taken_at: u64,
+    /// It hangs, and is aborted at this time; until then its connections may be rescued.
+    pub(super) rescue_until: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +84,11 @@ impl Worker {
             ready_at: None,
             owes_reopening: false,
             worn: false,
+            saturated: false,
+            waited_for: false,
+            gives: false,
+            taken_at: 0,
+            rescue_until: None,
         }
     }
 

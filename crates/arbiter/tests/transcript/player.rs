@@ -101,6 +101,11 @@ impl Player {
                 return given(&mut self.policy, name, value);
             }
             Happening::Gave(worker) => Event::WorkerGave { worker: *worker },
+            Happening::Saturated(worker, waiting) => Event::WorkerSaturated {
+                worker: *worker,
+                waiting: *waiting,
+            },
+            Happening::Relieved(worker) => Event::WorkerRelieved { worker: *worker },
             Happening::Ready(worker) => Event::WorkerReady { worker: *worker },
             Happening::Retiring(worker) => Event::WorkerRetiring { worker: *worker },
             Happening::Draining(worker) => Event::WorkerDraining { worker: *worker },

@@ -35,6 +35,8 @@ pub(crate) enum Happening {
     /// From now on the configuration says this.
     Configure(String, String),
     Gave(WorkerId),
+    Saturated(WorkerId, u32),
+    Relieved(WorkerId),
     Ready(WorkerId),
     Retiring(WorkerId),
     Draining(WorkerId),
@@ -176,6 +178,9 @@ fn of_a_process(text: &str) -> Result<Happening, String> {
         "ready" => Ok(Happening::Ready(worker)),
         "retiring" => Ok(Happening::Retiring(worker)),
         "gave" => Ok(Happening::Gave(worker)),
+        "saturated" => Ok(Happening::Saturated(worker, 20)),
+        "saturated alone" => Ok(Happening::Saturated(worker, 0)),
+        "relieved" => Ok(Happening::Relieved(worker)),
         "draining" => Ok(Happening::Draining(worker)),
         _ => Ok(Happening::Stuck(worker, stuck_on(did)?)),
     }

@@ -25,7 +25,7 @@ use crate::slab::Id;
 const WEIGHT: usize = 1 << 20;
 
 /// A connection with more descriptors than this stays until it has sent some.
-const MOST: usize = 16;
+pub(super) const MOST: usize = 16;
 
 /// Packets read before everything else gets a turn.
 const PACKETS: usize = 16;
@@ -62,6 +62,11 @@ impl Giving {
 
     pub(super) fn deadline(&self, now: Now) -> Option<u64> {
         self.giver.deadline(now.mono)
+    }
+
+    /// Whether candidates are left unread, since they are about to be offered.
+    pub(super) fn holds_back(&self) -> bool {
+        self.holds_back
     }
 
     pub(super) fn in_between(&self) -> usize {
@@ -124,6 +129,11 @@ impl Engine {
         self.giving
             .as_ref()
             .is_some_and(|giving| !giving.giver.is_closing())
+    }
+
+    /// Whether [`Engine::give_to`] may be called: an earlier giving is over, and all that it offered is settled.
+    pub fn can_give(&self) -> bool {
+        self.giving.is_none()
     }
 
     pub(crate) fn giving_ready(&mut self, readable: bool, writable: bool, now: Now) {

@@ -20,6 +20,7 @@ mod message;
 #[cfg(test)]
 mod model;
 mod parcel;
+mod returned;
 mod room;
 mod taker;
 mod taking;

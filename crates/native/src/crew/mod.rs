@@ -8,6 +8,7 @@
 //! or for the interpreter; nothing wakes up while nothing happens.
 
 mod notices;
+mod saturation;
 mod steward;
 
 use std::collections::VecDeque;
@@ -41,6 +42,10 @@ enum Holder {
 
 /// Who leads, who waits, who works.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about the threads, each on its own"
+)]
 struct Seat {
     holder: Option<Holder>,
     /// Followers waiting for a ticket.
@@ -58,6 +63,10 @@ struct Seat {
     steward_asleep: bool,
     /// Complete requests that no thread was free for.
     backlog: VecDeque<Box<Exchange>>,
+    /// What the steward knows of how long no thread has come out of the application.
+    stall: Option<saturation::Stall>,
+    /// The arbiter was told that no thread is free, and not since that one is.
+    owes_relief: bool,
 }
 
 /// What a thread without work got.
@@ -247,11 +256,13 @@ impl Crew {
                     return Claim::Stop;
                 }
                 if let Some(exchange) = seat.backlog.pop_front() {
+                    self.relieve(&mut seat);
                     self.enter(&mut seat);
                     return Claim::Exchange(exchange);
                 }
                 match seat.holder {
                     None => {
+                        self.relieve(&mut seat);
                         seat.holder = Some(Holder::Thread);
                         return Claim::Seat;
                     }

@@ -4,8 +4,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use oxicorn_arbiter::Signal;
@@ -31,6 +31,8 @@ pub(super) struct Post {
     gives: AtomicBool,
     /// The timer that fires when what still runs is about to be cut.
     last_call: OnceLock<WatchId>,
+    /// To whom it will give when it has stopped giving to somebody else.
+    next: Mutex<Option<OwnedFd>>,
 }
 
 impl Post {
@@ -130,6 +132,8 @@ impl Crew {
     /// Accepts connections from now on, and keeps those that are here.
     fn serve(&self) {
         self.post.serves.store(true, Ordering::Relaxed);
+        self.renew_stall();
+        *lock(&self.post.next) = None;
         let mut engine = self.engine();
         engine.stop_giving(Now::read());
         engine.set_accepting(true);
@@ -137,6 +141,7 @@ impl Crew {
 
     /// Accepts none until told to serve. Those that are here go on.
     pub(crate) fn stand_by(&self) {
+        self.renew_stall();
         self.post.serves.store(false, Ordering::Relaxed);
         self.engine().set_accepting(false);
     }
@@ -151,7 +156,14 @@ impl Crew {
     /// is told to serve. Those that cannot leave go on being served here.
     fn give_connections(&self, to: OwnedFd) {
         self.stand_by();
-        let given = self.engine().give_to(to, Now::read());
+        let mut engine = self.engine();
+        engine.stop_giving(Now::read());
+        if !engine.can_give() {
+            *lock(&self.post.next) = Some(to);
+            return;
+        }
+        let given = engine.give_to(to, Now::read());
+        drop(engine);
         match given {
             Ok(()) => self.post.gives.store(true, Ordering::Relaxed),
             Err(error) => log::warn!(
@@ -180,7 +192,13 @@ impl Crew {
                 }
             }
             Handover::Ended { moved, failure } => {
-                self.post.gives.store(false, Ordering::Relaxed);
+                let gives = self.engine().is_giving();
+                self.post.gives.store(gives, Ordering::Relaxed);
+                self.renew_stall();
+                let next = lock(&self.post.next).take();
+                if let Some(to) = next {
+                    self.give_connections(to);
+                }
                 match failure {
                     Some(failure) => log::warn!(
                         target: "oxicorn",
@@ -188,7 +206,7 @@ impl Crew {
                     ),
                     None => log::debug!(
                         target: "oxicorn",
-                        "Worker (pid: {pid}) serves again after it gave {moved} connections"
+                        "Worker (pid: {pid}) has stopped giving after {moved} connections"
                     ),
                 }
             }

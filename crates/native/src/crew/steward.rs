@@ -37,6 +37,7 @@ impl Crew {
             }
             if seat.inside > 0 && seat.holder.is_none() {
                 seat.holder = Some(Holder::Steward);
+                seat.stall = None;
                 drop(seat);
                 self.stand_in();
                 seat = lock(&self.seat);
@@ -68,6 +69,7 @@ impl Crew {
             if open {
                 self.accept_if(true);
             }
+            self.return_backlog();
             let turn = self.engine().turn(Now::read());
             match turn {
                 Turn::Exchange(exchange) => self.put_off(exchange),
@@ -77,7 +79,13 @@ impl Crew {
                         self.accept_if(!self.siblings);
                         (since, entries) = (Instant::now(), lock(&self.seat).entries);
                     }
-                    if !self.wait_without_python(again) {
+                    let patience = self.watch_stall();
+                    let patience = if again {
+                        Some(Duration::ZERO)
+                    } else {
+                        patience
+                    };
+                    if !self.wait_without_python(patience) {
                         break;
                     }
                 }
@@ -86,9 +94,9 @@ impl Crew {
         self.accept_if(true);
     }
 
-    fn wait_without_python(&self, again: bool) -> bool {
+    fn wait_without_python(&self, patience: Option<Duration>) -> bool {
         let mut poller = lock(&self.poller);
-        if let Err(error) = poller.wait(again.then_some(Duration::ZERO)) {
+        if let Err(error) = poller.wait(patience) {
             log::error!(target: "oxicorn", "Waiting for events failed: {error}");
             return false;
         }
@@ -96,8 +104,14 @@ impl Crew {
         true
     }
 
+    /// The request moves to another worker with its connection, or waits for a thread.
     fn put_off(&self, exchange: Box<Exchange>) {
-        self.engine().hold(&exchange);
+        let mut engine = self.engine();
+        let Err(exchange) = engine.put_back(exchange, Now::read()) else {
+            return;
+        };
+        engine.hold(&exchange);
+        drop(engine);
         let mut seat = lock(&self.seat);
         seat.backlog.push_back(exchange);
         if seat.parked > 0 {
