@@ -260,7 +260,7 @@ impl World {
             3 | 4 => self.ready(worker),
             11 => {
                 let mode = some_mode(&mut self.chance);
-                self.handle(Event::Restart { mode });
+                self.handle(Event::Restart { mode, asker: None });
             }
             12 => self.everybody_is_ready(),
             13 => self.handle(Event::WorkerGave { worker }),

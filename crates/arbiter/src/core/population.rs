@@ -36,6 +36,18 @@ impl State {
         self.shed();
     }
 
+    /// Somebody asked for so many workers.
+    pub(super) fn scale(&mut self, workers: usize) {
+        if self.mode == Mode::Serving && workers > 0 && workers != self.target {
+            let text = format!(
+                "The number of workers becomes {workers}, from {}.",
+                self.target
+            );
+            self.log(Level::Info, text);
+            self.set_target(workers);
+        }
+    }
+
     /// Retires those above the wanted number; their connections go to those that stay.
     pub(super) fn shed(&mut self) {
         while self.active() > self.wanted() {
