@@ -257,9 +257,9 @@ def test_stop_ends_the_server_and_removes_the_socket(site: Site, options: list[s
 
 
 def test_logs_are_reopened(site: Site) -> None:
-    site.start("--error-logfile", str(site.folder / "error.log"))
-    log = site.folder / "error.log"
-    log.rename(site.folder / "error.log.1")
+    site.start("--access-logfile", str(site.folder / "access.log"))
+    log = site.folder / "access.log"
+    log.rename(site.folder / "access.log.1")
     site.done("reopen-logs")
     until(log.exists, "there is a new log file")
 
