@@ -8,6 +8,7 @@ version, and nothing is decided that the server could decide.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import glob
 import json
 import os
@@ -195,10 +196,9 @@ def _ask(connection: socket.socket, arguments: argparse.Namespace) -> dict[str, 
     try:
         if waits:
             connection.settimeout(None)
-        try:
+        # A server that does not want to hear has said why.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(f"{_request(arguments)}\n".encode())
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # A server that does not want to hear has said why.
         line = _line(connection)
     except TimeoutError:
         raise Lost(f"the server gave no answer within {_PATIENCE:g} s.") from None
@@ -249,17 +249,18 @@ def _failure(answer: dict[str, Any], command: str) -> str:
     return f"refused: {error}"
 
 
+_CODES = {"good": "32", "bad": "31", "under way": "33", "title": "1"}
+
+
 class _Paint:
     """Colours, on a terminal that wants them."""
-
-    _CODES = {"good": "32", "bad": "31", "under way": "33", "title": "1"}
 
     def __init__(self, terminal: bool) -> None:
         wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._on = terminal and wanted
 
     def __call__(self, text: str, kind: str) -> str:
-        return f"\x1b[{self._CODES[kind]}m{text}\x1b[0m" if self._on else text
+        return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if self._on else text
 
 
 _GOOD = ("serving", "confirmed")

@@ -50,7 +50,8 @@ class Server:
         """How much of the log earlier tests have already produced."""
         where = ["--bind", bind] if bind else []
         self.command = [sys.executable, "-m", PROGRAM, *_ALWAYS, *where, *options, app]
-        self.env = {**_clean_environment(folder), **(env or {})}
+        runtime = {"XDG_RUNTIME_DIR": str(folder)}
+        self.env = {**_clean_environment(), **runtime, **(env or {})}
         self.cwd = cwd
         self._process: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
@@ -228,8 +229,8 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _clean_environment(runtime: Path) -> dict[str, str]:
-    """Our environment without anything that configures a server; `runtime` is its own."""
+def _clean_environment() -> dict[str, str]:
+    """Our environment without anything that configures a server."""
     configures = ("GUNICORN_", "OXICORN_")
     names = ("PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "SENDFILE", "SCRIPT_NAME")
     kept = {
@@ -237,5 +238,4 @@ def _clean_environment(runtime: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(configures) and name not in names
     }
-    own = {"PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1", "XDG_RUNTIME_DIR": str(runtime)}
-    return {**kept, **own}
+    return {**kept, "PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1"}

@@ -32,7 +32,7 @@ use crate::oom::OomCounter;
 use crate::pidfile::Pidfile;
 use crate::sockets::{ListenFds, Listener, Patience, SocketOptions, bind_all};
 use crate::sys::signals::{self, SignalPipe};
-use crate::translate::{TARGET, event_of, exit_of, timespec, write_log};
+use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
 
 /// What the operator asked for, as far as the arbiter is concerned.
 #[derive(Debug, Clone, Default)]
@@ -191,33 +191,21 @@ impl<H: Host> Arbiter<H> {
 
     /// A request of the control socket's; every event of before has been handled.
     fn asked(&mut self, asker: Asker, request: Request) {
-        if request != Request::Status {
-            log::info!(target: TARGET, "Asked over the control socket: {request}");
-        }
-        let status = self.state.status(self.origin.elapsed());
-        let event = match request {
-            Request::Status => {
-                let answer = control::status(own_pid(), self.origin.elapsed(), &status);
-                return self.control.answer(asker, answer);
-            }
-            Request::Restart { mode, wait: true } => {
-                let asker = Some(asker);
-                return self.events.push_back(Event::Restart { mode, asker });
-            }
-            Request::Restart { mode, wait: false } => Event::Restart { mode, asker: None },
-            Request::Workers(workers) => Event::Scale { workers },
-            Request::Stop { quick: false } => Event::Signal(Signal::Term),
-            Request::Stop { quick: true } => Event::Signal(Signal::Quit),
-            Request::ReopenLogs => Event::Signal(Signal::Usr1),
+        let uptime = self.origin.elapsed();
+        let status = self.state.status(uptime);
+        let Some(event) = event_asked(asker, request) else {
+            let answer = control::status(own_pid(), uptime, &status);
+            return self.control.answer(asker, answer);
         };
-        let too_late = matches!(event, Event::Restart { .. } | Event::Scale { .. });
-        if too_late && !status.serving {
-            return self
-                .control
-                .answer(asker, control::refused("the server stops"));
+        log::info!(target: TARGET, "Asked over the control socket: {request}");
+        if !status.serving && request.needs_a_serving_arbiter() {
+            let refusal = control::refused("the server stops");
+            return self.control.answer(asker, refusal);
         }
         self.events.push_back(event);
-        self.control.answer(asker, control::done());
+        if !request.waits() {
+            self.control.answer(asker, control::done());
+        }
     }
 
     fn fork(&mut self, id: WorkerId, slot: usize, generation: u32) -> Flow {

@@ -28,6 +28,16 @@ const GREETING: &str = "oxicorn/1";
 const MOST_WORKERS: usize = 4096;
 
 impl Request {
+    /// Whether it is answered only when what it asks for has ended.
+    pub(crate) fn waits(self) -> bool {
+        matches!(self, Self::Restart { wait: true, .. })
+    }
+
+    /// Whether it is of no use to an arbiter that stops.
+    pub(crate) fn needs_a_serving_arbiter(self) -> bool {
+        matches!(self, Self::Restart { .. } | Self::Workers(_))
+    }
+
     /// Reads a line.
     ///
     /// # Errors

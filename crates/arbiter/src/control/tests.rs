@@ -1,3 +1,5 @@
+//! The control socket with real clients, and without a server.
+
 use super::*;
 
 use std::io::{Read, Write};
@@ -160,7 +162,7 @@ fn a_long_answer_leaves_bit_by_bit() {
     client.write_all(b"oxicorn/1 status\n").unwrap();
     site.answer_all(&long);
     let mut heard = Vec::new();
-    let mut bytes = [0; 65_536];
+    let mut bytes = [0; 8_192];
     while heard.len() <= long.len() {
         site.turn();
         let count = client.read(&mut bytes).unwrap();
