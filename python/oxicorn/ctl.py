@@ -13,6 +13,7 @@ import glob
 import json
 import os
 import socket
+import struct
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -164,8 +165,14 @@ def _connect_to(path: str) -> socket.socket:
 def _open(path: str) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        connection.settimeout(_PATIENCE)
+        # A socket with Python's own timeout does not wait for a place in the server's queue.
+        patience = struct.pack("@ll", int(_PATIENCE), 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         connection.connect(path)
+        connection.settimeout(_PATIENCE)
+    except BlockingIOError:
+        connection.close()
+        raise Lost(f"the server of {path} accepts no connection.") from None
     except BaseException:
         connection.close()
         raise
@@ -276,7 +283,7 @@ def _status(status: dict[str, Any], paint: _Paint) -> list[str]:
     lines = [
         f"Oxicorn {status['version']} (pid {status['pid']}), {paint(state, _kind(state))},"
         f" up {_time(status['uptime'])}",
-        f"Generation {status['generation']}, {status['target']} workers wanted",
+        f"Generation {status['generation']}, workers wanted: {status['target']}",
         "",
         *_workers(status["workers"], paint),
     ]
