@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -302,6 +303,31 @@ def test_clients_that_say_nothing_or_never_read_keep_nobody_else_out(site: Site)
     for client in silent:
         client.close()
     site.done("restart", "--wait")
+
+
+def test_without_a_descriptor_left_the_arbiter_waits_and_does_not_spin(site: Site) -> None:
+    server = site.start()
+    _, hard = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+    most = max(int(name) for name in os.listdir(f"/proc/{server.pid}/fd"))
+    before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (most + 1, hard))
+    fillers = [site.say(b"") for _ in range(most + 1)]
+    with site.say(b"oxicorn/1 status\n") as client:
+        used = _processor_time(server.pid)
+        client.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        assert _processor_time(server.pid) - used < 0.2
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
+        client.settimeout(PATIENCE)
+        assert answer(client)["state"] == "serving"
+    for filler in fillers:
+        filler.close()
+
+
+def _processor_time(pid: int) -> float:
+    """What a process has used, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_a_client_that_vanishes_in_the_middle_of_a_request_leaves_nothing(site: Site) -> None:
