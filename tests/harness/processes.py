@@ -24,8 +24,9 @@ def _all() -> dict[int, list[str]]:
 
 def children(pid: int) -> list[int]:
     """Living children of `pid` (no zombies), oldest first."""
-    alive = [child for child, f in _all().items() if int(f[1]) == pid and f[0] not in "ZX"]
-    return sorted(alive, key=lambda child: (int(_stat(child)[19] if _stat(child) else 0), child))
+    own = ((child, f) for child, f in _all().items() if int(f[1]) == pid)
+    alive = [(int(f[19]), child) for child, f in own if f[0] not in "ZX"]
+    return [child for _, child in sorted(alive)]
 
 
 def family(group: int) -> list[int]:
