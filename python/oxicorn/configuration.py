@@ -26,6 +26,9 @@ __all__ = ["Source"]
 _AT_START = (
     "backlog",
     "bind",
+    "control_socket",
+    "control_socket_disable",
+    "control_socket_mode",
     "daemon",
     "enable_stdio_inheritance",
     "errorlog",

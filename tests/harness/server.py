@@ -50,7 +50,8 @@ class Server:
         """How much of the log earlier tests have already produced."""
         where = ["--bind", bind] if bind else []
         self.command = [sys.executable, "-m", PROGRAM, *_ALWAYS, *where, *options, app]
-        self.env = {**_clean_environment(), **(env or {})}
+        runtime = {"XDG_RUNTIME_DIR": str(folder)}
+        self.env = {**_clean_environment(), **runtime, **(env or {})}
         self.cwd = cwd
         self.pass_fds: tuple[int, ...] = ()
         """Descriptors that the process inherits."""

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod channel;
+mod control;
 pub mod core;
 mod crew;
 mod fatal;
@@ -15,6 +16,7 @@ pub mod sockets;
 pub mod sys;
 mod translate;
 
+pub use crate::control::{ControlPlace, ControlSocket};
 pub use crate::core::{Action, Event, Exit, Level, News, Pid, Policy, Signal, State, WorkerId};
 pub use crate::fatal::Fatal;
 pub use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};

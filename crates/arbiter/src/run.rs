@@ -1,8 +1,8 @@
 //! The loop: wait, translate what happened into events, let the core decide, perform its actions.
 //!
-//! One `poll(2)` waits for signals, the workers' channels and the core's next deadline; there is no
-//! tick, so an idle arbiter never wakes up (but for a service manager's watchdog). No policy here: every "whether" and "when" is in
-//! `core`.
+//! One `poll(2)` waits for signals, the workers' channels, the control socket and the core's next
+//! deadline; there is no tick, so an idle arbiter never wakes up (but for a service manager's
+//! watchdog). No policy here: every "whether" and "when" is in `core`.
 //!
 //! Invariants: one thread, and nothing in it blocks but that one poll. What an action brings about
 //! (a fork, an exit) is told to the core before any event that was waiting, so that the core never
@@ -23,7 +23,8 @@ use rustix::process::{
 };
 
 use crate::channel::{self, ArbiterChannel};
-use crate::core::{Action, Event, Exit, Pid, Policy, Signal, State, WorkerId};
+use crate::control::{self, Control, ControlSocket, Request, Source};
+use crate::core::{Action, Asker, Event, Exit, Pid, Policy, Signal, State, WorkerId};
 use crate::crew::Crew;
 use crate::fatal::Fatal;
 use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
@@ -32,7 +33,7 @@ use crate::oom::OomCounter;
 use crate::pidfile::Pidfile;
 use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
 use crate::sys::signals::{self, SignalPipe};
-use crate::translate::{TARGET, event_of, exit_of, timespec, write_log};
+use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
 
 /// What the operator asked for, as far as the arbiter is concerned.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +50,8 @@ pub struct Setup {
     pub pidfile: Option<PathBuf>,
     /// How to reach the service manager.
     pub notify: NotifyOptions,
+    /// Where the server can be asked for things.
+    pub control: ControlSocket,
 }
 
 /// The process manager, its sockets bound.
@@ -61,9 +64,18 @@ pub struct Arbiter<H> {
     events: VecDeque<Event>,
     signals: SignalPipe,
     pidfile: Option<Pidfile>,
+    control: Control,
     oom: OomCounter,
     notifier: Notifier,
     origin: Instant,
+}
+
+/// Who has something to say.
+#[derive(Default)]
+struct Woken {
+    signals: bool,
+    workers: Vec<WorkerId>,
+    control: Vec<Source>,
 }
 
 /// Whether the loop goes on after an action.
@@ -102,6 +114,7 @@ impl<H: Host> Arbiter<H> {
             events: VecDeque::new(),
             signals,
             pidfile,
+            control: Control::open(&setup.control, pid),
             oom: OomCounter::of_this_process(),
             notifier,
             origin: Instant::now(),
@@ -129,7 +142,10 @@ impl<H: Host> Arbiter<H> {
                     }
                 }
             }
-            self.wait();
+            match self.control.next_request() {
+                Some((asker, request)) => self.asked(asker, request),
+                None => self.wait(),
+            }
         }
     }
 
@@ -175,9 +191,35 @@ impl<H: Host> Arbiter<H> {
                 generation,
                 failure: failure.as_deref(),
             }),
+            Action::Answer {
+                asker,
+                generation,
+                failure,
+            } => self
+                .control
+                .answer(asker, control::ended(generation, failure.as_deref())),
             Action::Exit { code } => return Flow::Leave(self.exit(code)),
         }
         Flow::Continue
+    }
+
+    /// A request of the control socket's; every event of before has been handled.
+    fn asked(&mut self, asker: Asker, request: Request) {
+        let uptime = self.origin.elapsed();
+        let status = self.state.status(uptime);
+        let Some(event) = event_asked(asker, request) else {
+            let answer = control::status(own_pid(), uptime, &status);
+            return self.control.answer(asker, answer);
+        };
+        log::info!(target: TARGET, "Asked over the control socket: {request}");
+        if !status.serving && request.needs_a_serving_arbiter() {
+            let refusal = control::refused("the server stops");
+            return self.control.answer(asker, refusal);
+        }
+        self.events.push_back(event);
+        if !request.waits() {
+            self.control.answer(asker, control::done());
+        }
     }
 
     fn fork(&mut self, id: WorkerId, slot: usize, generation: u32) -> Flow {
@@ -274,6 +316,7 @@ impl<H: Host> Arbiter<H> {
     fn exit(&mut self, code: u8) -> Outcome {
         self.listeners.drain(..).for_each(Listener::retire);
         self.pidfile.take().iter().for_each(Pidfile::remove);
+        self.control.retire();
         self.host.notify(Notice::Exiting { code });
         Outcome::Exit(code)
     }
@@ -282,45 +325,57 @@ impl<H: Host> Arbiter<H> {
         let deadline = self.state.next_deadline();
         let wake_at = deadline.into_iter().chain(self.notifier.due()).min();
         let patience = wake_at.map(|at| at.saturating_sub(self.origin.elapsed()));
-        let (signalled, speaking) = self.poll(patience);
-        if signalled {
+        let woken = self.poll(patience.into_iter().chain(self.control.patience()).min());
+        if woken.signals {
             let mut signals = self.signals.received();
             signals.sort_by_key(|signal| *signal == Signal::Chld);
             self.events.extend(signals.into_iter().map(Event::Signal));
         }
-        for id in speaking {
+        for id in woken.workers {
             self.read_channel(id);
         }
+        self.control.turn(&woken.control);
         if deadline.is_some_and(|at| at <= self.origin.elapsed()) {
             self.events.push_back(Event::DeadlineReached);
         }
         self.notifier.keep_up(self.origin.elapsed());
     }
 
-    /// Whether a signal has come, and which workers have something to say.
-    fn poll(&self, patience: Option<Duration>) -> (bool, Vec<WorkerId>) {
+    fn poll(&self, patience: Option<Duration>) -> Woken {
+        let clients = self.control.interests();
         let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        let channels = self.crew.open();
+        fds.extend(channels.map(|(_, channel)| PollFd::new(channel, PollFlags::IN)));
         fds.extend(
-            self.crew
-                .open()
-                .map(|(_, channel)| PollFd::new(channel, PollFlags::IN)),
+            clients
+                .iter()
+                .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
         );
         match poll(&mut fds, patience.map(timespec).as_ref()) {
             Ok(_) => {}
-            Err(Errno::INTR) => return (true, Vec::new()),
             Err(error) => {
-                log::error!(target: TARGET, "The arbiter cannot wait: {error}");
-                return (true, Vec::new());
+                if error != Errno::INTR {
+                    log::error!(target: TARGET, "The arbiter cannot wait: {error}");
+                }
+                let signals = true;
+                return Woken {
+                    signals,
+                    ..Woken::default()
+                };
             }
         }
-        let woken: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let speaking = self
-            .crew
-            .open()
-            .zip(woken.iter().skip(1))
-            .filter(|(_, woken)| **woken);
-        let speaking = speaking.map(|((id, _), _)| id).collect();
-        (woken.first() == Some(&true), speaking)
+        let mut woken = fds.iter().map(|fd| !fd.revents().is_empty());
+        let signals = woken.next() == Some(true);
+        let mut is_woken = || woken.next() == Some(true);
+        let workers = self.crew.open().map(|(id, _)| id);
+        let workers = workers.filter(|_| is_woken()).collect();
+        let control = clients.iter().map(|(source, ..)| *source);
+        let control = control.filter(|_| is_woken()).collect();
+        Woken {
+            signals,
+            workers,
+            control,
+        }
     }
 
     fn read_channel(&mut self, worker: WorkerId) {

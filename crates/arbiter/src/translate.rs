@@ -6,7 +6,8 @@ use rustix::event::Timespec;
 use rustix::process::WaitStatus;
 
 use crate::channel::Report;
-use crate::core::{Event, Exit, Level, WorkerId};
+use crate::control::Request;
+use crate::core::{Asker, Event, Exit, Level, Signal, WorkerId};
 
 /// The target of every line that this crate logs.
 pub(crate) const TARGET: &str = "oxicorn";
@@ -32,6 +33,21 @@ pub(crate) fn event_of(worker: WorkerId, report: Report) -> Event {
         Report::Saturated(waiting) => Event::WorkerSaturated { worker, waiting },
         Report::Relieved => Event::WorkerRelieved { worker },
         Report::Draining => Event::WorkerDraining { worker },
+    }
+}
+
+/// `None` for a request that changes nothing.
+pub(crate) fn event_asked(asker: Asker, request: Request) -> Option<Event> {
+    match request {
+        Request::Status => None,
+        Request::Restart { mode, wait } => {
+            let asker = wait.then_some(asker);
+            Some(Event::Restart { mode, asker })
+        }
+        Request::Workers(workers) => Some(Event::Scale { workers }),
+        Request::Stop { quick: false } => Some(Event::Signal(Signal::Term)),
+        Request::Stop { quick: true } => Some(Event::Signal(Signal::Quit)),
+        Request::ReopenLogs => Some(Event::Signal(Signal::Usr1)),
     }
 }
 

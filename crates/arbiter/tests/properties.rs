@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use oxicorn_arbiter::core::StuckRequest;
+use oxicorn_arbiter::core::{Asker, StuckRequest};
 use oxicorn_arbiter::{Action, Event, Exit, News, Pid, Policy, Signal, State, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -61,6 +61,9 @@ struct World {
     /// Said that they are saturated, and not since that they are relieved.
     saturated: BTreeSet<WorkerId>,
     gifts: usize,
+    /// Those who wait to hear how their restart ended.
+    waiting: BTreeSet<Asker>,
+    last_asker: Asker,
     restarts: usize,
     rollbacks: usize,
     last_pid: Pid,
@@ -94,6 +97,8 @@ impl World {
             flawless: false,
             saturated: BTreeSet::new(),
             gifts: 0,
+            waiting: BTreeSet::new(),
+            last_asker: 0,
             restarts: 0,
             rollbacks: 0,
             last_pid: 1000,
@@ -149,7 +154,15 @@ impl World {
                 self.target = *new;
             }
             Action::Tell { news, .. } => self.told(*news),
-            Action::Exit { code } => self.exit = Some(*code),
+            Action::Answer { asker, .. } => {
+                let waited = self.waiting.remove(asker);
+                assert!(waited, "{asker} was told before:\n{}", self.tell());
+            }
+            Action::Exit { code } => {
+                let waiting = &self.waiting;
+                assert!(waiting.is_empty(), "{waiting:?} wait:\n{}", self.tell());
+                self.exit = Some(*code);
+            }
             _ => {}
         }
         None
@@ -298,13 +311,11 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(19) {
+        match self.chance.below(20) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
-            11 => {
-                let mode = some_mode(&mut self.chance);
-                self.handle(Event::Restart { mode });
-            }
+            11 => self.somebody_restarts(),
+            16 => self.somebody_scales(),
             12 => self.everybody_is_ready(),
             13 => self.handle(Event::WorkerGave { worker }),
             5 => self.handle(Event::WorkerRetiring { worker }),
@@ -316,9 +327,28 @@ impl World {
             8 | 9 => self.some_child_ends(),
             10 => self.bury_the_doomed(),
             14 | 15 => self.saturated(worker),
-            16 => self.relieved(worker),
+            17 => self.relieved(worker),
             _ => self.some_signal(),
         }
+    }
+
+    fn somebody_restarts(&mut self) {
+        let mode = some_mode(&mut self.chance);
+        let asker = self.chance.one_in(2).then(|| {
+            self.last_asker += 1;
+            self.last_asker
+        });
+        self.waiting.extend(asker);
+        self.handle(Event::Restart { mode, asker });
+    }
+
+    fn somebody_scales(&mut self) {
+        let workers = usize::try_from(self.chance.below(6)).unwrap();
+        if self.restarting && workers > self.target + 1 {
+            // So many more for this generation are so many more for the next.
+            self.other += workers - self.target;
+        }
+        self.handle(Event::Scale { workers });
     }
 
     fn ready(&mut self, worker: WorkerId) {
@@ -560,7 +590,7 @@ impl World {
             (0, _) => {
                 let modes = [RestartMode::Hot, RestartMode::Phased];
                 let mode = self.chance.pick(&modes);
-                self.handle(Event::Restart { mode });
+                self.handle(Event::Restart { mode, asker: None });
             }
             (1..=3, Some(worker)) => self.ready(worker),
             (4, Some(worker)) => self.handle(Event::WorkerRetiring { worker }),

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
-    Fork, Host, ListenFds, Notice, NotifyOptions, Outcome, Policy, Setup, SocketOptions, WorkerSeed,
+    ControlPlace, ControlSocket, Fork, Host, ListenFds, Notice, NotifyOptions, Outcome, Policy,
+    Setup, SocketOptions, WorkerSeed,
 };
 use oxicorn_settings as settings;
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -221,7 +222,18 @@ fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: Liste
         sockets,
         pidfile,
         notify: NotifyOptions::default(),
+        control: control_socket(config),
     }
+}
+
+fn control_socket(config: &settings::Config) -> ControlSocket {
+    let place = match &config.control_socket {
+        _ if config.control_socket_disable => ControlPlace::Nowhere,
+        Some(path) => ControlPlace::Path(PathBuf::from(path)),
+        None => ControlPlace::RuntimeDirectory,
+    };
+    let mode = config.control_socket_mode;
+    ControlSocket { place, mode }
 }
 
 /// What a worker inherits from the arbiter through the fork.

@@ -129,6 +129,12 @@ pub struct Config {
     pub enable_stdio_inheritance: bool,
     /// Where to write the process id.
     pub pidfile: Option<String>,
+    /// Where the control socket is; none for a runtime directory.
+    pub control_socket: Option<String>,
+    /// The control socket's permission bits.
+    pub control_socket_mode: u32,
+    /// Have no control socket.
+    pub control_socket_disable: bool,
     /// The user (name or number) that workers run as.
     pub user: Option<String>,
     /// The group (name or number) that workers run as.
@@ -261,6 +267,9 @@ pub(crate) const BLANK: Config = Config {
     daemon: false,
     enable_stdio_inheritance: false,
     pidfile: None,
+    control_socket: None,
+    control_socket_mode: 0,
+    control_socket_disable: false,
     user: None,
     group: None,
     initgroups: false,

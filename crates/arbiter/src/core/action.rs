@@ -1,6 +1,6 @@
 //! What the arbiter decided to do.
 
-use super::{Exit, News, Pid, Signal, WorkerId};
+use super::{Asker, Exit, News, Pid, Signal, WorkerId};
 
 /// Something to perform, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,15 @@ pub enum Action {
         new: usize,
         /// Until now; `None` at the start.
         old: Option<usize>,
+    },
+    /// Tell somebody who asked for a restart how it ended. Everybody is told, and told once.
+    Answer {
+        /// Who asked.
+        asker: Asker,
+        /// The generation that serves now.
+        generation: u32,
+        /// Why it is not a new one; `None` if it is.
+        failure: Option<String>,
     },
     /// Leave with this exit code. Nothing follows.
     Exit {

@@ -11,9 +11,10 @@ use std::time::Duration;
 use super::backoff::Slot;
 use super::population::Succession;
 use super::restart::{Request, Restart};
+use super::status::Record;
 use super::stopping::Mode;
 use super::worker::{Force, Phase, Worker};
-use super::{Action, Event, Level, Pid, Policy, Signal, StuckRequest, WorkerId};
+use super::{Action, Asker, Event, Level, Pid, Policy, Signal, StuckRequest, WorkerId};
 
 /// Everything that the arbiter's decisions depend on.
 #[derive(Debug)]
@@ -37,6 +38,10 @@ pub struct State {
     pub(super) reading: Option<Request>,
     /// The restart that follows the one under way.
     pub(super) follow_up: Option<Request>,
+    /// Who waits for the end of the restart under way.
+    pub(super) askers: Vec<Asker>,
+    /// The restart under way, or the last one, for those who look.
+    pub(super) record: Option<Record>,
     /// How many workers another generation had of which some are still alive.
     pub(super) outgoing: usize,
     /// Some worker has been ready once: the application can be loaded.
@@ -69,6 +74,8 @@ impl State {
             restart: None,
             reading: None,
             follow_up: None,
+            askers: Vec::new(),
+            record: None,
             outgoing: 0,
             ever_ready: false,
             announced: false,
@@ -130,7 +137,8 @@ impl State {
             Event::DeadlineReached => {}
             Event::Forked { worker, pid } => self.forked(worker, pid),
             Event::ForkFailed { worker, error } => self.fork_failed(worker, &error),
-            Event::Restart { mode } => self.asked_to_restart(mode),
+            Event::Restart { mode, asker } => self.asked_to_restart(mode, asker),
+            Event::Scale { workers } => self.scale(workers),
             Event::ConfigurationRead { policy } => self.configuration_read(policy),
             Event::ConfigurationRefused { reason } => self.configuration_refused(reason),
             Event::WorkerReady { worker } => self.ready(worker),
@@ -161,6 +169,7 @@ impl State {
             return;
         };
         worker.pid = Some(pid);
+        worker.forked_at = self.now;
         let slot = worker.slot;
         if worker.phase == Phase::Forking {
             worker.phase = Phase::Booting;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use oxicorn_settings::RestartMode;
 
-use super::{Pid, Policy, Signal, WorkerId};
+use super::{Asker, Pid, Policy, Signal, WorkerId};
 
 /// Something that happened, in the order in which the loop saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,13 @@ pub enum Event {
     Restart {
         /// How; `None` as the configuration says.
         mode: Option<RestartMode>,
+        /// Who is to be told how it ended ([`Action::Answer`](super::Action::Answer)), if anybody.
+        asker: Option<Asker>,
+    },
+    /// Somebody asks for so many workers; at least one.
+    Scale {
+        /// How many there should be.
+        workers: usize,
     },
     /// An [`Action::ReadConfiguration`](super::Action::ReadConfiguration) succeeded.
     ConfigurationRead {

@@ -20,6 +20,7 @@ mod restart;
 mod rollback;
 mod service;
 mod signal;
+mod status;
 mod stopping;
 mod worker;
 
@@ -29,9 +30,13 @@ pub use event::{Event, Exit, StuckRequest};
 pub use policy::Policy;
 pub use service::News;
 pub use signal::{Signal, signal_name};
+pub use status::{RestartStatus, Status, WorkerStatus};
 
 /// Names a worker for its whole life: its age, counted from 1, never used twice.
 pub type WorkerId = u64;
+
+/// Names somebody who waits for an answer; never used twice.
+pub type Asker = u64;
 
 /// A process id as the kernel gives it.
 pub type Pid = i32;

@@ -36,25 +36,35 @@ impl State {
         self.shed();
     }
 
-    /// Retires those above the wanted number; their connections go to those that stay.
-    pub(super) fn shed(&mut self) {
-        while self.active() > self.wanted() {
-            let Some(id) = self.first_to_go() else {
-                return;
-            };
-            self.give_to_a_sibling(id);
-            self.retire(id);
+    /// Somebody asked for so many workers.
+    pub(super) fn scale(&mut self, workers: usize) {
+        if self.mode == Mode::Serving && workers > 0 && workers != self.target {
+            let text = format!(
+                "The number of workers becomes {workers}, from {}.",
+                self.target
+            );
+            self.log(Level::Info, text);
+            self.set_target(workers);
         }
     }
 
-    /// Where no worker is to stay, as after WINCH, nobody can take.
-    fn give_to_a_sibling(&mut self, id: WorkerId) {
+    /// Retires those above the wanted number; their connections go to those that stay.
+    pub(super) fn shed(&mut self) {
+        while let [id, others @ ..] = &self.to_go()[..] {
+            self.give_to_a_sibling(*id, others);
+            self.retire(*id);
+        }
+    }
+
+    /// Where no worker is to stay, as after WINCH, nobody can take; nor can those that go next.
+    fn give_to_a_sibling(&mut self, id: WorkerId, next: &[WorkerId]) {
         let serves = |worker: &&Worker| worker.fills_slot() && worker.is_serving();
         let mut siblings = self.by_slot(serves);
         let Some(at) = siblings.iter().position(|sibling| *sibling == id) else {
             return;
         };
         siblings.remove(at);
+        siblings.retain(|sibling| !next.contains(sibling));
         if let Some(to) = self.partner(id, &siblings).filter(|_| self.target > 0) {
             self.act(Action::Connect { from: id, to });
         }
@@ -248,13 +258,14 @@ impl State {
             .count()
     }
 
-    /// The oldest, but one that wants to go anyway before it.
-    fn first_to_go(&self) -> Option<WorkerId> {
-        let active = || self.workers.values().filter(|worker| worker.fills_slot());
-        active()
-            .find(|worker| worker.phase == Phase::Retiring)
-            .or_else(|| active().next())
-            .map(|worker| worker.id)
+    /// Those above the wanted number: the oldest, but those that want to go anyway before them.
+    fn to_go(&self) -> Vec<WorkerId> {
+        let active = self.workers.values().filter(|worker| worker.fills_slot());
+        let mut active: Vec<&Worker> = active.collect();
+        let surplus = active.len().saturating_sub(self.wanted());
+        active.sort_by_key(|worker| worker.phase != Phase::Retiring);
+        let first = active.into_iter().take(surplus);
+        first.map(|worker| worker.id).collect()
     }
 
     fn resume_at(&self, slot: usize) -> Duration {

@@ -26,12 +26,14 @@ use oxicorn_settings::RestartMode;
 use super::decide::seconds;
 use super::stopping::Mode;
 use super::worker::{Force, Phase, Worker};
-use super::{Action, Level, Policy, State, WorkerId};
+use super::{Action, Asker, Level, Policy, State, WorkerId};
 
 /// What was asked for: a way to restart, or the configured one.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Request {
     mode: Option<RestartMode>,
+    /// Who is to be told how it ended.
+    askers: Vec<Asker>,
 }
 
 /// A restart under way.
@@ -71,6 +73,9 @@ impl Restart {
     }
 }
 
+/// Why there is no restart any more.
+const STOPS: &str = "the server stops";
+
 /// What a rollback puts back.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Before {
@@ -80,17 +85,19 @@ pub(super) struct Before {
 }
 
 impl State {
-    pub(super) fn asked_to_restart(&mut self, mode: Option<RestartMode>) {
+    pub(super) fn asked_to_restart(&mut self, mode: Option<RestartMode>, asker: Option<Asker>) {
+        let mut askers = Vec::from_iter(asker);
         if self.mode != Mode::Serving || self.stop_at.is_some() {
-            return;
+            return self.answer(askers, Some(STOPS));
         }
-        let request = Request { mode };
         if self.restart.is_none() && self.reading.is_none() {
-            return self.read_configuration(request);
+            return self.read_configuration(Request { mode, askers });
         }
         let text = "A restart is under way: one more will follow it.";
         self.log(Level::Info, text);
-        self.follow_up = Some(request);
+        let earlier = self.follow_up.take().map(|request| request.askers);
+        askers.splice(0..0, earlier.unwrap_or_default());
+        self.follow_up = Some(Request { mode, askers });
     }
 
     pub(super) fn configuration_read(&mut self, policy: Policy) {
@@ -100,6 +107,7 @@ impl State {
         let mode = request.mode.unwrap_or(policy.restart_mode);
         self.last_generation += 1;
         let (old, generation) = (self.generation, self.last_generation);
+        self.record_boot(mode);
         let text = format!("Restart ({mode}): generation {generation} boots beside {old}.");
         self.tell_progress(&text);
         self.log(Level::Info, text);
@@ -171,6 +179,9 @@ impl State {
 
     pub(super) fn restart_ended(&mut self, failure: Option<String>) {
         self.tell_restart_ended(failure.as_deref());
+        self.record_end(failure.as_deref());
+        let askers = std::mem::take(&mut self.askers);
+        self.answer(askers, failure.as_deref());
         self.act(Action::RestartEnded {
             generation: self.generation,
             failure,
@@ -183,10 +194,27 @@ impl State {
 
     /// Forgets every restart, since the server stops.
     pub(super) fn cancel_restarts(&mut self) {
-        self.follow_up = None;
+        self.dismiss_follow_up(STOPS);
         let reading = self.reading.take().is_some();
         if self.restart.take().is_some() || reading {
-            self.restart_ended(Some("the server stops".to_owned()));
+            self.restart_ended(Some(STOPS.to_owned()));
+        }
+    }
+
+    /// The restart that was to follow will not be.
+    pub(super) fn dismiss_follow_up(&mut self, reason: &str) {
+        if let Some(request) = self.follow_up.take() {
+            self.answer(request.askers, Some(reason));
+        }
+    }
+
+    fn answer(&mut self, askers: Vec<Asker>, failure: Option<&str>) {
+        for asker in askers {
+            self.act(Action::Answer {
+                asker,
+                generation: self.generation,
+                failure: failure.map(str::to_owned),
+            });
         }
     }
 
@@ -257,6 +285,7 @@ impl State {
         if let Some(restart) = &mut self.restart {
             restart.stage = Stage::Observing { until, before };
         }
+        self.record_service();
         let text = format!(
             "Generation {generation} serves; {} stands by for {}.",
             before.generation,
@@ -267,12 +296,13 @@ impl State {
         self.shed();
     }
 
-    fn read_configuration(&mut self, request: Request) {
+    fn read_configuration(&mut self, mut request: Request) {
+        self.askers.append(&mut request.askers);
         self.reading = Some(request);
         self.tell_reloading();
-        self.act(Action::ReadConfiguration {
-            generation: self.last_generation + 1,
-        });
+        let generation = self.last_generation + 1;
+        self.record_request(generation);
+        self.act(Action::ReadConfiguration { generation });
     }
 
     fn advance_boot(&mut self) {
@@ -346,6 +376,7 @@ impl State {
         for id in waiting {
             self.serve(id);
         }
+        self.record_service();
         self.commit();
     }
 

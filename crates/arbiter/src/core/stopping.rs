@@ -38,7 +38,7 @@ impl State {
             Signal::Chld => self.act(Action::Reap),
             Signal::Usr1 => self.reopen_logs(),
             Signal::Term | Signal::Int | Signal::Quit => self.asked_to_stop(signal),
-            Signal::Hup => self.asked_to_restart(None),
+            Signal::Hup => self.asked_to_restart(None, None),
             Signal::Usr2 => self.refuse_upgrade(),
             Signal::Ttin if self.is_serving() => self.set_target(self.target + 1),
             Signal::Ttou if self.is_serving() && self.target > 1 => {
@@ -134,7 +134,7 @@ impl State {
     fn window_changed(&mut self) {
         if self.policy.daemon {
             self.log(Level::Info, "graceful stop of workers");
-            self.follow_up = None;
+            self.dismiss_follow_up("WINCH stops the workers");
             self.roll_back("WINCH stops the workers.");
             self.set_target(0);
         } else {

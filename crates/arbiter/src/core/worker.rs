@@ -30,6 +30,8 @@ pub(super) struct Worker {
     pub(super) force: Force,
     /// When the next step of force is due.
     pub(super) deadline: Option<Duration>,
+    /// When it was forked.
+    pub(super) forked_at: Duration,
     /// When it became ready.
     pub(super) ready_at: Option<Duration>,
     /// The logs were reopened while it booted, when it could not be told.
@@ -81,6 +83,7 @@ impl Worker {
             phase: Phase::Forking,
             force: Force::None,
             deadline: None,
+            forked_at: Duration::ZERO,
             ready_at: None,
             owes_reopening: false,
             worn: false,

@@ -27,6 +27,7 @@ pub(crate) use store::Allotment;
 use crate::fatal::Fatal;
 use oxicorn_settings::Address;
 use unix::Claim;
+pub(crate) use unix::bind as bind_path;
 
 /// How the sockets are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

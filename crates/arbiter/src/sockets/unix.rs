@@ -51,7 +51,7 @@ impl Claim {
 }
 
 /// Listens on `path`. A socket file that nobody listens on any more is removed first.
-pub(super) fn bind(path: &Path, options: &SocketOptions) -> Result<Listener, Fatal> {
+pub(crate) fn bind(path: &Path, options: &SocketOptions) -> Result<Listener, Fatal> {
     if is_abstract(path) {
         return bind_free(path, options).map_err(|source| failed(path, source));
     }

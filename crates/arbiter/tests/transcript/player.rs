@@ -92,7 +92,11 @@ impl Player {
             }
             Happening::Start => Event::Started,
             Happening::Signal(signal) => Event::Signal(*signal),
-            Happening::Restart(mode) => Event::Restart { mode: *mode },
+            Happening::Restart(mode, asker) => Event::Restart {
+                mode: *mode,
+                asker: *asker,
+            },
+            Happening::Scale(workers) => Event::Scale { workers: *workers },
             Happening::Refuse(reason) => {
                 self.refusal.clone_from(reason);
                 return Ok(());
@@ -263,6 +267,16 @@ impl Player {
                 new,
                 old: Some(old),
             } => format!("want {new} not {old}"),
+            Action::Answer {
+                asker,
+                generation,
+                failure: None,
+            } => format!("tell {asker}: generation {generation}"),
+            Action::Answer {
+                asker,
+                failure: Some(reason),
+                ..
+            } => format!("tell {asker}: {reason}"),
             Action::Exit { code } => format!("exit {code}"),
         };
         self.done.push_back(name);

@@ -29,7 +29,8 @@ pub(crate) enum Happening {
     Start,
     ForksFail(bool),
     Signal(Signal),
-    Restart(Option<RestartMode>),
+    Restart(Option<RestartMode>, Option<u64>),
+    Scale(usize),
     /// From now on the configuration is refused for this reason, or read.
     Refuse(Option<String>),
     /// From now on the configuration says this.
@@ -126,18 +127,35 @@ fn happening(text: &str) -> Result<Happening, String> {
         "forks fail" => Some(Happening::ForksFail(true)),
         "forks work" => Some(Happening::ForksFail(false)),
         "configuration is good" => Some(Happening::Refuse(None)),
-        "restart" => Some(Happening::Restart(None)),
+        "restart" => Some(Happening::Restart(None, None)),
         _ => signal(text).map(Happening::Signal),
     };
     match fixed.or_else(|| of_the_configuration(text)) {
         Some(happening) => Ok(happening),
+        None if text.starts_with("client ") => of_a_client(text),
         None => of_a_process(text),
+    }
+}
+
+/// `client 1 asks for restart [MODE]`, `client 1 asks for 3 workers`.
+fn of_a_client(text: &str) -> Result<Happening, String> {
+    let words: Vec<&str> = text.split(' ').collect();
+    match words[..] {
+        ["client", asker, "asks", "for", "restart"] => {
+            Ok(Happening::Restart(None, Some(number(asker)?)))
+        }
+        ["client", asker, "asks", "for", "restart", how] => {
+            let how = mode(how).ok_or("hot, phased or regular")?;
+            Ok(Happening::Restart(Some(how), Some(number(asker)?)))
+        }
+        ["client", _, "asks", "for", count, "workers"] => Ok(Happening::Scale(number(count)?)),
+        _ => Err(format!("cannot read {text:?}")),
     }
 }
 
 fn of_the_configuration(text: &str) -> Option<Happening> {
     if let Some(how) = text.strip_prefix("restart ") {
-        return Some(Happening::Restart(Some(mode(how)?)));
+        return Some(Happening::Restart(Some(mode(how)?), None));
     }
     let text = text.strip_prefix("configuration ")?;
     if let Some(reason) = text.strip_prefix("is refused: ") {

@@ -1,0 +1,126 @@
+//! The answers, each one line of JSON.
+//!
+//! ```text
+//! {"ok":true}
+//! {"ok":true,"generation":3}                     the restart was confirmed
+//! {"ok":false,"error":"...","generation":2}      it was not, and 2 goes on serving
+//! {"ok":true,"protocol":1,"version":"...","pid":7,"state":"serving","uptime":1.500,"generation":3,
+//!  "target":2,"workers":[{"id":..,"slot":..,"pid":..,"generation":..,"state":"..","age":..}],
+//!  "restart":null or {"generation":..,"mode":..,"state":"..","reason":..,"age":..,
+//!                     "served_after":..,"ended_after":..}}
+//! ```
+//! Times are in seconds.
+//!
+//! Invariant: whatever text goes in, one line of valid JSON comes out.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::core::{Pid, RestartStatus, Status, WorkerStatus};
+
+pub(crate) fn done() -> String {
+    r#"{"ok":true}"#.to_owned()
+}
+
+pub(crate) fn refused(error: &str) -> String {
+    format!(r#"{{"ok":false,"error":{}}}"#, text(error))
+}
+
+/// How a restart ended.
+pub(crate) fn ended(generation: u32, failure: Option<&str>) -> String {
+    match failure {
+        None => format!(r#"{{"ok":true,"generation":{generation}}}"#),
+        Some(failure) => format!(
+            r#"{{"ok":false,"error":{},"generation":{generation}}}"#,
+            text(failure)
+        ),
+    }
+}
+
+/// Everything there is to see, of the arbiter with this process.
+pub(crate) fn status(pid: Pid, uptime: Duration, status: &Status) -> String {
+    let workers: Vec<String> = status.workers.iter().map(worker).collect();
+    let restart = status.restart.as_ref().map(restart);
+    format!(
+        r#"{{"ok":true,"protocol":1,"version":"{}","pid":{pid},"state":"{}","uptime":{},"generation":{},"target":{},"workers":[{}],"restart":{}}}"#,
+        env!("CARGO_PKG_VERSION"),
+        if status.serving {
+            "serving"
+        } else {
+            "stopping"
+        },
+        seconds(uptime),
+        status.generation,
+        status.target,
+        workers.join(","),
+        or_null(restart),
+    )
+}
+
+fn worker(worker: &WorkerStatus) -> String {
+    format!(
+        r#"{{"id":{},"slot":{},"pid":{},"generation":{},"state":"{}","age":{}}}"#,
+        worker.id,
+        worker.slot,
+        or_null(worker.pid.map(|pid| pid.to_string())),
+        worker.generation,
+        worker.state,
+        seconds(worker.age),
+    )
+}
+
+fn restart(restart: &RestartStatus) -> String {
+    format!(
+        r#"{{"generation":{},"mode":{},"state":"{}","reason":{},"age":{},"served_after":{},"ended_after":{}}}"#,
+        restart.generation,
+        or_null(restart.mode.map(|mode| text(&mode.to_string()))),
+        restart.state,
+        or_null(restart.reason.as_deref().map(text)),
+        seconds(restart.age),
+        or_null(restart.served_after.map(seconds)),
+        or_null(restart.ended_after.map(seconds)),
+    )
+}
+
+fn or_null(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "null".to_owned())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.3}", time.as_secs_f64())
+}
+
+fn text(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            // Only those below U+0020 must be escaped, and they fit into four digits.
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_stays_on_one_line_and_in_its_quotes() {
+        assert_eq!(text("a\"b\\c\nd\t\u{7f}é"), r#""a\"b\\c\nd\u0009\u007fé""#);
+    }
+
+    #[test]
+    fn a_failed_restart_names_reason_and_generation() {
+        let answer = ended(2, Some("it said \"no\""));
+        let expected = r#"{"ok":false,"error":"it said \"no\"","generation":2}"#;
+        assert_eq!(answer, expected);
+    }
+}

@@ -1,0 +1,167 @@
+//! A request's words, and what is asked by them.
+//!
+//! Invariant: what is not understood completely is refused, with what is understood instead.
+
+use std::fmt;
+
+use oxicorn_settings::RestartMode;
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    Status,
+    Restart {
+        mode: Option<RestartMode>,
+        /// Answer when it has ended, not when it begins.
+        wait: bool,
+    },
+    Workers(usize),
+    Stop {
+        quick: bool,
+    },
+    ReopenLogs,
+}
+
+/// The protocol's name and version, the first word of each request.
+const GREETING: &str = "oxicorn/1";
+/// A number that nobody means would fill the machine with processes.
+const MOST_WORKERS: usize = 4096;
+
+impl Request {
+    /// Whether it is answered only when what it asks for has ended.
+    pub(crate) fn waits(self) -> bool {
+        matches!(self, Self::Restart { wait: true, .. })
+    }
+
+    /// Whether it is of no use to an arbiter that stops.
+    pub(crate) fn needs_a_serving_arbiter(self) -> bool {
+        matches!(self, Self::Restart { .. } | Self::Workers(_))
+    }
+
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// What is wrong, in words for the person who asked.
+    pub(crate) fn parse(line: &str) -> Result<Self, String> {
+        let words: Vec<&str> = line.split(' ').collect();
+        let [first, words @ ..] = words.as_slice() else {
+            return Err("the request is empty".to_owned());
+        };
+        if *first != GREETING {
+            return Err(format!(
+                "a request begins with {GREETING}: client and server are of different versions"
+            ));
+        }
+        match words {
+            ["status"] => Ok(Self::Status),
+            ["restart", how @ ..] => restart(how),
+            ["workers", number] => workers(number),
+            ["stop"] => Ok(Self::Stop { quick: false }),
+            ["stop", "quick"] => Ok(Self::Stop { quick: true }),
+            ["reopen-logs"] => Ok(Self::ReopenLogs),
+            _ => Err(
+                "expected status, restart [hot|phased|regular] [wait], workers N, stop [quick] or \
+                 reopen-logs"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status => f.write_str("status"),
+            Self::Restart { mode: None, .. } => f.write_str("restart"),
+            Self::Restart {
+                mode: Some(mode), ..
+            } => write!(f, "restart ({mode})"),
+            Self::Workers(number) => write!(f, "workers {number}"),
+            Self::Stop { quick: false } => f.write_str("stop"),
+            Self::Stop { quick: true } => f.write_str("stop (quick)"),
+            Self::ReopenLogs => f.write_str("reopen-logs"),
+        }
+    }
+}
+
+fn restart(how: &[&str]) -> Result<Request, String> {
+    let (how, wait) = match how {
+        [how @ .., "wait"] => (how, true),
+        _ => (how, false),
+    };
+    let mode = match how {
+        [] => None,
+        ["hot"] => Some(RestartMode::Hot),
+        ["phased"] => Some(RestartMode::Phased),
+        ["regular"] => Some(RestartMode::Regular),
+        _ => return Err("a restart is hot, phased or regular".to_owned()),
+    };
+    Ok(Request::Restart { mode, wait })
+}
+
+fn workers(number: &str) -> Result<Request, String> {
+    match number.parse() {
+        Ok(number @ 1..=MOST_WORKERS) => Ok(Request::Workers(number)),
+        _ => Err(format!("the number of workers is from 1 to {MOST_WORKERS}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &str) -> Result<Request, String> {
+        Request::parse(&format!("oxicorn/1 {words}"))
+    }
+
+    #[test]
+    fn every_request_is_understood() {
+        assert_eq!(parsed("status"), Ok(Request::Status));
+        assert_eq!(parsed("workers 4096"), Ok(Request::Workers(4096)));
+        assert_eq!(parsed("stop"), Ok(Request::Stop { quick: false }));
+        assert_eq!(parsed("stop quick"), Ok(Request::Stop { quick: true }));
+        assert_eq!(parsed("reopen-logs"), Ok(Request::ReopenLogs));
+        let mode = None;
+        assert_eq!(
+            parsed("restart"),
+            Ok(Request::Restart { mode, wait: false })
+        );
+        assert_eq!(
+            parsed("restart wait"),
+            Ok(Request::Restart { mode, wait: true })
+        );
+        let mode = Some(RestartMode::Phased);
+        assert_eq!(
+            parsed("restart phased wait"),
+            Ok(Request::Restart { mode, wait: true })
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_completely_is_refused() {
+        for words in [
+            "",
+            "restart cold",
+            "restart wait hot",
+            "restart hot phased",
+            "workers",
+            "workers 0",
+            "workers 4097",
+            "workers -1",
+            "workers 2 3",
+            "stop now",
+            "status ",
+            "Status",
+        ] {
+            parsed(words).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let error = Request::parse("oxicorn/2 status").unwrap_err();
+        assert!(error.contains("oxicorn/1"), "{error}");
+        Request::parse("").unwrap_err();
+        Request::parse("GET / HTTP/1.1").unwrap_err();
+    }
+}
