@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -132,7 +131,8 @@ def test_requests_that_wait_behind_a_stuck_one_are_executed_once(serve: Serve, s
 
 
 def test_a_worker_that_comes_back_serves_again(serve: Serve, tmp_path: Path) -> None:
-    server, gate = serve(APP, *BRIEF, "--timeout", "30", "--keep-alive", "60", workers=2), Gate(tmp_path)
+    server = serve(APP, *BRIEF, "--timeout", "30", "--keep-alive", "60", workers=2)
+    gate = Gate(tmp_path)
     slow, sibling = server.workers()
     with connections_of(server, slow, 6) as (first, *others):
         hang(first, gate.target)
