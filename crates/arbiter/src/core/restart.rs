@@ -74,7 +74,7 @@ impl Restart {
 }
 
 /// Why there is no restart any more.
-const STOPS: &str = "the server stops";
+pub(super) const STOPS: &str = "the server stops";
 
 /// What a rollback puts back.
 #[derive(Debug, Clone, Copy)]

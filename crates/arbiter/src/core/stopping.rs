@@ -10,6 +10,7 @@
 use std::time::Duration;
 
 use super::decide::seconds;
+use super::restart::STOPS;
 use super::worker::Worker;
 use super::{Action, Level, Policy, Signal, State, WorkerId};
 
@@ -161,7 +162,7 @@ impl State {
         let text = format!("Stopping in {}, serving on until then.", seconds(delay));
         self.log(Level::Info, text);
         self.tell_delay();
-        self.follow_up = None;
+        self.dismiss_follow_up(STOPS);
         self.stop_at = Some(self.now.saturating_add(delay));
     }
 
