@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs::File;
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use support::{GET, Rig, get, logged, response};
@@ -33,7 +34,7 @@ fn without_descriptors_idle_connections_make_room_and_else_new_ones_wait_until_t
     files.pop();
     let silent = rig.client();
     rig.until("the silent one", |rig| rig.stats().accepted == 2);
-    rig.settle();
+    rig.round(Duration::ZERO);
     assert_eq!(rig.stats().evicted, 0);
     drop(silent);
     rig.until("its end", |rig| rig.stats().connections == 1);
