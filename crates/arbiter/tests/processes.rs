@@ -357,6 +357,8 @@ fn a_hot_restart_connects_old_and_new_workers_and_lets_the_old_ones_go() {
     server.expect(&format!("Worker (pid:{old}) gave its connections away."));
     server.expect("restart ended 2 None");
     server.expect(&format!("Worker (pid:{old}) exited with code 0."));
+    let other = server.worker(2);
+    server.expect(&format!("Worker (pid:{other}) exited with code 0."));
     let answer = server.connect();
     assert!(
         ["worker 3", "worker 4"].contains(&answer.as_str()),
