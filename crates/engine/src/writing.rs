@@ -51,19 +51,9 @@ impl Engine {
     /// Sends response bytes of `exchange`: to the socket what it takes, the rest to the queue. Give at most about a
     /// megabyte at once.
     pub fn send(&mut self, exchange: &Exchange, parts: &[&[u8]], now: Now) -> Flow {
-        let deadline = self.app_deadline(now);
-        let Some((id, connection)) = self.in_application(exchange) else {
-            return Flow::Gone;
-        };
-        connection.deadline = connection.deadline.max(deadline);
-        let sent = if connection.outbox.is_some() {
-            Ok(0)
-        } else {
-            send_now(connection, parts)
-        };
-        match sent {
-            Ok(sent) => self.queue_rest(id, parts, sent),
-            Err(error) => self.give_up(id, &error),
+        match self.send_first(exchange, parts, now) {
+            Ok((id, sent)) => self.queue_rest(id, parts, sent),
+            Err(flow) => flow,
         }
     }
 
@@ -86,19 +76,9 @@ impl Engine {
         owner: &mut Option<Shared>,
         now: Now,
     ) -> Flow {
-        let deadline = self.app_deadline(now);
-        let Some((id, connection)) = self.in_application(exchange) else {
-            return Flow::Gone;
-        };
-        connection.deadline = connection.deadline.max(deadline);
-        let sent = if connection.outbox.is_some() {
-            Ok(0)
-        } else {
-            send_now(connection, &[before, block, after])
-        };
-        let sent = match sent {
-            Ok(sent) => sent,
-            Err(error) => return self.give_up(id, &error),
+        let (id, sent) = match self.send_first(exchange, &[before, block, after], now) {
+            Ok(begun) => begun,
+            Err(flow) => return flow,
         };
         let Some(connection) = self.connections.get_mut(id) else {
             return Flow::Gone;
@@ -294,6 +274,25 @@ impl Engine {
         let id = exchange.id?;
         let connection = self.connections.get_mut(id)?;
         (!connection.broken).then_some((id, connection))
+    }
+
+    /// Gives the socket what it takes at once, which is nothing while older bytes wait. The connection, and how much it took.
+    fn send_first(
+        &mut self,
+        exchange: &Exchange,
+        parts: &[&[u8]],
+        now: Now,
+    ) -> Result<(Id, usize), Flow> {
+        let deadline = self.app_deadline(now);
+        let (id, connection) = self.in_application(exchange).ok_or(Flow::Gone)?;
+        connection.deadline = connection.deadline.max(deadline);
+        if connection.outbox.is_some() {
+            return Ok((id, 0));
+        }
+        match send_now(connection, parts) {
+            Ok(sent) => Ok((id, sent)),
+            Err(error) => Err(self.give_up(id, &error)),
+        }
     }
 
     fn queue_rest(&mut self, id: Id, parts: &[&[u8]], sent: usize) -> Flow {
