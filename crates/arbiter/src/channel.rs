@@ -136,6 +136,11 @@ pub(crate) fn handover_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl WorkerChannel {
+    /// The end that somebody else has made.
+    pub(crate) fn over(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
     /// Reports that the worker can serve. To be sent after the signal handlers are installed, and
     /// once.
     ///
@@ -273,7 +278,7 @@ impl AsFd for ArbiterChannel {
     }
 }
 
-fn transmit(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
+pub(crate) fn transmit(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
     loop {
         match send(socket, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
             Ok(_) => return Ok(()),
@@ -283,7 +288,7 @@ fn transmit(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
     }
 }
 
-fn transmit_with(socket: &OwnedFd, message: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn transmit_with(socket: &OwnedFd, message: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
     let descriptors = [descriptor];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -302,7 +307,7 @@ fn transmit_with(socket: &OwnedFd, message: &[u8], descriptor: BorrowedFd<'_>) -
 
 /// As [`receive`], with the descriptors that came along. More than one is more than any message has;
 /// the kernel closes what it cannot deliver, and the message then has too few.
-fn receive_with<'a>(
+pub(crate) fn receive_with<'a>(
     socket: &OwnedFd,
     buffer: &'a mut [u8],
     descriptors: &mut Vec<OwnedFd>,
@@ -329,7 +334,7 @@ fn receive_with<'a>(
 
 /// `None` at end-of-file. No message of ours is empty, so an empty one cannot be mistaken for it by
 /// our fault.
-fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, Errno> {
+pub(crate) fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, Errno> {
     let length = loop {
         match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
             Ok((length, _)) => break length,
@@ -340,7 +345,7 @@ fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]
     Ok(buffer.get(..length).filter(|message| !message.is_empty()))
 }
 
-fn log_garbage(sender: &str, message: &[u8]) {
+pub(crate) fn log_garbage(sender: &str, message: &[u8]) {
     let start = message.get(..8).unwrap_or(message);
     let length = message.len();
     log::warn!(target: "oxicorn", "Ignored a message from {sender}: {length} bytes, {start:02x?}");
@@ -376,7 +381,7 @@ fn encode_stuck(request: &StuckRequest) -> Vec<u8> {
 }
 
 /// The longest start of `text` within `limit` bytes that ends between two characters.
-fn cut(text: &str, limit: usize) -> &str {
+pub(crate) fn cut(text: &str, limit: usize) -> &str {
     let end = (0..=limit.min(text.len()))
         .rev()
         .find(|end| text.is_char_boundary(*end));

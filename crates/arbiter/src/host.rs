@@ -9,6 +9,7 @@ use std::io;
 use crate::channel::WorkerChannel;
 use crate::core::{Exit, Pid, Policy, WorkerId};
 use crate::sockets::Listener;
+use crate::stem::StemSeed;
 
 /// What the embedder supplies.
 pub trait Host {
@@ -20,6 +21,13 @@ pub trait Host {
     /// # Errors
     /// When the system refuses (`EAGAIN`, `ENOMEM`): logged, and tried again later.
     fn fork(&mut self, worker: &WorkerSeed) -> io::Result<Fork>;
+
+    /// Forks the process as [`fork`](Self::fork) does; the child will be a stem, and
+    /// [`Outcome::Stem`] is what comes out there.
+    ///
+    /// # Errors
+    /// As [`fork`](Self::fork).
+    fn fork_stem(&mut self, stem: &StemSeed) -> io::Result<Fork>;
 
     /// Reads the configuration again, for a restart: what steers the arbiter's decisions from the
     /// time on when this generation serves. Its workers are forked with the new configuration.
@@ -38,6 +46,10 @@ pub trait Host {
 impl<H: Host + ?Sized> Host for &mut H {
     fn fork(&mut self, worker: &WorkerSeed) -> io::Result<Fork> {
         (**self).fork(worker)
+    }
+
+    fn fork_stem(&mut self, stem: &StemSeed) -> io::Result<Fork> {
+        (**self).fork_stem(stem)
     }
 
     fn read_configuration(&mut self, generation: u32) -> Result<Policy, String> {
@@ -133,4 +145,7 @@ pub enum Outcome {
     /// In a forked child, signals back at their defaults: be this worker. Its process is to end
     /// with 0 after its work, 3 if it failed to boot and 4 if the application could not be loaded.
     Worker(WorkerSeed),
+    /// In a forked child, signals back at their defaults: be this stem. Its process is to end with 0
+    /// when it has nothing more to fork, and with another code if the application could not be loaded.
+    Stem(StemSeed),
 }

@@ -13,6 +13,7 @@ mod run;
 #[cfg(test)]
 mod scratch;
 pub mod sockets;
+pub mod stem;
 pub mod sys;
 mod translate;
 
@@ -24,4 +25,5 @@ pub use crate::notify::NotifyOptions;
 pub use crate::oom::OomCounter;
 pub use crate::pidfile::Pidfile;
 pub use crate::run::{Arbiter, Setup};
+pub use crate::stem::StemSeed;
 pub use crate::sockets::{ListenAddr, ListenFds, Listener, SocketOptions};

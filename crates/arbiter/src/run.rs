@@ -4,11 +4,15 @@
 //! deadline; there is no tick, so an idle arbiter never wakes up (but for a service manager's
 //! watchdog). No policy here: every "whether" and "when" is in `core`.
 //!
+//! `run/stems.rs` is about the stems.
+//!
 //! Invariants: one thread, and nothing in it blocks but that one poll. What an action brings about
 //! (a fork, an exit) is told to the core before any event that was waiting, so that the core never
 //! decides over a process that is gone, nor learns of an exit before the fork. Signals go before
 //! reports, and before the news of exits: a worker that was stopped together with the arbiter (by
 //! Ctrl-C, or by a service manager that signals the whole group) is not replaced first.
+
+mod stems;
 
 use std::collections::VecDeque;
 use std::io;
@@ -31,6 +35,7 @@ use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
 use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
 use crate::pidfile::Pidfile;
+use crate::stem::Stems;
 use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
 use crate::sys::signals::{self, SignalPipe};
 use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
@@ -61,6 +66,7 @@ pub struct Arbiter<H> {
     state: State,
     listeners: Vec<Listener>,
     crew: Crew,
+    stems: Stems,
     events: VecDeque<Event>,
     signals: SignalPipe,
     pidfile: Option<Pidfile>,
@@ -74,6 +80,7 @@ pub struct Arbiter<H> {
 #[derive(Default)]
 struct Woken {
     signals: bool,
+    stems: bool,
     workers: Vec<WorkerId>,
     control: Vec<Source>,
 }
@@ -111,6 +118,7 @@ impl<H: Host> Arbiter<H> {
             state: State::new(setup.policy, Duration::ZERO),
             listeners,
             crew: Crew::default(),
+            stems: Stems::default(),
             events: VecDeque::new(),
             signals,
             pidfile,
@@ -164,6 +172,14 @@ impl<H: Host> Arbiter<H> {
                 slot,
                 generation,
             } => return self.fork(worker, slot, generation),
+            Action::ForkStem { generation } => return self.fork_stem(generation),
+            Action::Order {
+                worker,
+                slot,
+                generation,
+            } => self.order(worker, slot, generation),
+            Action::SendReopen { generation } => self.stems.reopen(generation),
+            Action::DismissStem { generation } => self.stems.dismiss(generation),
             Action::Signal { pid, signal } => send_signal(pid, signal),
             Action::ReadConfiguration { generation } => self.read_configuration(generation),
             Action::SendDrain { worker } => self.crew.tell(worker, "drain", ArbiterChannel::drain),
@@ -292,6 +308,12 @@ impl<H: Host> Arbiter<H> {
         let Some(exit) = exit_of(status) else {
             return;
         };
+        if self.crew.with_pid(pid).is_none() {
+            // It may be a worker of which its stem has told us just now.
+            let (forked, others) = self.hear_stems();
+            self.events.extend(forked.into_iter().chain(others));
+        }
+        self.stems.remove(pid);
         // What it said before it died comes first.
         if let Some(id) = self.crew.with_pid(pid) {
             self.read_channel(id);
@@ -326,6 +348,12 @@ impl<H: Host> Arbiter<H> {
         let wake_at = deadline.into_iter().chain(self.notifier.due()).min();
         let patience = wake_at.map(|at| at.saturating_sub(self.origin.elapsed()));
         let woken = self.poll(patience.into_iter().chain(self.control.patience()).min());
+        let (forked, others) = if woken.stems {
+            self.hear_stems()
+        } else {
+            Default::default()
+        };
+        self.events.extend(forked);
         if woken.signals {
             let mut signals = self.signals.received();
             signals.sort_by_key(|signal| *signal == Signal::Chld);
@@ -334,6 +362,7 @@ impl<H: Host> Arbiter<H> {
         for id in woken.workers {
             self.read_channel(id);
         }
+        self.events.extend(others);
         self.control.turn(&woken.control);
         if deadline.is_some_and(|at| at <= self.origin.elapsed()) {
             self.events.push_back(Event::DeadlineReached);
@@ -344,6 +373,8 @@ impl<H: Host> Arbiter<H> {
     fn poll(&self, patience: Option<Duration>) -> Woken {
         let clients = self.control.interests();
         let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        let stems = self.stems.open();
+        fds.extend(stems.map(|link| PollFd::new(link, PollFlags::IN)));
         let channels = self.crew.open();
         fds.extend(channels.map(|(_, channel)| PollFd::new(channel, PollFlags::IN)));
         fds.extend(
@@ -367,12 +398,14 @@ impl<H: Host> Arbiter<H> {
         let mut woken = fds.iter().map(|fd| !fd.revents().is_empty());
         let signals = woken.next() == Some(true);
         let mut is_woken = || woken.next() == Some(true);
+        let stems = self.stems.open().filter(|_| is_woken()).count() > 0;
         let workers = self.crew.open().map(|(id, _)| id);
         let workers = workers.filter(|_| is_woken()).collect();
         let control = clients.iter().map(|(source, ..)| *source);
         let control = control.filter(|_| is_woken()).collect();
         Woken {
             signals,
+            stems,
             workers,
             control,
         }
@@ -411,11 +444,11 @@ impl Patience for SignalPipe {
     }
 }
 
-/// Only workers that were not reaped are signalled, so the number cannot be another process'.
+/// Only workers and stems that were not reaped are signalled, so the number cannot be another process'.
 fn send_signal(pid: Pid, signal: Signal) {
     let target = SystemPid::from_raw(pid).zip(SystemSignal::from_named_raw(signal.number()));
     if let Some(Err(error)) = target.map(|(pid, signal)| kill_process(pid, signal)) {
-        log::warn!(target: TARGET, "Can't send SIG{signal:?} to worker (pid:{pid}): {error}");
+        log::warn!(target: TARGET, "Can't send SIG{signal:?} to process {pid}: {error}");
     }
 }
 

@@ -427,6 +427,7 @@ fn some_policy(chance: &mut Chance) -> Policy {
         daemon: chance.one_in(2),
         restart_mode: some_mode(chance).unwrap_or_default(),
         observe_timeout: Duration::from_millis(chance.below(20_000)),
+        preload: chance.one_in(2),
     }
 }
 

@@ -27,7 +27,7 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "boot.md",
     "crash-loop.md",
     "recycling.md",
@@ -37,6 +37,7 @@ const PAGES: [&str; 10] = [
     "service-manager.md",
     "shutdown.md",
     "signals.md",
+    "stem.md",
     "timeouts.md",
 ];
 
@@ -83,6 +84,11 @@ fn shutdown_is_as_specified() {
 #[test]
 fn signals_are_as_specified() {
     holds("signals.md");
+}
+
+#[test]
+fn stems_are_as_specified() {
+    holds("stem.md");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! {"ok":false,"error":"...","generation":2}      it was not, and 2 goes on serving
 //! {"ok":true,"protocol":1,"version":"...","pid":7,"state":"serving","uptime":1.500,"generation":3,
 //!  "target":2,"workers":[{"id":..,"slot":..,"pid":..,"generation":..,"state":"..","age":..}],
+//!  "stems":[{"generation":..,"pid":..,"state":"..","age":..}],
 //!  "restart":null or {"generation":..,"mode":..,"state":"..","reason":..,"age":..,
 //!                     "served_after":..,"ended_after":..}}
 //! ```
@@ -16,7 +17,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::core::{Pid, RestartStatus, Status, WorkerStatus};
+use crate::core::{Pid, RestartStatus, Status, StemStatus, WorkerStatus};
 
 pub(crate) fn done() -> String {
     r#"{"ok":true}"#.to_owned()
@@ -40,9 +41,10 @@ pub(crate) fn ended(generation: u32, failure: Option<&str>) -> String {
 /// Everything there is to see, of the arbiter with this process.
 pub(crate) fn status(pid: Pid, uptime: Duration, status: &Status) -> String {
     let workers: Vec<String> = status.workers.iter().map(worker).collect();
+    let stems: Vec<String> = status.stems.iter().map(stem).collect();
     let restart = status.restart.as_ref().map(restart);
     format!(
-        r#"{{"ok":true,"protocol":1,"version":"{}","pid":{pid},"state":"{}","uptime":{},"generation":{},"target":{},"workers":[{}],"restart":{}}}"#,
+        r#"{{"ok":true,"protocol":1,"version":"{}","pid":{pid},"state":"{}","uptime":{},"generation":{},"target":{},"workers":[{}],"stems":[{}],"restart":{}}}"#,
         env!("CARGO_PKG_VERSION"),
         if status.serving {
             "serving"
@@ -53,6 +55,7 @@ pub(crate) fn status(pid: Pid, uptime: Duration, status: &Status) -> String {
         status.generation,
         status.target,
         workers.join(","),
+        stems.join(","),
         or_null(restart),
     )
 }
@@ -66,6 +69,16 @@ fn worker(worker: &WorkerStatus) -> String {
         worker.generation,
         worker.state,
         seconds(worker.age),
+    )
+}
+
+fn stem(stem: &StemStatus) -> String {
+    format!(
+        r#"{{"generation":{},"pid":{},"state":"{}","age":{}}}"#,
+        stem.generation,
+        or_null(stem.pid.map(|pid| pid.to_string())),
+        stem.state,
+        seconds(stem.age),
     )
 }
 

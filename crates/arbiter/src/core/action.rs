@@ -15,7 +15,35 @@ pub enum Action {
         /// Which loading of the application it belongs to, counted from 1.
         generation: u32,
     },
-    /// Send a signal to a worker's process.
+    /// Fork the stem of a generation; answer with
+    /// [`Event::StemForked`](super::Event::StemForked) or
+    /// [`Event::StemForkFailed`](super::Event::StemForkFailed).
+    ForkStem {
+        /// Whose stem it is.
+        generation: u32,
+    },
+    /// Order the generation's stem, which is ready, to fork a worker. Answered by the stem, with
+    /// [`Event::Forked`](super::Event::Forked) or [`Event::ForkFailed`](super::Event::ForkFailed), or
+    /// by its end.
+    Order {
+        /// The worker's age, counted from 1.
+        worker: WorkerId,
+        /// The place that it fills, counted from 0.
+        slot: usize,
+        /// Which loading of the application it belongs to.
+        generation: u32,
+    },
+    /// Tell a stem to reopen its log files, which its next workers inherit.
+    SendReopen {
+        /// Whose stem it is.
+        generation: u32,
+    },
+    /// Tell a stem that no more orders come: it leaves.
+    DismissStem {
+        /// Whose stem it is.
+        generation: u32,
+    },
+    /// Send a signal to a worker's process or to a stem's.
     Signal {
         /// The process; always one that was forked and not yet reaped.
         pid: Pid,

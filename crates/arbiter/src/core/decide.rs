@@ -2,7 +2,7 @@
 //!
 //! This file routes each event to its rule: the wanted number of workers and who fills it
 //! (`population.rs`), exits and crash loops (`exits.rs`), restarts (`restart.rs`, `rollback.rs`),
-//! connections that leave workers in trouble (`balance.rs`), shutting down (`stopping.rs`), what a
+//! stems (`stem.rs`), connections that leave workers in trouble (`balance.rs`), shutting down (`stopping.rs`), what a
 //! service manager is told (`service.rs`). What a deadline means is decided here.
 
 use std::collections::BTreeMap;
@@ -12,6 +12,7 @@ use super::backoff::Slot;
 use super::population::Succession;
 use super::restart::{Request, Restart};
 use super::status::Record;
+use super::stem::Stem;
 use super::stopping::Mode;
 use super::worker::{Force, Phase, Worker};
 use super::{Action, Asker, Event, Level, Pid, Policy, Signal, StuckRequest, WorkerId};
@@ -32,6 +33,10 @@ pub struct State {
     /// Every worker that was forked and not yet reaped.
     pub(super) workers: BTreeMap<WorkerId, Worker>,
     pub(super) slots: BTreeMap<usize, Slot>,
+    /// Every stem that was forked and not yet reaped, by its generation.
+    pub(super) stems: BTreeMap<u32, Stem>,
+    /// When the generation that serves may boot another stem.
+    pub(super) stem_retry: Slot,
     pub(super) succession: Option<Succession>,
     pub(super) restart: Option<Restart>,
     /// The restart for which the configuration is being read.
@@ -70,6 +75,8 @@ impl State {
             last_id: 0,
             workers: BTreeMap::new(),
             slots: BTreeMap::new(),
+            stems: BTreeMap::new(),
+            stem_retry: Slot::default(),
             succession: None,
             restart: None,
             reading: None,
@@ -96,6 +103,7 @@ impl State {
             self.advance_restart();
             // Whoever was told to go just now may have no time left.
             self.force_the_overdue();
+            self.tend_stems();
             self.fill_the_slots();
             self.balance();
         }
@@ -113,6 +121,7 @@ impl State {
             .chain(self.stop_at)
             .chain(self.observed_at())
             .chain(self.next_fork_at())
+            .chain(self.next_stem_deadline())
             .min()
     }
 
@@ -137,6 +146,9 @@ impl State {
             Event::DeadlineReached => {}
             Event::Forked { worker, pid } => self.forked(worker, pid),
             Event::ForkFailed { worker, error } => self.fork_failed(worker, &error),
+            Event::StemForked { generation, pid } => self.stem_forked(generation, pid),
+            Event::StemForkFailed { generation, error } => self.stem_fork_failed(generation, &error),
+            Event::StemReady { generation } => self.stem_ready(generation),
             Event::Restart { mode, asker } => self.asked_to_restart(mode, asker),
             Event::Scale { workers } => self.scale(workers),
             Event::ConfigurationRead { policy } => self.configuration_read(policy),
@@ -171,14 +183,13 @@ impl State {
         worker.pid = Some(pid);
         worker.forked_at = self.now;
         let slot = worker.slot;
-        if worker.phase == Phase::Forking {
-            worker.phase = Phase::Booting;
-            worker.deadline = until;
-        } else {
-            self.act(Action::Signal {
-                pid,
-                signal: Signal::Term,
-            });
+        match (worker.force, worker.phase) {
+            (Force::None, Phase::Forking) => {
+                worker.phase = Phase::Booting;
+                worker.deadline = until;
+            }
+            (Force::None | Force::Aborted, _) => self.signal_worker(id, Signal::Term),
+            (Force::Killed, _) => self.signal_worker(id, Signal::Kill),
         }
         self.slots.entry(slot).or_default().forked();
     }
@@ -188,6 +199,9 @@ impl State {
             return;
         };
         self.end_succession_of(id);
+        if !worker.is_active() {
+            return self.finish_when_empty();
+        }
         if worker.candidate && self.is_on_trial(&worker) {
             self.fail_restart(&format!("Cannot fork a worker: {error}."));
             return;
@@ -275,6 +289,7 @@ impl State {
         for id in overdue {
             self.force(id);
         }
+        self.force_the_overdue_stems();
         self.give_up_when_due();
     }
 
@@ -282,7 +297,11 @@ impl State {
         let Some(worker) = self.workers.get(&id) else {
             return;
         };
-        let (phase, force, pid) = (worker.phase, worker.force, worker.pid.unwrap_or_default());
+        let (phase, force, generation) = (worker.phase, worker.force, worker.generation);
+        let Some(pid) = worker.pid else {
+            self.blame_stem(generation);
+            return self.kill(id);
+        };
         match (phase, force) {
             (Phase::Booting, Force::None) => {
                 let limit = seconds(self.boot_timeout(id).unwrap_or_default());
@@ -305,12 +324,7 @@ impl State {
     }
 
     fn boot_timeout(&self, id: WorkerId) -> Option<Duration> {
-        match &self.restart {
-            Some(restart) if self.workers.get(&id)?.generation == restart.generation => {
-                restart.policy.boot_timeout
-            }
-            _ => self.policy.boot_timeout,
-        }
+        self.boot_limit(self.workers.get(&id)?.generation)
     }
 
     fn gave(&mut self, id: WorkerId) {

@@ -13,19 +13,40 @@ pub enum Event {
     Started,
     /// The time that [`State::next_deadline`](super::State::next_deadline) named has come.
     DeadlineReached,
-    /// An [`Action::Fork`](super::Action::Fork) succeeded.
+    /// An [`Action::Fork`](super::Action::Fork) succeeded, or an
+    /// [`Action::Order`](super::Action::Order) was carried out.
     Forked {
         /// The worker that was to be forked.
         worker: WorkerId,
         /// Its process.
         pid: Pid,
     },
-    /// An [`Action::Fork`](super::Action::Fork) failed: no process exists.
+    /// An [`Action::Fork`](super::Action::Fork) or an [`Action::Order`](super::Action::Order) failed:
+    /// no process exists.
     ForkFailed {
         /// The worker that was to be forked.
         worker: WorkerId,
         /// Why, in the system's words.
         error: String,
+    },
+    /// An [`Action::ForkStem`](super::Action::ForkStem) succeeded.
+    StemForked {
+        /// Whose stem it is.
+        generation: u32,
+        /// Its process.
+        pid: Pid,
+    },
+    /// An [`Action::ForkStem`](super::Action::ForkStem) failed: no process exists.
+    StemForkFailed {
+        /// Whose stem it was to be.
+        generation: u32,
+        /// Why, in the system's words.
+        error: String,
+    },
+    /// The stem has loaded the application, and waits for orders.
+    StemReady {
+        /// Whose stem it is.
+        generation: u32,
     },
     /// Somebody asks for a restart.
     Restart {

@@ -25,10 +25,10 @@ impl State {
             .find(|w| w.pid == Some(pid))
             .map(|w| w.id);
         let Some(worker) = found.and_then(|id| self.workers.remove(&id)) else {
-            self.log(
-                Level::Debug,
-                format!("Reaped unknown child process (pid:{pid})"),
-            );
+            if !self.stem_exited(pid, exit, oom) {
+                let text = format!("Reaped unknown child process (pid:{pid})");
+                self.log(Level::Debug, text);
+            }
             return;
         };
         let (level, text) = describe(&worker, pid, exit, oom);
@@ -50,8 +50,8 @@ impl State {
         if failed && self.is_on_trial(worker) {
             self.fail_restart(text);
         }
-        if worker.candidate {
-            // It filled no slot, so nothing is held against one.
+        if worker.candidate || (failed && worker.generation != self.generation) {
+            // It filled no slot, or its code is not what fills it now.
             return;
         }
         match boot_failure(worker, exit) {
@@ -162,21 +162,22 @@ fn code_meaning(worker: &Worker, code: i32) -> &'static str {
 }
 
 fn signal_meaning(worker: &Worker, number: i32, oom: Option<bool>) -> (Level, &'static str) {
-    match (number, worker.force, oom) {
-        (libc::SIGKILL, Force::Killed, _) => (Level::Error, " It did not stop in time."),
-        (libc::SIGKILL, _, Some(true)) => (
-            Level::Error,
-            " Out of memory: the kernel's oom_kill counter rose.",
-        ),
-        (libc::SIGKILL, _, Some(false)) => (
-            Level::Error,
-            " Not out of memory: the kernel's oom_kill counter did not rise.",
-        ),
-        (libc::SIGKILL, _, None) => (Level::Error, " Perhaps out of memory?"),
-        (libc::SIGABRT, Force::Aborted | Force::Killed, _) => {
+    match (number, worker.force) {
+        (libc::SIGKILL, Force::Killed) => (Level::Error, " It did not stop in time."),
+        (libc::SIGKILL, _) => (Level::Error, killed_by(oom)),
+        (libc::SIGABRT, Force::Aborted | Force::Killed) => {
             (Level::Warning, " It was aborted after a timeout.")
         }
         (libc::SIGTERM, ..) => (Level::Info, ""),
         _ => (Level::Warning, ""),
+    }
+}
+
+/// What SIGKILL means that we did not send.
+pub(super) const fn killed_by(oom: Option<bool>) -> &'static str {
+    match oom {
+        Some(true) => " Out of memory: the kernel's oom_kill counter rose.",
+        Some(false) => " Not out of memory: the kernel's oom_kill counter did not rise.",
+        None => " Perhaps out of memory?",
     }
 }

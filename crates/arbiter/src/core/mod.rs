@@ -21,6 +21,7 @@ mod rollback;
 mod service;
 mod signal;
 mod status;
+mod stem;
 mod stopping;
 mod worker;
 
@@ -30,7 +31,7 @@ pub use event::{Event, Exit, StuckRequest};
 pub use policy::Policy;
 pub use service::News;
 pub use signal::{Signal, signal_name};
-pub use status::{RestartStatus, Status, WorkerStatus};
+pub use status::{RestartStatus, Status, StemStatus, WorkerStatus};
 
 /// Names a worker for its whole life: its age, counted from 1, never used twice.
 pub type WorkerId = u64;

@@ -23,6 +23,8 @@ pub struct Policy {
     pub restart_mode: RestartMode,
     /// How long a new generation is watched before the old one leaves (`observe_timeout`).
     pub observe_timeout: Duration,
+    /// Whether a stem imports the application and forks the workers (`preload_app`).
+    pub preload: bool,
 }
 
 impl Policy {
@@ -37,6 +39,8 @@ impl Policy {
     pub const QUICK_TIMEOUT: Duration = Duration::from_secs(2);
     /// How long the arbiter waits for workers it sent SIGKILL before it leaves without them.
     pub const KILL_GRACE: Duration = Duration::from_secs(2);
+    /// From the word to go to the SIGKILL of a stem, which has nothing to finish.
+    pub const STEM_GRACE: Duration = Duration::from_secs(2);
     /// A worker that has served this long has settled: its slot's count of early deaths starts
     /// anew.
     pub const SETTLED: Duration = Duration::from_secs(10);
@@ -57,6 +61,7 @@ impl Default for Policy {
             daemon: false,
             restart_mode: RestartMode::Hot,
             observe_timeout: Duration::from_secs(10),
+            preload: false,
         }
     }
 }

@@ -76,7 +76,8 @@ impl State {
             return;
         }
         for slot in self.vacant_slots() {
-            if self.has_room() && self.resume_at(slot) <= self.now {
+            let ready = self.has_room() && self.can_fork(self.generation);
+            if ready && self.resume_at(slot) <= self.now {
                 self.fork(slot, self.generation, false);
             }
         }
@@ -174,11 +175,12 @@ impl State {
         let Some((old, slot)) = self.next_to_succeed() else {
             return;
         };
-        if self.has_room() && self.resume_at(slot) <= self.now {
-            let generation = self
-                .workers
-                .get(&old)
-                .map_or(self.generation, |w| w.generation);
+        let generation = self
+            .workers
+            .get(&old)
+            .map_or(self.generation, |w| w.generation);
+        let ready = self.has_room() && self.can_fork(generation);
+        if ready && self.resume_at(slot) <= self.now {
             let new = self.fork(slot, generation, false);
             self.succession = Some(Succession { old, new });
         }
@@ -197,13 +199,24 @@ impl State {
     pub(super) fn fork(&mut self, slot: usize, generation: u32, candidate: bool) -> WorkerId {
         self.last_id += 1;
         let id = self.last_id;
-        let worker = Worker::new(id, slot, generation, candidate);
+        let mut worker = Worker::new(id, slot, generation, candidate);
+        let action = if self.preloads(generation) {
+            let limit = self.boot_limit(generation);
+            worker.deadline = limit.map(|limit| self.now.saturating_add(limit));
+            Action::Order {
+                worker: id,
+                slot,
+                generation,
+            }
+        } else {
+            Action::Fork {
+                worker: id,
+                slot,
+                generation,
+            }
+        };
         self.workers.insert(id, worker);
-        self.act(Action::Fork {
-            worker: id,
-            slot,
-            generation,
-        });
+        self.act(action);
         id
     }
 

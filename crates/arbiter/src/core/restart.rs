@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use oxicorn_settings::RestartMode;
 
+use super::backoff::Slot;
 use super::decide::seconds;
 use super::stopping::Mode;
 use super::worker::{Force, Phase, Worker};
@@ -242,6 +243,7 @@ impl State {
         self.outgoing = self.outgoing.max(self.target);
         self.generation = generation;
         self.policy = policy;
+        self.stem_retry = Slot::default();
         let old = std::mem::replace(&mut self.target, target);
         if old != target {
             self.act(Action::WorkersChanged {
@@ -315,6 +317,9 @@ impl State {
         else {
             return;
         };
+        if !self.is_rooted(generation) {
+            return;
+        }
         let ready = |w: &&Worker| w.phase == Phase::Waiting && w.force == Force::None;
         let waiting = self.by_slot(|w| w.generation == generation && ready(w));
         match mode {
@@ -431,7 +436,7 @@ impl State {
         };
         let free = (0..restart.policy.workers).filter(|slot| !taken.contains(slot));
         for slot in free.take(at_once).collect::<Vec<_>>() {
-            if self.has_room() {
+            if self.has_room() && self.can_fork(generation) {
                 self.fork(slot, generation, true);
             }
         }

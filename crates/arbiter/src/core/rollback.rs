@@ -1,8 +1,8 @@
 //! What a failure of the new generation undoes.
 //!
 //! The workers that were parked serve again, first of all; those of the new generation give back
-//! what connections they have and leave. Once a new worker serves and no old one is left that could,
-//! there is nothing to go back to: the new generation stays, and the rules for crashing workers
+//! what connections they have and leave. The old stem, if there is one, forks old workers again. Once a
+//! new worker serves, no old one is left that could, and no stem, there is nothing to go back to: the new generation stays, and the rules for crashing workers
 //! (`exits.rs`) see to it.
 //!
 //! Invariant: after a rollback generation, policy and number of workers are those of before.
@@ -55,7 +55,18 @@ impl State {
         let old =
             |w: &Worker| w.generation != restart.generation && (w.is_serving() || can_return(w));
         let begun = !restart.is_booting() || !self.newcomers(restart.generation).is_empty();
-        !begun || self.workers.values().any(old)
+        !begun || self.workers.values().any(old) || self.has_ready_stem(self.generation_before())
+    }
+
+    /// The generation that serves again after a rollback.
+    fn generation_before(&self) -> u32 {
+        match &self.restart {
+            Some(Restart {
+                stage: Stage::Observing { before, .. },
+                ..
+            }) => before.generation,
+            _ => self.generation,
+        }
     }
 
     fn keep_new_generation(&mut self) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use oxicorn_settings::RestartMode;
 
 use super::restart::Stage;
+use super::stem::{self, Stem};
 use super::stopping::Mode;
 use super::worker::{Force, Phase, Worker};
 use super::{Pid, State, WorkerId};
@@ -25,8 +26,23 @@ pub struct Status {
     pub target: usize,
     /// Every worker that was forked and not yet reaped, the oldest first.
     pub workers: Vec<WorkerStatus>,
+    /// Every stem that was forked and not yet reaped, the oldest generation's first.
+    pub stems: Vec<StemStatus>,
     /// The restart under way, or the last one.
     pub restart: Option<RestartStatus>,
+}
+
+/// The process that forks a generation's workers, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StemStatus {
+    /// Whose workers it forks.
+    pub generation: u32,
+    /// Its process; `None` while it is being forked.
+    pub pid: Option<Pid>,
+    /// What it does: `booting`, `ready`, `leaving`, `aborting`, `killed`.
+    pub state: &'static str,
+    /// How long ago it was forked.
+    pub age: Duration,
 }
 
 /// A worker at one moment.
@@ -92,6 +108,7 @@ impl State {
             generation: self.generation,
             target: self.target,
             workers: workers.map(|worker| worker.status(now)).collect(),
+            stems: self.stems.iter().map(|(g, it)| it.status(*g, now)).collect(),
             restart: self.record.as_ref().map(|record| RestartStatus {
                 generation: record.generation,
                 mode: record.mode,
@@ -157,6 +174,24 @@ impl State {
 impl Record {
     fn since_beginning(&self, at: Duration) -> Duration {
         at.saturating_sub(self.began_at)
+    }
+}
+
+impl Stem {
+    fn status(&self, generation: u32, now: Duration) -> StemStatus {
+        let age = self.pid.map(|_| now.saturating_sub(self.forked_at));
+        StemStatus {
+            generation,
+            pid: self.pid,
+            state: match (self.force, self.phase) {
+                (Force::Killed, _) => "killed",
+                (Force::Aborted, _) => "aborting",
+                (Force::None, stem::Phase::Booting) => "booting",
+                (Force::None, stem::Phase::Ready) => "ready",
+                (Force::None, stem::Phase::Leaving) => "leaving",
+            },
+            age: age.unwrap_or_default(),
+        }
     }
 }
 

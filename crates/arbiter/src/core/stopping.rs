@@ -75,6 +75,7 @@ impl State {
             );
         }
         self.workers.clear();
+        self.leave_stems_behind();
         self.finish_when_empty();
     }
 
@@ -82,7 +83,7 @@ impl State {
         let Mode::Stopping(stop) = self.mode else {
             return;
         };
-        if !self.workers.is_empty() {
+        if !self.workers.is_empty() || !self.stems.is_empty() {
             return;
         }
         let level = if stop.code == 0 {
@@ -116,6 +117,7 @@ impl State {
     fn reopen_logs(&mut self) {
         self.act(Action::ReopenLogs);
         self.signal_ready_workers(Signal::Usr1);
+        self.reopen_stems();
         // Without its handler SIGUSR1 would kill a worker that still boots.
         for worker in self
             .workers

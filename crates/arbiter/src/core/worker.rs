@@ -65,8 +65,9 @@ pub(super) enum Phase {
     Leaving,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Force {
+    #[default]
     None,
     Aborted,
     Killed,

@@ -60,10 +60,16 @@ pub fn fork() -> io::Result<Fork> {
     }
 }
 
+/// Ends the process with nothing of what an end usually brings: no destructor, no flushed buffer, no
+/// `atexit` function. They are another process' to run.
+pub(crate) fn leave_at_once(code: u8) -> ! {
+    // SAFETY: _exit takes a number and runs nothing.
+    unsafe { libc::_exit(code.into()) }
+}
+
 fn continue_in_child() -> io::Result<()> {
     match fork()? {
         Fork::Child => Ok(()),
-        // SAFETY: _exit takes a number and runs no destructors: they are the child's to run.
-        Fork::Parent(_) => unsafe { libc::_exit(0) },
+        Fork::Parent(_) => leave_at_once(0),
     }
 }

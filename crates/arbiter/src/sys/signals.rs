@@ -67,6 +67,27 @@ pub fn reset_to_default() -> io::Result<()> {
     unblock_all()
 }
 
+/// Lets the signals of [`Signal::HANDLED`] do nothing in this process, but what they always do in those
+/// that it forks or executes. SIGCHLD keeps its default action.
+///
+/// # Errors
+/// None that a running kernel is known to give.
+pub fn deafen() -> io::Result<()> {
+    PIPE.store(-1, Ordering::SeqCst);
+    OWNER.store(
+        rustix::process::getpid().as_raw_nonzero().get(),
+        Ordering::SeqCst,
+    );
+    for signal in Signal::HANDLED {
+        let action = match signal {
+            Signal::Chld => libc::SIG_DFL,
+            _ => handle as extern "C" fn(i32) as libc::sighandler_t,
+        };
+        set_action(signal.number(), action)?;
+    }
+    unblock_all()
+}
+
 impl SignalPipe {
     /// The signals that have come since the last call, in order; never blocks.
     pub fn received(&self) -> Vec<Signal> {

@@ -13,6 +13,9 @@ pub(crate) struct Options {
     pub(crate) worker: Nature,
     /// The nature of the workers of later generations, if it is another.
     pub(crate) next_worker: Option<Nature>,
+    pub(crate) stem: StemNature,
+    /// The nature of the stems of later generations, if it is another.
+    pub(crate) next_stem: Option<StemNature>,
     pub(crate) daemon: bool,
     /// How many files the arbiter may still open once it is up.
     pub(crate) spare_files: Option<usize>,
@@ -41,7 +44,28 @@ pub(crate) enum Nature {
     Failing(u8),
 }
 
+/// How the probe's stems behave.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum StemNature {
+    /// Does as it is told.
+    #[default]
+    Obedient,
+    /// Never gets ready.
+    Hanging,
+    /// Dies when it has forked a worker, before the worker begins.
+    Dying,
+    /// The process between it and a worker dies before it has forked it, the first time.
+    Childless,
+    /// Ends with this code instead of getting ready.
+    Failing(u8),
+}
+
 impl Options {
+    pub(crate) fn stem_of(&self, generation: u32) -> StemNature {
+        let next = self.next_stem.filter(|_| generation > 1);
+        next.unwrap_or(self.stem)
+    }
+
     pub(crate) fn from_arguments(arguments: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Self::default();
         for argument in arguments {
@@ -80,6 +104,9 @@ impl Options {
             "next_worker" => self.next_worker = Some(value.parse()?),
             "bind" => setup.binds.push(value.parse()?),
             "pidfile" => setup.pidfile = Some(value.into()),
+            "preload" => setup.policy.preload = value == "true",
+            "stem" => self.stem = value.parse()?,
+            "next_stem" => self.next_stem = Some(value.parse()?),
             "worker" => self.worker = value.parse()?,
             "spare_files" => self.spare_files = Some(number(value)?),
             "notify_socket" => self.notify_socket = Some(value.to_owned()),
@@ -102,6 +129,20 @@ impl FromStr for Nature {
             None if text == "deaf" => Ok(Self::Deaf),
             None if text == "retiring" => Ok(Self::Retiring),
             None if text == "parent" => Ok(Self::Parent),
+            _ => Err("unknown nature".to_owned()),
+        }
+    }
+}
+
+impl FromStr for StemNature {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("failing", code)) => Ok(Self::Failing(number(code)?)),
+            None if text == "hanging" => Ok(Self::Hanging),
+            None if text == "dying" => Ok(Self::Dying),
+            None if text == "childless" => Ok(Self::Childless),
             _ => Err("unknown nature".to_owned()),
         }
     }

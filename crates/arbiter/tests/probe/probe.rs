@@ -4,6 +4,7 @@
 //! their number. Arguments are `name=value`; see [`Options`].
 
 mod options;
+mod stem;
 mod worker;
 
 use std::io::{self, Write};
@@ -12,7 +13,9 @@ use std::process::ExitCode;
 
 use options::Options;
 use oxicorn_arbiter::sys::process;
-use oxicorn_arbiter::{Arbiter, Fork, Host, Notice, NotifyOptions, Outcome, Policy, WorkerSeed};
+use oxicorn_arbiter::{
+    Arbiter, Fork, Host, Notice, NotifyOptions, Outcome, Policy, StemSeed, WorkerSeed,
+};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 fn main() -> ExitCode {
@@ -56,11 +59,20 @@ fn serve(options: &Options) -> io::Result<u8> {
     }
     match arbiter.run() {
         Outcome::Exit(code) => Ok(code),
-        Outcome::Worker(seed) if seed.generation > 1 => {
-            worker::live(&seed, options.next_worker.unwrap_or(options.worker))
+        Outcome::Worker(seed) => work(&seed, options),
+        Outcome::Stem(seed) => {
+            let nature = options.stem_of(seed.generation);
+            match stem::live(seed, nature)? {
+                stem::End::Stem(code) => Ok(code),
+                stem::End::Worker(seed) => work(&seed, options),
+            }
         }
-        Outcome::Worker(seed) => worker::live(&seed, options.worker),
     }
+}
+
+fn work(seed: &WorkerSeed, options: &Options) -> io::Result<u8> {
+    let next = options.next_worker.filter(|_| seed.generation > 1);
+    worker::live(seed, next.unwrap_or(options.worker))
 }
 
 /// Leaves so many numbers free below the limit of open files.
@@ -112,6 +124,10 @@ struct Embedder(Policy);
 
 impl Host for Embedder {
     fn fork(&mut self, _: &WorkerSeed) -> io::Result<Fork> {
+        process::fork()
+    }
+
+    fn fork_stem(&mut self, _: &StemSeed) -> io::Result<Fork> {
         process::fork()
     }
 

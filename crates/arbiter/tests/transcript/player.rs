@@ -26,6 +26,8 @@ struct Player {
     state: State,
     now: Duration,
     forks_fail: bool,
+    /// Orders are answered when the transcript says so.
+    orders_wait: bool,
     /// What the configuration says when it is read.
     policy: Policy,
     /// Why the configuration cannot be read.
@@ -44,6 +46,7 @@ impl Player {
             state: State::new(transcript.policy, Duration::ZERO),
             now: Duration::ZERO,
             forks_fail: false,
+            orders_wait: false,
             policy: transcript.policy,
             refusal: None,
             done: VecDeque::new(),
@@ -90,6 +93,15 @@ impl Player {
                 self.forks_fail = *fail;
                 return Ok(());
             }
+            Happening::OrdersWait(wait) => {
+                self.orders_wait = *wait;
+                return Ok(());
+            }
+            Happening::Forked(worker) => forked(*worker),
+            Happening::NotForked(worker) => not_forked(*worker),
+            Happening::StemReady(generation) => Event::StemReady {
+                generation: *generation,
+            },
             Happening::Start => Event::Started,
             Happening::Signal(signal) => Event::Signal(*signal),
             Happening::Restart(mode, asker) => Event::Restart {
@@ -119,6 +131,11 @@ impl Player {
             },
             Happening::Ends(Who::Pid(pid), exit, oom) => Event::WorkerExited {
                 pid: *pid,
+                exit: *exit,
+                oom: *oom,
+            },
+            Happening::Ends(Who::Stem(generation), exit, oom) => Event::WorkerExited {
+                pid: stem_pid(*generation),
                 exit: *exit,
                 oom: *oom,
             },
@@ -195,12 +212,7 @@ impl Player {
         while let Some(event) = events.pop_front() {
             for action in self.state.handle(self.now, event) {
                 let _ = writeln!(self.story, "            → {action:?}");
-                if let Action::Fork { worker, .. } = action {
-                    events.push_back(self.forked(worker));
-                }
-                if matches!(action, Action::ReadConfiguration { .. }) {
-                    events.push_back(self.configuration());
-                }
+                events.extend(self.answer(&action));
                 self.record(action);
             }
         }
@@ -217,16 +229,24 @@ impl Player {
         }
     }
 
-    fn forked(&self, worker: WorkerId) -> Event {
-        if self.forks_fail {
-            return Event::ForkFailed {
-                worker,
-                error: "out of processes".to_owned(),
-            };
-        }
-        Event::Forked {
-            worker,
-            pid: pid_of(worker),
+    /// What comes of an action at once.
+    fn answer(&self, action: &Action) -> Option<Event> {
+        match action {
+            Action::Order { .. } if self.orders_wait => None,
+            Action::Fork { worker, .. } | Action::Order { worker, .. } if self.forks_fail => {
+                Some(not_forked(*worker))
+            }
+            Action::Fork { worker, .. } | Action::Order { worker, .. } => Some(forked(*worker)),
+            Action::ForkStem { generation } if self.forks_fail => Some(Event::StemForkFailed {
+                generation: *generation,
+                error: OUT_OF_PROCESSES.to_owned(),
+            }),
+            Action::ForkStem { generation } => Some(Event::StemForked {
+                generation: *generation,
+                pid: stem_pid(*generation),
+            }),
+            Action::ReadConfiguration { .. } => Some(self.configuration()),
+            _ => None,
         }
     }
 
@@ -238,6 +258,14 @@ impl Player {
                 slot,
                 generation,
             } => format!("fork {worker} in slot {slot} of generation {generation}"),
+            Action::Order {
+                worker,
+                slot,
+                generation,
+            } => format!("order {worker} in slot {slot} of generation {generation}"),
+            Action::ForkStem { generation } => format!("fork stem {generation}"),
+            Action::DismissStem { generation } => format!("dismiss stem {generation}"),
+            Action::SendReopen { generation } => format!("tell stem {generation} to reopen"),
             Action::ReadConfiguration { .. } => "read configuration".to_owned(),
             Action::SendServe { worker } => format!("serve {worker}"),
             Action::SendPark { worker } => format!("park {worker}"),
@@ -248,7 +276,7 @@ impl Player {
             } => format!("confirm {generation}"),
             Action::RestartEnded { generation, .. } => format!("keep {generation}"),
             Action::Signal { pid, signal } => {
-                format!("{} {}", signal.lower_name().to_uppercase(), pid - pid_of(0))
+                format!("{} {}", signal.lower_name().to_uppercase(), named(pid))
             }
             Action::SendDrain { worker } => format!("drain {worker}"),
             Action::Tell { news, status } => {
@@ -288,6 +316,30 @@ impl Player {
             transcript.claim, self.story
         )
     }
+}
+
+const OUT_OF_PROCESSES: &str = "out of processes";
+
+fn forked(worker: WorkerId) -> Event {
+    let pid = pid_of(worker);
+    Event::Forked { worker, pid }
+}
+
+fn not_forked(worker: WorkerId) -> Event {
+    let error = OUT_OF_PROCESSES.to_owned();
+    Event::ForkFailed { worker, error }
+}
+
+fn named(pid: Pid) -> String {
+    match pid - stem_pid(0) {
+        generation @ 1.. => format!("stem {generation}"),
+        _ => (pid - pid_of(0)).to_string(),
+    }
+}
+
+/// The process of the stem of generation `n` is 500 + `n`.
+fn stem_pid(generation: u32) -> Pid {
+    500 + Pid::try_from(generation).expect("transcripts are short")
 }
 
 /// The process of worker `n` is 100 + `n`.

@@ -39,6 +39,12 @@ pub(crate) enum Happening {
     Saturated(WorkerId, u32),
     Relieved(WorkerId),
     Ready(WorkerId),
+    /// The order is answered.
+    Forked(WorkerId),
+    NotForked(WorkerId),
+    /// From now on orders are answered at once, or not.
+    OrdersWait(bool),
+    StemReady(u32),
     Retiring(WorkerId),
     Draining(WorkerId),
     Stuck(WorkerId, StuckRequest),
@@ -47,6 +53,7 @@ pub(crate) enum Happening {
 
 pub(crate) enum Who {
     Worker(WorkerId),
+    Stem(u32),
     Pid(i32),
 }
 
@@ -112,6 +119,7 @@ pub(crate) fn given(policy: &mut Policy, name: &str, value: &str) -> Result<(), 
         ("boot_timeout", value) => policy.boot_timeout = Some(time(value)?),
         ("shutdown_delay", value) => policy.shutdown_delay = time(value)?,
         ("daemon", "true") => policy.daemon = true,
+        ("preload", value) => policy.preload = value == "true",
         ("observe_timeout", value) => policy.observe_timeout = time(value)?,
         ("restart_mode", value) => {
             policy.restart_mode = mode(value).ok_or("hot, phased or regular")?;
@@ -126,6 +134,8 @@ fn happening(text: &str) -> Result<Happening, String> {
         "start" => Some(Happening::Start),
         "forks fail" => Some(Happening::ForksFail(true)),
         "forks work" => Some(Happening::ForksFail(false)),
+        "orders wait" => Some(Happening::OrdersWait(true)),
+        "orders are answered" => Some(Happening::OrdersWait(false)),
         "configuration is good" => Some(Happening::Refuse(None)),
         "restart" => Some(Happening::Restart(None, None)),
         _ => signal(text).map(Happening::Signal),
@@ -175,24 +185,29 @@ fn mode(text: &str) -> Option<RestartMode> {
 }
 
 fn of_a_process(text: &str) -> Result<Happening, String> {
-    let (subject, text) = match text.strip_prefix("pid ") {
-        Some(text) => ("pid", text),
-        None => ("worker", text),
+    let (subject, text) = match text.split_once(' ') {
+        Some((subject @ ("pid" | "stem"), text)) => (subject, text),
+        _ => ("worker", text),
     };
     let (id, did) = text
         .split_once(' ')
         .ok_or_else(|| format!("what happens in {text:?}?"))?;
     let who = match subject {
         "pid" => Who::Pid(number(id)?),
+        "stem" => Who::Stem(number(id)?),
         _ => Who::Worker(number(id)?),
     };
     if let Some(end) = end_of(did)? {
         return Ok(Happening::Ends(who, end.0, end.1));
     }
-    let Who::Worker(worker) = who else {
-        return Err(format!("only a worker reports: {text:?}"));
+    let worker = match who {
+        Who::Worker(worker) => worker,
+        Who::Stem(generation) if did == "ready" => return Ok(Happening::StemReady(generation)),
+        Who::Stem(_) | Who::Pid(_) => return Err(format!("it does not report: {text:?}")),
     };
     match did {
+        "is forked" => Ok(Happening::Forked(worker)),
+        "is not forked" => Ok(Happening::NotForked(worker)),
         "ready" => Ok(Happening::Ready(worker)),
         "retiring" => Ok(Happening::Retiring(worker)),
         "gave" => Ok(Happening::Gave(worker)),

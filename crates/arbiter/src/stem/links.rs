@@ -1,0 +1,139 @@
+//! The stems as the loop sees them: processes with a channel to each, and the order under way.
+//!
+//! Invariant: a stem is here from its fork until it is reaped; a report about a worker counts only if
+//! it answers the order under way.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+
+use super::channel::{Incoming, Report, StemLink};
+use crate::channel::{self, ArbiterChannel};
+use crate::core::{Pid, WorkerId};
+use crate::translate::TARGET;
+
+/// Every stem that was forked and not yet reaped, by its generation.
+#[derive(Debug, Default)]
+pub(crate) struct Stems(BTreeMap<u32, Stem>);
+
+#[derive(Debug)]
+struct Stem {
+    pid: Pid,
+    /// `None` once the stem's end was closed.
+    link: Option<StemLink>,
+    /// Who is being forked, and the arbiter's end of its channel.
+    order: Option<(WorkerId, ArbiterChannel)>,
+}
+
+/// What a stem said.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Ready {
+        generation: u32,
+    },
+    Forked {
+        worker: WorkerId,
+        pid: Pid,
+        channel: ArbiterChannel,
+    },
+    ForkFailed {
+        worker: WorkerId,
+        error: String,
+    },
+}
+
+impl Stems {
+    pub(crate) fn add(&mut self, generation: u32, pid: Pid, link: StemLink) {
+        let (link, order) = (Some(link), None);
+        self.0.insert(generation, Stem { pid, link, order });
+    }
+
+    /// The process was reaped, whatever it was.
+    pub(crate) fn remove(&mut self, pid: Pid) {
+        self.0.retain(|_, stem| stem.pid != pid);
+    }
+
+    /// The stems that can be heard.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &StemLink> {
+        self.0.values().filter_map(|stem| stem.link.as_ref())
+    }
+
+    /// What all of them have said since they were last listened to.
+    pub(crate) fn listen(&mut self) -> Vec<Said> {
+        let mut said = Vec::new();
+        for (generation, stem) in &mut self.0 {
+            while let Some(report) = stem.next_report() {
+                said.extend(stem.understand(*generation, report));
+            }
+        }
+        said
+    }
+
+    /// Lets a stem fork a worker.
+    ///
+    /// # Errors
+    /// When it cannot be told: it ends, or the system has no room.
+    pub(crate) fn order(
+        &mut self,
+        generation: u32,
+        worker: WorkerId,
+        slot: usize,
+    ) -> io::Result<()> {
+        let stem = self.0.get_mut(&generation);
+        let (ours, theirs) = channel::pair()?;
+        let stem = stem.ok_or(io::ErrorKind::NotConnected)?;
+        let link = stem.link.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        link.order(worker, slot, theirs.as_fd())?;
+        stem.order = Some((worker, ours));
+        Ok(())
+    }
+
+    pub(crate) fn reopen(&self, generation: u32) {
+        self.tell(generation, "reopen its logs", StemLink::reopen);
+    }
+
+    pub(crate) fn dismiss(&self, generation: u32) {
+        self.tell(generation, "leave", StemLink::dismiss);
+    }
+
+    /// A stem that cannot be told has ended or is about to, and its exit is an event of its own.
+    fn tell(&self, generation: u32, what: &str, say: fn(&StemLink) -> io::Result<()>) {
+        let link = self.0.get(&generation).and_then(|stem| stem.link.as_ref());
+        let told = link.map_or(Err(io::ErrorKind::NotConnected.into()), say);
+        if let Err(error) = told {
+            log::debug!(target: TARGET, "Can't tell stem {generation} to {what}: {error}");
+        }
+    }
+}
+
+impl Stem {
+    fn next_report(&mut self) -> Option<Report> {
+        match self.link.as_ref()?.received() {
+            Incoming::Report(report) => Some(report),
+            Incoming::Empty => None,
+            Incoming::Closed => {
+                self.link = None;
+                None
+            }
+        }
+    }
+
+    fn understand(&mut self, generation: u32, report: Report) -> Option<Said> {
+        let mut answered = |by: WorkerId| self.order.take_if(|(worker, _)| *worker == by);
+        match report {
+            Report::Ready => Some(Said::Ready { generation }),
+            Report::Forked { worker, pid } => {
+                let (worker, channel) = answered(worker)?;
+                Some(Said::Forked {
+                    worker,
+                    pid,
+                    channel,
+                })
+            }
+            Report::ForkFailed { worker, error } => {
+                let (worker, _) = answered(worker)?;
+                Some(Said::ForkFailed { worker, error })
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A stem's side: the process that has imported the application and forks workers by order.
+//!
+//! [`StemSeed`] is what a stem is given for its life. The embedder loads the application, says
+//! [`ready`](StemSeed::ready), and then lets [`grow`](StemSeed::grow) carry out orders; it comes back
+//! once in every worker, and in the stem when that is to leave. When there is a stem, and what its end
+//! means, is decided in `core::stem`.
+//!
+//! Invariant: a worker does nothing before the arbiter can know its process and is its parent.
+
+mod birth;
+mod channel;
+mod links;
+
+use std::io;
+
+use rustix::io::Errno;
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
+use crate::core::Pid;
+use crate::host::{Fork, WorkerSeed};
+use crate::sockets::Listener;
+use crate::sys::signals;
+use crate::translate::TARGET;
+
+use birth::Side;
+pub(crate) use channel::pair;
+use channel::{Command, Order};
+pub use channel::StemChannel;
+pub(crate) use links::{Said, Stems};
+
+/// What a stem is given for its life; the counterpart of a [`WorkerSeed`].
+#[derive(Debug)]
+pub struct StemSeed {
+    /// Whose workers it forks: counts from 1.
+    pub generation: u32,
+    /// Its end of the channel to the arbiter.
+    pub channel: StemChannel,
+    /// The listening sockets, for its workers.
+    pub listeners: Vec<Listener>,
+    /// The arbiter's process.
+    pub(crate) arbiter: Pid,
+}
+
+impl StemSeed {
+    /// To be called before the application is imported, when the process has the rights that it will
+    /// have. From now on signals that are meant for the arbiter do nothing, and if the arbiter ends
+    /// before the stem is ready, this process ends too.
+    ///
+    /// # Errors
+    /// `EPIPE` if the arbiter is gone.
+    pub fn begin(&self) -> io::Result<()> {
+        signals::deafen()?;
+        // Who imports does not hear that the channel has ended.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(self.arbiter) {
+            Ok(())
+        } else {
+            Err(Errno::PIPE.into())
+        }
+    }
+
+    /// Reports that the application is loaded. Signals do nothing again, whatever the application has
+    /// made of them.
+    ///
+    /// # Errors
+    /// `EPIPE` if the arbiter is gone.
+    pub fn ready(&self) -> io::Result<()> {
+        signals::deafen()?;
+        set_parent_process_death_signal(None)?;
+        self.channel.ready()
+    }
+
+    /// Carries out orders, and waits for them without waking up in between. `fork` is called twice
+    /// for each worker; `reopen` when the log files are to be opened anew.
+    ///
+    /// Returns the seed in a forked worker, whose signals have their default actions, and `None` in
+    /// the stem when no more orders come.
+    pub fn grow(
+        self,
+        fork: &mut dyn FnMut() -> io::Result<Fork>,
+        reopen: &mut dyn FnMut(),
+    ) -> Option<WorkerSeed> {
+        loop {
+            match self.channel.wait() {
+                Command::Leave => return None,
+                Command::Reopen => reopen(),
+                Command::Fork(order) => match self.carry_out(&order, fork) {
+                    Side::Stem => {}
+                    Side::Worker => return self.into_worker(order),
+                },
+            }
+        }
+    }
+
+    /// What cannot be reported is no loss: the arbiter is gone then, and nobody waits for the worker.
+    fn carry_out(&self, order: &Order, fork: &mut dyn FnMut() -> io::Result<Fork>) -> Side {
+        let born = match &order.channel {
+            Some(_) => birth::bear(&self.channel, order.worker, fork),
+            None => Err(io::Error::from(Errno::MFILE)),
+        };
+        born.unwrap_or_else(|error| {
+            if let Err(error) = self.channel.fork_failed(order.worker, &error.to_string()) {
+                log::debug!(target: TARGET, "Can't report to the arbiter: {error}");
+            }
+            Side::Stem
+        })
+    }
+
+    fn into_worker(self, order: Order) -> Option<WorkerSeed> {
+        if let Err(error) = signals::reset_to_default() {
+            log::warn!(target: TARGET, "Can't reset the signals: {error}");
+        }
+        Some(WorkerSeed {
+            id: order.worker,
+            slot: order.slot,
+            generation: self.generation,
+            channel: order.channel?,
+            listeners: self.listeners,
+        })
+    }
+}
