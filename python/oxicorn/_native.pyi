@@ -12,6 +12,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Seed",
+    "Stem",
     "Worker",
     "__version__",
     "daemonize",
@@ -52,7 +53,7 @@ class Config(Settings):
 
 @final
 class Seed:
-    """What a worker inherits from the arbiter through the fork."""
+    """What a worker inherits from the arbiter or from its stem through the fork."""
 
     @property
     def id(self) -> int: ...
@@ -60,6 +61,18 @@ class Seed:
     def generation(self) -> int: ...
     @property
     def config(self) -> Config: ...
+
+@final
+class Stem:
+    """What a stem inherits from the arbiter through the fork."""
+
+    @property
+    def generation(self) -> int: ...
+    @property
+    def config(self) -> Config: ...
+    def begin(self) -> None: ...
+    def ready(self) -> None: ...
+    def grow(self, reopen: Callable[[], None]) -> Seed | None: ...
 
 @final
 class Arbiter:
@@ -78,7 +91,7 @@ class Arbiter:
     @property
     def listeners(self) -> list[str]: ...
     def bind(self) -> None: ...
-    def run(self) -> int | Seed: ...
+    def run(self) -> int | Seed | Stem: ...
 
 @final
 class Worker:

@@ -1,8 +1,8 @@
 """The command `oxicorn`: from arguments to a running server, and to its exit code.
 
 Order, as gunicorn's: command line, start directory on `sys.path`, configuration file, all
-settings, `chdir`, import path and environment, checks, daemon, log, preload, sockets, workers.
-Forked workers return through `main` as well, so that the application's `atexit` functions run.
+settings, `chdir`, import path and environment, checks, daemon, log, sockets, workers. Forked
+workers and stems return through `main` as well, so that the application's `atexit` functions run.
 
 Exit codes: 0 stopped, or checked and fine; 1 configuration, bind, or an application that fails
 while it is checked or preloaded; 2 usage; 3 a worker failed to boot; 4 the application could not
@@ -11,14 +11,12 @@ be loaded.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from functools import partial
 
-from oxicorn import banner, worker
+from oxicorn import banner, stem, worker
 from oxicorn._native import (
     Arbiter,
     BindError,
@@ -26,11 +24,12 @@ from oxicorn._native import (
     Config,
     ConfigError,
     Seed,
+    Stem,
     daemonize,
     log,
     setup_logs,
 )
-from oxicorn.app import Application, load
+from oxicorn.app import load
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
@@ -107,22 +106,22 @@ def _serve(source: Source, config: Config, warnings: list[str]) -> int:
     identity.give(config.errorlog, config.accesslog)
     if config.capture_output:
         capture(config.errorlog)
-    for text in warnings:
-        log("warning", text)
+    _warn(config, warnings)
     set_title("master", config)
     try:
-        application = _preload(config)
         arbiter = Arbiter(config, os.fork, partial(_configure_again, source), identity.owner)
         arbiter.bind()
-    except (ApplicationError, BindError) as error:
+    except BindError as error:
         log("error", str(error))
         return FAILED
     _announce(config, arbiter.listeners)
-    # What the import printed must not be in every worker's buffer.
+    # What the configuration printed must not be in every worker's buffer.
     sys.stdout.flush()
     end = arbiter.run()
+    if isinstance(end, Stem):
+        return stem.run(source, end, identity)
     if isinstance(end, Seed):
-        return worker.run(source, end, application, identity)
+        return worker.run(source, end, identity)
     return end
 
 
@@ -137,25 +136,15 @@ def _configure_again(source: Source) -> Config:
     finally:
         # What the file printed must not be in every worker's buffer.
         sys.stdout.flush()
-    for text in warnings:
-        log("warning", text)
+    _warn(config, warnings)
     return config
 
 
-def _preload(config: Config) -> Application | None:
-    if not config.preload_app:
-        return None
-    if config.reload:
+def _warn(config: Config, warnings: list[str]) -> None:
+    for text in warnings:
+        log("warning", text)
+    if config.preload_app and config.reload:
         log("warning", "preload_app is ignored under reload: new code has to be imported.")
-        return None
-    application = load(config.app or "", lambda text: log("info", text))
-    threads = [thread.name for thread in threading.enumerate()][1:]
-    if threads:
-        names = ", ".join(threads)
-        log("warning", f"preload_app: threads started by the import end at the fork: {names}")
-    # What exists now is never collected by the workers, so its pages stay shared.
-    gc.freeze()
-    return application
 
 
 def _announce(config: Config, urls: Sequence[str]) -> None:

@@ -37,7 +37,6 @@ _AT_START = (
     "initgroups",
     "loglevel",
     "pidfile",
-    "preload_app",
     "umask",
     "user",
 )
@@ -139,11 +138,6 @@ class Source:
             texts.append(
                 f"Changed in the configuration, but not by a restart: {', '.join(changed)}. "
                 "Stop the server and start it again."
-            )
-        if config.preload_app:
-            texts.append(
-                "preload_app: the application was loaded before the workers are forked, and stays "
-                "as it is. Stop the server and start it again to load new code."
             )
         return texts
 

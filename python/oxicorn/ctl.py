@@ -286,6 +286,7 @@ def _status(status: dict[str, Any], paint: _Paint) -> list[str]:
         f"Generation {status['generation']}, workers wanted: {status['target']}",
         "",
         *_workers(status["workers"], paint),
+        *_stems(status["stems"], paint),
     ]
     if restart := status["restart"]:
         lines += ["", *_restart(restart, paint)]
@@ -301,6 +302,14 @@ def _workers(workers: list[dict[str, Any]], paint: _Paint) -> list[str]:
             f"  {state} {_time(worker['age']):>8}"
         )
     return lines
+
+
+def _stems(stems: list[dict[str, Any]], paint: _Paint) -> list[str]:
+    return [
+        f"Stem of generation {stem['generation']}: pid {stem['pid'] or '-'},"
+        f" {paint(stem['state'], _kind(stem['state']))}, up {_time(stem['age'])}"
+        for stem in stems
+    ]
 
 
 def _restart(restart: dict[str, Any], paint: _Paint) -> list[str]:

@@ -10,79 +10,76 @@ application, 255 for an error of ours after the boot.
 
 from __future__ import annotations
 
-import faulthandler
 import gc
 import os
-import sys
+import signal
 import threading
 import traceback
+from collections.abc import Callable
 
+from oxicorn import boot
 from oxicorn._native import Config, Seed, Worker, log
 from oxicorn.app import Application, load
 from oxicorn.configuration import Source
-from oxicorn.errors import ApplicationError, ModuleMissing, OperatorError
+from oxicorn.errors import ApplicationError, ModuleMissing
 from oxicorn.identity import Identity
-from oxicorn.output import capture
 from oxicorn.reload import Reloader, failure_page
 from oxicorn.title import set_title
 
-__all__ = ["run"]
+__all__ = ["run", "run_preloaded"]
 
-BOOT_FAILED = 3
 CRASHED = 255
 
 
-def run(source: Source, seed: Seed, application: Application | None, identity: Identity) -> int:
-    """Boots and serves in a process just forked; returns its exit code.
+def run(source: Source, seed: Seed, identity: Identity) -> int:
+    """Boots and serves in a process that the arbiter has just forked; returns its exit code."""
 
-    `application` is what was loaded before the fork, if anything was (`preload_app`). A worker of
-    a later generation has a configuration that the arbiter has not entered.
-    """
+    def import_it(worker: Worker) -> Application:
+        boot.prepare(source, seed.config, seed.generation, identity)
+        return _load(seed.config, worker)
+
+    return _live(seed, import_it)
+
+
+def run_preloaded(seed: Seed, application: Application) -> int:
+    """Serves in a process forked from a stem, which has loaded `application` and done all else."""
+
+    def found(_worker: Worker) -> Application:
+        _restore_handlers()
+        return application
+
+    return _live(seed, found)
+
+
+def _live(seed: Seed, application: Callable[[Worker], Application]) -> int:
     config, booted = seed.config, False
     try:
         worker = Worker(config, seed)
         set_title("worker", config)
-        _dump_stacks_on_abort(config.errorlog)
-        if config.capture_output:
-            capture(config.errorlog)
-        if seed.generation > 1:
-            source.enter_again(config)
-        identity.assume()
-        application = application or _load(config, worker)
+        loaded = application(worker)
         # What is loaded now stays: the garbage collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        worker.start(application)
+        worker.start(loaded)
         booted = True
         # What the application forks is not a server.
         os.register_at_fork(after_in_child=worker.forked)
         _serve(config, worker)
         return worker.exit_code
-    except OperatorError as error:
-        log("error", str(error))
-        return BOOT_FAILED
-    except ApplicationError as error:
-        log("error", f"The application could not be loaded. {error}")
-        return error.exit_code
-    except Exception:
+    except Exception as error:
+        if not booted:
+            return boot.failure(error, "worker")
         log("critical", f"Exception in worker process\n{traceback.format_exc().rstrip()}")
-        return CRASHED if booted else BOOT_FAILED
+        return CRASHED
 
 
-def _dump_stacks_on_abort(errorlog: str) -> None:
-    """Makes SIGABRT, which the arbiter sends to a hung worker, write all threads' stacks.
-
-    faulthandler writes from the signal handler itself, so it works while C code holds the
-    interpreter lock; afterwards SIGABRT's own action ends the process.
-    """
-    standard = {"/dev/stdout": sys.stdout, "/dev/stderr": sys.stderr, "-": sys.stderr}
-    try:
-        stream = standard.get(errorlog or "-") or open(errorlog, "ab", buffering=0)  # noqa: SIM115
-    except OSError:
-        # For example a socket, which can be written to but not opened.
-        stream = sys.stderr
-    faulthandler.enable(stream)
-
+def _restore_handlers() -> None:
+    """The stem took the signals away from the application, which may have set handlers for some."""
+    nobodys = (None, signal.SIG_DFL, signal.default_int_handler)
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
+        if handler not in nobodys:
+            signal.signal(number, handler)
 
 def _load(config: Config, worker: Worker) -> Application:
     if config.reload:

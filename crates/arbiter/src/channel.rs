@@ -288,7 +288,11 @@ pub(crate) fn transmit(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
     }
 }
 
-pub(crate) fn transmit_with(socket: &OwnedFd, message: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn transmit_with(
+    socket: &OwnedFd,
+    message: &[u8],
+    descriptor: BorrowedFd<'_>,
+) -> io::Result<()> {
     let descriptors = [descriptor];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -334,7 +338,10 @@ pub(crate) fn receive_with<'a>(
 
 /// `None` at end-of-file. No message of ours is empty, so an empty one cannot be mistaken for it by
 /// our fault.
-pub(crate) fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, Errno> {
+pub(crate) fn receive<'a>(
+    socket: &OwnedFd,
+    buffer: &'a mut [u8],
+) -> Result<Option<&'a [u8]>, Errno> {
     let length = loop {
         match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
             Ok((length, _)) => break length,

@@ -25,5 +25,5 @@ pub use crate::notify::NotifyOptions;
 pub use crate::oom::OomCounter;
 pub use crate::pidfile::Pidfile;
 pub use crate::run::{Arbiter, Setup};
-pub use crate::stem::StemSeed;
 pub use crate::sockets::{ListenAddr, ListenFds, Listener, SocketOptions};
+pub use crate::stem::StemSeed;

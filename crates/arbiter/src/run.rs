@@ -35,8 +35,8 @@ use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
 use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
 use crate::pidfile::Pidfile;
-use crate::stem::Stems;
 use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
+use crate::stem::Stems;
 use crate::sys::signals::{self, SignalPipe};
 use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
 

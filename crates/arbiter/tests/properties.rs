@@ -45,6 +45,15 @@ struct World {
     state: State,
     now: Duration,
     alive: BTreeMap<Pid, WorkerId>,
+    /// Stems that live, and whose they are.
+    stems: BTreeMap<Pid, u32>,
+    /// Generations whose stem takes orders.
+    rooted: BTreeSet<u32>,
+    /// Whom a stem is to fork.
+    orders: BTreeMap<u32, WorkerId>,
+    /// Whether a generation's workers are forked by a stem.
+    preloads: BTreeMap<u32, bool>,
+    stem_deaths: usize,
     /// Processes that were sent SIGKILL, and die when the kernel gets to it.
     doomed: Vec<Pid>,
     target: usize,
@@ -86,6 +95,11 @@ impl World {
             state,
             now: Duration::ZERO,
             alive: BTreeMap::new(),
+            stems: BTreeMap::new(),
+            rooted: BTreeSet::new(),
+            orders: BTreeMap::new(),
+            preloads: BTreeMap::from([(1, policy.preload)]),
+            stem_deaths: 0,
             doomed: Vec::new(),
             target,
             other: 0,
@@ -132,7 +146,18 @@ impl World {
             Action::Fork {
                 worker, generation, ..
             } => return Some(self.fork(*worker, *generation)),
-            Action::ReadConfiguration { .. } => return Some(self.configuration()),
+            Action::ForkStem { generation } => return Some(self.fork_stem(*generation)),
+            Action::Order {
+                worker, generation, ..
+            } => self.order(*worker, *generation),
+            Action::SendReopen { generation } => self.has_stem(*generation),
+            Action::DismissStem { generation } => {
+                self.has_stem(*generation);
+                self.rooted.remove(generation);
+            }
+            Action::ReadConfiguration { generation } => {
+                return Some(self.configuration(*generation));
+            }
             Action::SendServe { worker } => self.serve(*worker),
             Action::SendPark { worker } | Action::SendDrain { worker } => {
                 self.serving.remove(worker);
@@ -189,7 +214,7 @@ impl World {
         }
     }
 
-    fn configuration(&mut self) -> Event {
+    fn configuration(&mut self, generation: u32) -> Event {
         if !self.flawless && self.chance.one_in(4) {
             let reason = "by chance".to_owned();
             return Event::ConfigurationRefused { reason };
@@ -198,6 +223,7 @@ impl World {
         if self.flawless {
             policy.boot_timeout = None;
         }
+        self.preloads.insert(generation, policy.preload);
         self.other = self.other.max(policy.workers);
         self.restarting = true;
         self.restarts += 1;
@@ -222,12 +248,21 @@ impl World {
     /// Once all processes are of one generation, no other has a claim to any.
     fn forget_others(&mut self) {
         let ours = |one: &u32| *one == self.generation;
-        if !self.restarting && self.generations.values().all(ours) {
+        let mut all = self.generations.values().chain(self.orders.keys());
+        if !self.restarting && all.all(ours) {
             self.other = 0;
         }
     }
 
     fn fork(&mut self, worker: WorkerId, generation: u32) -> Event {
+        let preloads = self.preloads[&generation];
+        assert!(!preloads, "not from its stem:\n{}", self.tell());
+        let forked = self.forked(worker, generation);
+        self.check_room();
+        forked
+    }
+
+    fn forked(&mut self, worker: WorkerId, generation: u32) -> Event {
         if !self.flawless && self.chance.one_in(8) {
             return Event::ForkFailed {
                 worker,
@@ -237,24 +272,100 @@ impl World {
         self.last_pid += 1;
         self.alive.insert(self.last_pid, worker);
         self.generations.insert(self.last_pid, generation);
-        let limit = self.target + self.other + 1;
-        assert!(
-            self.alive.len() <= limit,
-            "more than {limit} workers ({} and {}, {:?}):\n{}",
-            self.target,
-            self.other,
-            self.generations,
-            self.tell()
-        );
         Event::Forked {
             worker,
             pid: self.last_pid,
         }
     }
 
+    fn check_room(&self) {
+        let limit = self.target + self.other + 1;
+        assert!(
+            self.alive.len() + self.orders.len() <= limit,
+            "more than {limit} workers ({} and {}, {:?}):\n{}",
+            self.target,
+            self.other,
+            self.generations,
+            self.tell()
+        );
+    }
+
+    fn fork_stem(&mut self, generation: u32) -> Event {
+        let others: Vec<u32> = self.stems.values().copied().collect();
+        let fits = others.len() < 2 && !others.contains(&generation);
+        assert!(
+            fits && self.preloads[&generation],
+            "{generation} beside {others:?}:\n{}",
+            self.tell()
+        );
+        if !self.flawless && self.chance.one_in(8) {
+            let error = "by chance".to_owned();
+            return Event::StemForkFailed { generation, error };
+        }
+        self.last_pid += 1;
+        let pid = self.last_pid;
+        self.stems.insert(pid, generation);
+        Event::StemForked { generation, pid }
+    }
+
+    fn order(&mut self, worker: WorkerId, generation: u32) {
+        let free = self.rooted.contains(&generation) && !self.orders.contains_key(&generation);
+        assert!(
+            free,
+            "its stem takes no order for {worker}:\n{}",
+            self.tell()
+        );
+        self.orders.insert(generation, worker);
+        self.check_room();
+    }
+
+    fn has_stem(&self, generation: u32) {
+        let lives = self.stems.values().any(|one| *one == generation);
+        assert!(lives, "{generation} has no stem:\n{}", self.tell());
+    }
+
+    fn stem_is_ready(&mut self, generation: u32) {
+        self.rooted.insert(generation);
+        self.handle(Event::StemReady { generation });
+    }
+
+    fn some_stem_works(&mut self) {
+        let orders: Vec<u32> = self.orders.keys().copied().collect();
+        let stems: Vec<u32> = self.stems.values().copied().chain([9999]).collect();
+        match self.chance.pick(&orders) {
+            Some(generation) => self.answer(generation),
+            None if self.flawless => self.every_stem_is_ready(),
+            None => {
+                let generation = self.chance.pick(&stems).unwrap();
+                self.stem_is_ready(generation);
+            }
+        }
+    }
+
+    fn answer(&mut self, generation: u32) {
+        if let Some(worker) = self.orders.remove(&generation) {
+            let answer = self.forked(worker, generation);
+            self.handle(answer);
+        }
+    }
+
+    fn every_stem_is_ready(&mut self) {
+        for generation in self.stems.values().copied().collect::<Vec<_>>() {
+            if !self.rooted.contains(&generation) {
+                self.stem_is_ready(generation);
+            }
+        }
+    }
+
+    fn every_order_is_answered(&mut self) {
+        while let Some((generation, _)) = self.orders.first_key_value() {
+            self.answer(*generation);
+        }
+    }
+
     fn signal(&mut self, pid: Pid, signal: Signal) {
         assert!(
-            self.alive.contains_key(&pid),
+            self.alive.contains_key(&pid) || self.stems.contains_key(&pid),
             "{pid} is not ours to signal:\n{}",
             self.tell()
         );
@@ -279,6 +390,11 @@ impl World {
             self.saturated.remove(&worker);
         }
         self.generations.remove(&pid);
+        if let Some(generation) = self.stems.remove(&pid) {
+            self.stem_deaths += 1;
+            self.rooted.remove(&generation);
+            self.orders.remove(&generation);
+        }
         self.doomed.retain(|doomed| *doomed != pid);
         let oom = self.chance.pick(&[None, Some(true), Some(false)]).flatten();
         self.handle(Event::WorkerExited { pid, exit, oom });
@@ -311,7 +427,7 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(20) {
+        match self.chance.below(24) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
             11 => self.somebody_restarts(),
@@ -328,6 +444,7 @@ impl World {
             10 => self.bury_the_doomed(),
             14 | 15 => self.saturated(worker),
             17 => self.relieved(worker),
+            20..=23 => self.some_stem_works(),
             _ => self.some_signal(),
         }
     }
@@ -374,13 +491,18 @@ impl World {
     }
 
     fn everybody_is_ready(&mut self) {
+        self.every_stem_is_ready();
+        self.every_order_is_answered();
         for worker in self.alive.values().copied().collect::<Vec<_>>() {
             self.ready(worker);
         }
     }
 
     fn some_child_ends(&mut self) {
-        let pids: Vec<Pid> = self.alive.keys().copied().chain([77]).collect();
+        let mut pids: Vec<Pid> = self.alive.keys().copied().chain([77]).collect();
+        if self.chance.one_in(6) {
+            pids.extend(self.stems.keys());
+        }
         let exits = [
             Exit::Code(0),
             Exit::Code(1),
@@ -427,7 +549,7 @@ fn some_policy(chance: &mut Chance) -> Policy {
         daemon: chance.one_in(2),
         restart_mode: some_mode(chance).unwrap_or_default(),
         observe_timeout: Duration::from_millis(chance.below(20_000)),
-        preload: chance.one_in(2),
+        preload: chance.one_in(3),
     }
 }
 
@@ -465,16 +587,22 @@ fn lived_through(seed: u64, events: usize) -> World {
 #[test]
 fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
     let (mut forked, mut restarts, mut rollbacks, mut gifts) = (0, 0, 0, 0);
+    let mut stem_deaths = 0;
     for seed in 0..SEEDS {
         let world = lived_through(seed, 200);
         forked += world.last_pid - 1000;
         restarts += world.restarts;
         rollbacks += world.rollbacks;
         gifts += world.gifts;
+        stem_deaths += world.stem_deaths;
     }
     assert!(
         gifts > 1000 && rollbacks > 1000 && restarts > rollbacks + 1000,
         "too little happened: {restarts} restarts, {rollbacks} rolled back, {gifts} gifts"
+    );
+    assert!(
+        stem_deaths > 1000,
+        "too little happened: {stem_deaths} stems died"
     );
     assert!(
         forked > Pid::try_from(SEEDS).unwrap() * 5,
@@ -548,6 +676,10 @@ fn a_server_that_is_left_in_peace_recovers() {
                 "seed {seed}: not all serve:\n{}",
                 world.tell()
             );
+            let stems: Vec<u32> = world.stems.values().copied().collect();
+            let preloads = world.state.policy().preload;
+            let expected: &[u32] = if preloads { &[world.generation] } else { &[] };
+            assert_eq!(stems, expected, "seed {seed}:\n{}", world.tell());
             assert_eq!(
                 world.state.next_deadline(),
                 None,
@@ -587,7 +719,7 @@ fn hot_and_phased_restarts_never_leave_fewer_workers_serving_than_wanted() {
 impl World {
     fn something_harmless_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().collect();
-        match (self.chance.below(6), self.chance.pick(&workers)) {
+        match (self.chance.below(8), self.chance.pick(&workers)) {
             (0, _) => {
                 let modes = [RestartMode::Hot, RestartMode::Phased];
                 let mode = self.chance.pick(&modes);
@@ -595,6 +727,7 @@ impl World {
             }
             (1..=3, Some(worker)) => self.ready(worker),
             (4, Some(worker)) => self.handle(Event::WorkerRetiring { worker }),
+            (5 | 6, _) => self.some_stem_works(),
             _ => self.let_seconds_pass(2),
         }
         self.bury_the_doomed();

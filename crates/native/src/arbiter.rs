@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
     ControlPlace, ControlSocket, Fork, Host, ListenFds, Notice, NotifyOptions, Outcome, Policy,
-    Setup, SocketOptions, WorkerSeed,
+    Setup, SocketOptions, StemSeed, WorkerSeed,
 };
 use oxicorn_settings as settings;
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use crate::config::Config;
+use crate::stem::Stem;
 
 pyo3::create_exception!(
     oxicorn._native,
@@ -38,12 +39,11 @@ struct Interpreter {
 
 impl Host for Interpreter {
     fn fork(&mut self, _worker: &WorkerSeed) -> io::Result<Fork> {
-        let pid = Python::attach(|py| self.fork.call0(py)?.extract::<i32>(py));
-        match pid {
-            Ok(0) => Ok(Fork::Child),
-            Ok(pid) => Ok(Fork::Parent(pid)),
-            Err(error) => Err(io::Error::other(error.to_string())),
-        }
+        fork_by(&self.fork)
+    }
+
+    fn fork_stem(&mut self, _stem: &StemSeed) -> io::Result<Fork> {
+        fork_by(&self.fork)
     }
 
     fn read_configuration(&mut self, generation: u32) -> Result<Policy, String> {
@@ -68,6 +68,16 @@ impl Host for Interpreter {
             // No worker of another generation will be forked any more.
             lock(&self.configurations).retain(|known, _| *known == generation);
         }
+    }
+}
+
+/// Calls `os.fork`.
+pub(crate) fn fork_by(fork: &Py<PyAny>) -> io::Result<Fork> {
+    let pid = Python::attach(|py| fork.call0(py)?.extract::<i32>(py));
+    match pid {
+        Ok(0) => Ok(Fork::Child),
+        Ok(pid) => Ok(Fork::Parent(pid)),
+        Err(error) => Err(io::Error::other(error.to_string())),
     }
 }
 
@@ -134,7 +144,8 @@ impl Arbiter {
             .collect()
     }
 
-    /// Runs until the server is stopped: the exit code. Returns in every forked worker as well, with its seed.
+    /// Runs until the server is stopped: the exit code. Returns in every forked worker as well, with its seed, and in every
+    /// stem.
     fn run<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let Some(bound) = self.slot().take() else {
             return Err(PyRuntimeError::new_err("bind() comes before run()"));
@@ -142,16 +153,25 @@ impl Arbiter {
         match py.detach(|| bound.run()) {
             Outcome::Exit(code) => Ok(code.into_pyobject(py)?.into_any()),
             Outcome::Worker(seed) => {
-                let config = lock(&self.configurations).get(&seed.generation).cloned();
-                // There is always one: it is read before its generation is forked.
-                let config = config.unwrap_or_else(|| self.config.clone());
+                let config = self.configuration_of(seed.generation);
                 Ok(Bound::new(py, Seed::new(seed, config))?.into_any())
+            }
+            Outcome::Stem(seed) => {
+                let config = self.configuration_of(seed.generation);
+                let stem = Stem::new(seed, config, self.fork.clone_ref(py));
+                Ok(Bound::new(py, stem)?.into_any())
             }
         }
     }
 }
 
 impl Arbiter {
+    /// There is always one: it is read before its generation is forked.
+    fn configuration_of(&self, generation: u32) -> Config {
+        let config = lock(&self.configurations).get(&generation).cloned();
+        config.unwrap_or_else(|| self.config.clone())
+    }
+
     fn slot(&self) -> MutexGuard<'_, Option<oxicorn_arbiter::Arbiter<Interpreter>>> {
         lock(&self.bound)
     }
@@ -204,6 +224,8 @@ fn policy(config: &settings::Config) -> Policy {
         daemon: config.daemon,
         restart_mode: config.restart_mode,
         observe_timeout: config.observe_timeout,
+        // Under `reload` every worker has to import what was saved.
+        preload: config.preload_app && !config.reload,
     }
 }
 
@@ -236,7 +258,7 @@ fn control_socket(config: &settings::Config) -> ControlSocket {
     ControlSocket { place, mode }
 }
 
-/// What a worker inherits from the arbiter through the fork.
+/// What a worker inherits from the arbiter or from its stem through the fork.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
 pub(crate) struct Seed {
@@ -247,7 +269,7 @@ pub(crate) struct Seed {
 }
 
 impl Seed {
-    fn new(seed: WorkerSeed, config: Config) -> Self {
+    pub(crate) fn new(seed: WorkerSeed, config: Config) -> Self {
         Self {
             id: seed.id,
             generation: seed.generation,

@@ -8,6 +8,7 @@ mod crew;
 mod ffi;
 mod interned;
 mod logs;
+mod stem;
 mod worker;
 mod wsgi;
 
@@ -24,6 +25,8 @@ mod _native {
     use super::config::{CommandLine, Config, ConfigError};
     #[pymodule_export]
     use super::logs::{log, setup_logs};
+    #[pymodule_export]
+    use super::stem::Stem;
     #[pymodule_export]
     use super::worker::Worker;
 

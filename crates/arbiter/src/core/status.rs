@@ -108,7 +108,11 @@ impl State {
             generation: self.generation,
             target: self.target,
             workers: workers.map(|worker| worker.status(now)).collect(),
-            stems: self.stems.iter().map(|(g, it)| it.status(*g, now)).collect(),
+            stems: self
+                .stems
+                .iter()
+                .map(|(g, it)| it.status(*g, now))
+                .collect(),
             restart: self.record.as_ref().map(|record| RestartStatus {
                 generation: record.generation,
                 mode: record.mode,

@@ -125,8 +125,7 @@ impl State {
     }
 
     pub(super) fn stem_ready(&mut self, generation: u32) {
-        let boots =
-            |stem: &&mut Stem| stem.phase == Phase::Booting && stem.force == Force::None;
+        let boots = |stem: &&mut Stem| stem.phase == Phase::Booting && stem.force == Force::None;
         let Some(stem) = self.stems.get_mut(&generation).filter(boots) else {
             return;
         };
@@ -167,8 +166,7 @@ impl State {
         let overdue = |(_, stem): &(&u32, &Stem)| stem.deadline.is_some_and(|at| at <= now);
         let overdue: Vec<u32> = self.stems.iter().filter(overdue).map(|(g, _)| *g).collect();
         for generation in overdue {
-            let boots =
-                |stem: &Stem| stem.phase == Phase::Booting && stem.force == Force::None;
+            let boots = |stem: &Stem| stem.phase == Phase::Booting && stem.force == Force::None;
             if self.stems.get(&generation).is_some_and(boots) {
                 self.stem_boots_too_long(generation);
             } else {
@@ -180,7 +178,12 @@ impl State {
     /// An order was not answered in time: the stem hangs.
     pub(super) fn blame_stem(&mut self, generation: u32) {
         let ready = |stem: &&Stem| stem.phase == Phase::Ready && stem.force == Force::None;
-        let Some(pid) = self.stems.get(&generation).filter(ready).and_then(|s| s.pid) else {
+        let Some(pid) = self
+            .stems
+            .get(&generation)
+            .filter(ready)
+            .and_then(|s| s.pid)
+        else {
             return;
         };
         let limit = seconds(self.boot_limit(generation).unwrap_or_default());

@@ -7,10 +7,12 @@ use std::io;
 
 use rustix::process::{getpid, set_child_subreaper};
 
-use super::{Arbiter, Flow, become_child, own_pid};
+use super::{Arbiter, Flow, own_pid};
 use crate::core::{Event, WorkerId};
 use crate::host::{Fork, Host, Notice, Outcome};
 use crate::stem::{self, Said, StemSeed};
+use crate::sys::signals;
+use crate::translate::TARGET;
 
 impl<H: Host> Arbiter<H> {
     pub(super) fn fork_stem(&mut self, generation: u32) -> Flow {
@@ -38,7 +40,9 @@ impl<H: Host> Arbiter<H> {
         };
         let fork = self.host.fork_stem(&seed);
         if matches!(fork, Ok(Fork::Child)) {
-            become_child();
+            if let Err(error) = signals::deafen() {
+                log::warn!(target: TARGET, "Can't set the signals aside: {error}");
+            }
             return Ok(Some(seed));
         }
         self.listeners = seed.listeners;

@@ -83,7 +83,10 @@ fn report(sent: io::Result<()>) -> u8 {
 /// error.
 fn is_reported(midwife: Pid) -> io::Result<bool> {
     let status = ended(midwife)?;
-    match status.exit_status().and_then(|code| u8::try_from(code).ok()) {
+    match status
+        .exit_status()
+        .and_then(|code| u8::try_from(code).ok())
+    {
         Some(REPORTED) => Ok(true),
         Some(REFUSED) => Ok(false),
         _ => {

@@ -23,9 +23,9 @@ use crate::sys::signals;
 use crate::translate::TARGET;
 
 use birth::Side;
+pub use channel::StemChannel;
 pub(crate) use channel::pair;
 use channel::{Command, Order};
-pub use channel::StemChannel;
 pub(crate) use links::{Said, Stems};
 
 /// What a stem is given for its life; the counterpart of a [`WorkerSeed`].
@@ -43,13 +43,11 @@ pub struct StemSeed {
 
 impl StemSeed {
     /// To be called before the application is imported, when the process has the rights that it will
-    /// have. From now on signals that are meant for the arbiter do nothing, and if the arbiter ends
-    /// before the stem is ready, this process ends too.
+    /// have: if the arbiter ends before the stem is ready, this process ends too.
     ///
     /// # Errors
     /// `EPIPE` if the arbiter is gone.
     pub fn begin(&self) -> io::Result<()> {
-        signals::deafen()?;
         // Who imports does not hear that the channel has ended.
         set_parent_process_death_signal(Some(Signal::KILL))?;
         if getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(self.arbiter) {
@@ -60,7 +58,7 @@ impl StemSeed {
     }
 
     /// Reports that the application is loaded. Signals do nothing again, whatever the application has
-    /// made of them.
+    /// made of them; those that a child of the application's gets do what they always do.
     ///
     /// # Errors
     /// `EPIPE` if the arbiter is gone.

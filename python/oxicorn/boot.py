@@ -1,0 +1,70 @@
+"""What a process of a generation does before it imports the application, and what its failing means.
+
+For workers and stems alike. Not for the arbiter, which never imports the application.
+
+Invariant: whatever code of the application runs, runs with the rights that were left to it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import sys
+import traceback
+
+from oxicorn._native import Config, log
+from oxicorn.configuration import Source
+from oxicorn.errors import ApplicationError, OperatorError
+from oxicorn.identity import Identity
+from oxicorn.output import capture
+
+__all__ = ["FAILED", "failure", "open_outputs", "prepare"]
+
+FAILED = 3
+"""The exit code of a process that could not boot."""
+
+
+def prepare(source: Source, config: Config, generation: int, identity: Identity) -> None:
+    """Makes a process just forked what its configuration says; the order is gunicorn's.
+
+    The arbiter has entered only the configuration of the first generation.
+    """
+    open_outputs(config)
+    if generation > 1:
+        source.enter_again(config)
+    identity.assume()
+
+
+def open_outputs(config: Config) -> None:
+    """Opens the files for stacks and for what the application prints, by their names."""
+    _dump_stacks_on_abort(config.errorlog)
+    if config.capture_output:
+        capture(config.errorlog)
+
+
+def failure(error: Exception, who: str) -> int:
+    """Says why the process `who` could not boot, and returns its exit code."""
+    match error:
+        case OperatorError():
+            log("error", str(error))
+        case ApplicationError():
+            log("error", f"The application could not be loaded. {error}")
+            return error.exit_code
+        case _:
+            text = "".join(traceback.format_exception(error)).rstrip()
+            log("critical", f"Exception in {who} process\n{text}")
+    return FAILED
+
+
+def _dump_stacks_on_abort(errorlog: str) -> None:
+    """Makes SIGABRT, which the arbiter sends to a hung process, write all threads' stacks.
+
+    faulthandler writes from the signal handler itself, so it works while C code holds the
+    interpreter lock; afterwards SIGABRT's own action ends the process.
+    """
+    standard = {"/dev/stdout": sys.stdout, "/dev/stderr": sys.stderr, "-": sys.stderr}
+    try:
+        stream = standard.get(errorlog or "-") or open(errorlog, "ab", buffering=0)  # noqa: SIM115
+    except OSError:
+        # For example a socket, which can be written to but not opened.
+        stream = sys.stderr
+    faulthandler.enable(stream)

@@ -1,0 +1,69 @@
+"""A stem's life (`preload_app`): imports the application once, and forks the workers by order.
+
+The arbiter has one for each generation, so that a restart loads new code although it is imported
+before the workers are forked, and so that workers of the old generation can be forked from memory
+when the old code is gone from the disk.
+
+Invariant: everything that a worker would otherwise do before it imports the application is done
+here, once; a stem that waits for orders does nothing.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import threading
+from functools import partial
+
+from oxicorn import boot, worker
+from oxicorn._native import Config, Stem, log
+from oxicorn.app import Application, load
+from oxicorn.configuration import Source
+from oxicorn.identity import Identity
+from oxicorn.title import set_title
+
+__all__ = ["run"]
+
+
+def run(source: Source, stem: Stem, identity: Identity) -> int:
+    """Boots and forks in a process just forked; returns its exit code, and that of each worker."""
+    config = stem.config
+    try:
+        set_title("stem", config)
+        boot.prepare(source, config, stem.generation, identity)
+        stem.begin()
+        application = _load(config)
+        stem.ready()
+    except Exception as error:
+        return boot.failure(error, "stem")
+    seed = stem.grow(partial(_reopen, config))
+    return 0 if seed is None else worker.run_preloaded(seed, application)
+
+
+def _load(config: Config) -> Application:
+    application = load(config.app or "", lambda text: log("info", text))
+    _warn_of_threads()
+    # What exists now is never collected by the workers, so its pages stay shared.
+    gc.collect()
+    gc.freeze()
+    # What the import printed must not be in every worker's buffer.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return application
+
+
+def _warn_of_threads() -> None:
+    main = threading.main_thread()
+    names = [thread.name for thread in threading.enumerate() if thread is not main]
+    nameless = len(os.listdir("/proc/self/task")) - len(names) - 1
+    if nameless > 0:
+        names.append(f"{nameless} that Python does not know")
+    if names:
+        names_text = ", ".join(names)
+        log("warning", f"preload_app: threads started by the import end at the fork: {names_text}")
+
+
+def _reopen(config: Config) -> None:
+    """After a rotation: later workers inherit what is open here."""
+    boot.open_outputs(config)
