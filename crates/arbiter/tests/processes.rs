@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod scratch;
 mod server;
 
 use std::fs;
@@ -16,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
-use server::{Scratch, Server, argument, send, zombies_of};
+use scratch::{Scratch, argument};
+use server::{Server, send, zombies_of};
 
 #[test]
 fn a_killed_worker_is_replaced_and_leaves_no_zombie() {

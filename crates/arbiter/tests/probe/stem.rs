@@ -17,7 +17,7 @@ pub(crate) enum End {
 
 pub(crate) fn live(seed: StemSeed, nature: StemNature) -> io::Result<End> {
     let generation = seed.generation;
-    say(&format!("stem {generation} {}", own_pid()));
+    say(&format!("stem {generation} is {}", own_pid()));
     seed.begin()?;
     match nature {
         StemNature::Failing(code) => return Ok(End::Stem(code)),
@@ -34,7 +34,7 @@ pub(crate) fn live(seed: StemSeed, nature: StemNature) -> io::Result<End> {
         let side = process::fork()?;
         match (nature, side) {
             // The worker waits for a word of whom has just died.
-            (StemNature::Dying, Fork::Parent(_)) if !is_stem && generation == 1 => kill(stem)?,
+            (StemNature::Dying, Fork::Parent(_)) if !is_stem => kill(stem)?,
             (StemNature::Childless, Fork::Child) if is_stem && forks == 1 => kill(own_pid())?,
             _ => {}
         }

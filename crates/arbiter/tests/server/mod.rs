@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -63,9 +62,15 @@ impl Server {
     /// Waits for a line that contains `text`. The lines of several processes come in any order, so
     /// it may have come before.
     pub(crate) fn expect(&mut self, text: &str) -> String {
+        self.expect_nth(1, text)
+    }
+
+    /// The same for the `n`-th such line, counted from 1.
+    pub(crate) fn expect_nth(&mut self, n: usize, text: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(line) = self.log.iter().find(|line| line.contains(text)) {
+            let mut found = self.log.iter().filter(|line| line.contains(text));
+            if let Some(line) = found.nth(n - 1) {
                 return line.clone();
             }
             self.read_line(deadline, text);
@@ -202,31 +207,4 @@ fn is_zombie_of(stat: &str, parent: i32) -> bool {
     let fields = stat.rsplit(')').next().unwrap_or_default();
     let mut fields = fields.split_whitespace();
     fields.next() == Some("Z") && fields.next() == Some(&parent.to_string())
-}
-
-/// A folder of the test's own, removed at its end.
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn new(name: &str) -> Self {
-        let folder = format!("oxicorn-arbiter-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(folder);
-        std::fs::create_dir_all(&path).expect("a folder");
-        Self(path)
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// `name=path` as an argument of the probe.
-pub(crate) fn argument(name: &str, path: &Path) -> String {
-    format!("{name}={}", path.display())
 }
