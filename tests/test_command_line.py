@@ -20,8 +20,9 @@ import pytest
 import oxicorn
 from conftest import Serve
 from harness.client import message
+from harness.folders import open_to_everybody
 from harness.server import Server
-from harness.wait import PATIENCE
+from harness.wait import PATIENCE, until
 from oxicorn import banner
 from oxicorn.errors import OperatorError
 from oxicorn.identity import Identity
@@ -42,12 +43,13 @@ def app(environ, start_response):
         "main": threading.current_thread() is threading.main_thread(),
         "environ": dict(os.environ),
         "imported by": IMPORTED_BY,
+        "imported as": IMPORTED_AS,
         "title": open("/proc/self/cmdline").read().strip(chr(0)),
     }
     start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps(facts).encode()]
 
-IMPORTED_BY = os.getpid()
+IMPORTED_BY, IMPORTED_AS = os.getpid(), os.getuid()
 """
 
 FAILING = {
@@ -240,12 +242,6 @@ def test_each_worker_imports_for_itself(site: Callable[..., Server]) -> None:
     assert found["imported by"] == found["pid"]
 
 
-def test_preload_imports_once_in_the_arbiter(site: Callable[..., Server]) -> None:
-    server = site("--preload")
-    found = facts(server)
-    assert found["imported by"] == found["ppid"] == server.pid
-
-
 def test_what_a_preloaded_import_prints_is_printed_once(
     site: Callable[..., Server], folder: Path
 ) -> None:
@@ -355,10 +351,24 @@ def test_the_workers_user_and_group_are_changed_or_the_start_is_refused(
         result = run(folder, "--user", "nobody", "site_app:app")
         assert (result.returncode, "started as root" in result.stderr) == (1, True)
         return
+    open_to_everybody(folder)
+    # The interpreter's own files may be closed to them.
+    (folder / "oxicorn.conf.py").write_text("import json, threading\nobserve_timeout = 0\n")
     options = ("--preload", "--user", "nobody", "--group", str(nobody.pw_gid))
-    found = facts(serve("site_app:app", *options, cwd=folder))
+    server = serve("site_app:app", *options, cwd=folder)
+    first = _is_nobodys(server)
+    server.signal(signal.SIGHUP)
+    server.wait_for_log("Generation 2 is confirmed")
+    until(lambda: _is_nobodys(server) != first, "the stem of the next generation imported it")
+
+
+def _is_nobodys(server: Server) -> int:
+    """The process that imported the application, with no more rights than the worker has."""
+    nobody = pwd.getpwnam("nobody")
+    found = facts(server)
     assert (found["uid"], found["gid"]) == (nobody.pw_uid, nobody.pw_gid)
-    assert found["groups"] == []
+    assert (found["groups"], found["imported as"]) == ([], nobody.pw_uid)
+    return int(found["imported by"])
 
 
 class Settings:

@@ -17,77 +17,13 @@ from harness.client import message
 from harness.gate import Gate
 from harness.load import Load
 from harness.server import Server
+from harness.site import APP, MODES, Site, fails, is_rolled_back, restart
 from harness.wait import until
-
-APP = """
-{before}
-import os
-
-def app(environ, start_response):
-    path = environ["PATH_INFO"]
-    if path == "/die":
-        os.kill(os.getpid(), 9)
-    body = ("{version}" if path == "/" else os.environ.get(path[1:], "none")).encode()
-    start_response("200 OK", [("Content-Length", str(len(body)))])
-    return [body]
-"""
-
-MODES = ["hot", "phased", "regular"]
-
-
-class Site:
-    """A server whose application and configuration are files of the test."""
-
-    def __init__(self, folder: Path, serve: Serve) -> None:
-        self.folder = folder
-        self._serve = serve
-
-    def write(self, version: str, before: str = "") -> None:
-        """Deploys a version; `before` is executed when it is imported."""
-        text = APP.format(version=version, before=before)
-        (self.folder / "site_app.py").write_text(text)
-
-    def configure(self, text: str) -> None:
-        (self.folder / "gunicorn.conf.py").write_text(text)
-
-    def start(self, *options: str, workers: int = 2, configuration: str = "") -> Server:
-        self.write("one")
-        self.configure(f"workers = {workers}\nobserve_timeout = 0.5\n{configuration}")
-        options = ("--log-level", "debug", *options)
-        server: Server = self._serve("site_app:app", *options, cwd=self.folder, launch=True)
-        # Whatever is counted later is of a restart.
-        server.wait_for_log("is ready", workers)
-        assert server.request().text == "one"
-        return server
 
 
 @pytest.fixture
 def site(tmp_path: Path, serve: Serve) -> Site:
     return Site(tmp_path, serve)
-
-
-def restart(server: Server) -> None:
-    """Restarts and waits until the new generation is confirmed."""
-    mark = server.mark()
-    server.signal(SIGHUP)
-    server.wait_for_log(r"Generation \d+ is confirmed", since=mark)
-
-
-def is_rolled_back(server: Server, mark: int) -> str:
-    """Waits for the end of a restart that fails; its reason."""
-    pattern = r"Restart rolled back, generation 1 goes on serving: (.*)"
-    return server.wait_for_log(pattern, since=mark).group(1)
-
-
-def fails(server: Server, load: Load, workers: list[int]) -> str:
-    """A restart fails, and nobody but the log notices; the reason."""
-    mark = server.mark()
-    server.signal(SIGHUP)
-    reason = is_rolled_back(server, mark)
-    until(lambda: server.workers() == workers, f"only {workers} are left")
-    load.wait_for("one", 20)
-    assert set(load.answers) == {"one"}
-    return reason
 
 
 # new code
@@ -477,10 +413,3 @@ def test_recycling_loses_no_request_across_restarts(site: Site) -> None:
         restart(server)
         load.wait_for("one", 50)
     server.wait_for_workers(2)
-
-
-def test_preload_is_told_that_its_code_stays(site: Site) -> None:
-    server = site.start("--preload")
-    restart(server)
-    server.wait_for_log("preload_app: the application was loaded before the workers are forked")
-    assert server.request().text == "one"

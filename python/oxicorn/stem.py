@@ -33,6 +33,7 @@ def run(source: Source, stem: Stem, identity: Identity) -> int:
         set_title("stem", config)
         boot.prepare(source, config, stem.generation, identity)
         stem.begin()
+        os.register_at_fork(after_in_child=stem.forked)
         application = _load(config)
         stem.ready()
     except Exception as error:

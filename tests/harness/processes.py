@@ -39,6 +39,26 @@ def zombies(pid: int) -> list[int]:
     return [child for child, f in _all().items() if int(f[1]) == pid and f[0] == "Z"]
 
 
+def title(pid: int) -> str:
+    """The command line, as `ps` shows it; empty if the process is gone."""
+    try:
+        return (_PROC / str(pid) / "cmdline").read_text(errors="replace").strip("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def parent(pid: int) -> int:
+    """The parent's pid."""
+    return int(_stat(pid)[1])
+
+
+def shared_out(pid: int) -> int:
+    """Anonymous memory in KiB, where a page counts for each of those that share it in equal parts."""
+    text = (_PROC / str(pid) / "smaps_rollup").read_text()
+    found = (line.split() for line in text.splitlines())
+    return next(int(words[1]) for words in found if words[0] == "Pss_Anon:")
+
+
 def alive(pid: int) -> bool:
     """Whether `pid` runs (a zombie does not)."""
     fields = _stat(pid)

@@ -154,7 +154,12 @@ class Server:
 
     def workers(self) -> list[int]:
         """Pids of the living workers, oldest first."""
-        return processes.children(self.pid)
+        stems = self.stems()
+        return [pid for pid in processes.children(self.pid) if pid not in stems]
+
+    def stems(self) -> list[int]:
+        """Pids of the processes that fork workers (`preload_app`), oldest first."""
+        return [pid for pid in processes.children(self.pid) if is_stem(processes.title(pid))]
 
     @property
     def worker(self) -> int:
@@ -225,6 +230,11 @@ class Server:
         """Sends raw bytes on a connection of their own and reads one response."""
         with self.connect() as connection:
             return connection.send(data).receive(method)
+
+
+def is_stem(title: str) -> bool:
+    """Whether a process calls itself one."""
+    return title.startswith("oxicorn: stem")
 
 
 def _kill(pid: int) -> None:

@@ -105,7 +105,9 @@ fn a_killed_stem_costs_no_worker_and_is_replaced() {
     send(stem, Signal::KILL);
     server.expect(&format!("Stem (pid:{stem}) was sent SIGKILL!"));
     let next = stem_of(&mut server, 1, 2);
-    server.expect(&format!("Stem (pid:{next}) of generation 1 is ready."));
+    server.expect(&format!(
+        "Stem (pid:{next}) of generation 1 has loaded the application."
+    ));
     assert!(!server.says("forked 3"));
     send(server.worker(2), Signal::KILL);
     server.expect("worker 3 is told Serve");

@@ -1,9 +1,10 @@
 //! A stem process, for Python: has the application loaded, and forks workers when the arbiter says so. Invariant: the
 //! interpreter lock is held only during a fork, so that threads of the application go on.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use oxicorn_arbiter::StemSeed;
+use oxicorn_arbiter::stem::die_with;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
@@ -19,6 +20,8 @@ pub(crate) struct Stem {
     config: Config,
     fork: Py<PyAny>,
     seed: Mutex<Option<StemSeed>>,
+    /// The process that forks, once it does.
+    process: OnceLock<i32>,
 }
 
 impl Stem {
@@ -29,6 +32,7 @@ impl Stem {
             config,
             fork,
             seed: Mutex::new(Some(seed)),
+            process: OnceLock::new(),
         }
     }
 
@@ -72,6 +76,8 @@ impl Stem {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let seed = seed.ok_or_else(|| used_up("a stem grows once only"))?;
+        self.process
+            .get_or_init(|| std::process::id().cast_signed());
         let mut fork = || fork_by(&self.fork);
         let mut reopen = || {
             oxicorn_logs::reopen_all();
@@ -81,6 +87,14 @@ impl Stem {
         };
         let worker = py.detach(|| seed.grow(&mut fork, &mut reopen));
         Ok(worker.map(|worker| Seed::new(worker, self.config.clone())))
+    }
+
+    /// For `os.register_at_fork(after_in_child=...)`, before the application's own hooks: what hangs in those must not
+    /// outlive the stem.
+    fn forked(&self) {
+        if let Some(stem) = self.process.get() {
+            die_with(*stem);
+        }
     }
 }
 

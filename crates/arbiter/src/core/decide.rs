@@ -148,7 +148,7 @@ impl State {
             Event::ForkFailed { worker, error } => self.fork_failed(worker, &error),
             Event::StemForked { generation, pid } => self.stem_forked(generation, pid),
             Event::StemForkFailed { generation, error } => {
-                self.stem_fork_failed(generation, &error)
+                self.stem_fork_failed(generation, &error);
             }
             Event::StemReady { generation } => self.stem_ready(generation),
             Event::Restart { mode, asker } => self.asked_to_restart(mode, asker),

@@ -136,7 +136,8 @@ impl State {
         stem.deadline = None;
         stem.ready_at = Some(self.now);
         self.stem_retry.forked();
-        let text = format!("Stem (pid:{pid}) of generation {generation} is ready.");
+        let text =
+            format!("Stem (pid:{pid}) of generation {generation} has loaded the application.");
         self.log(Level::Debug, text);
     }
 

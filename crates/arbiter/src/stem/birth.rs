@@ -9,6 +9,9 @@
 //! midwife has ended, so after the report. If the stem dies before it has given the word, or the
 //! midwife before its report, the worker sees the other end close, and ends without a trace.
 //!
+//! A midwife that hangs in what the embedder does at a fork ends with its stem, if it was told to
+//! ([`die_with`]).
+//!
 //! Invariant: whatever dies, a worker that lives on was reported.
 
 use std::io;
@@ -18,7 +21,10 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
-use rustix::process::{Pid as SystemPid, WaitOptions, WaitStatus, waitpid};
+use rustix::process::{
+    Pid as SystemPid, Signal, WaitOptions, WaitStatus, getppid, set_parent_process_death_signal,
+    waitpid,
+};
 
 use super::StemChannel;
 use crate::core::{Pid, WorkerId};
@@ -37,6 +43,21 @@ const REPORTED: u8 = 0;
 const REFUSED: u8 = 1;
 /// Nobody gave the word.
 const STILLBORN: u8 = 1;
+
+/// Lets this process end when its parent does, if that is the stem: for the embedder to call as early as
+/// it can in every process that a stem forks.
+pub fn die_with(stem: Pid) {
+    if is_child_of(stem) && set_parent_process_death_signal(Some(Signal::KILL)).is_ok() {
+        // Or it would never come.
+        if !is_child_of(stem) {
+            leave_at_once(u8::MAX);
+        }
+    }
+}
+
+pub(super) fn is_child_of(parent: Pid) -> bool {
+    getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(parent)
+}
 
 /// Forks the worker. The report is the midwife's; an error here is still to be reported.
 pub(super) fn bear(

@@ -222,7 +222,6 @@ fn decode_command(message: &[u8], mut descriptors: Vec<OwnedFd>) -> Option<Comma
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::channel;

@@ -14,7 +14,7 @@ mod links;
 use std::io;
 
 use rustix::io::Errno;
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::core::Pid;
 use crate::host::{Fork, WorkerSeed};
@@ -23,6 +23,7 @@ use crate::sys::signals;
 use crate::translate::TARGET;
 
 use birth::Side;
+pub use birth::die_with;
 pub use channel::StemChannel;
 pub(crate) use channel::pair;
 use channel::{Command, Order};
@@ -50,7 +51,7 @@ impl StemSeed {
     pub fn begin(&self) -> io::Result<()> {
         // Who imports does not hear that the channel has ended.
         set_parent_process_death_signal(Some(Signal::KILL))?;
-        if getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(self.arbiter) {
+        if birth::is_child_of(self.arbiter) {
             Ok(())
         } else {
             Err(Errno::PIPE.into())
