@@ -108,9 +108,10 @@ pub(super) static SECTION: Section = Section {
             name: "preload_app",
             cli: &["--preload"],
             summary: "Load the application once, before the workers are forked.",
-            doc: "Saves memory and start-up time, since workers share what was loaded. The application \
+            doc: "Saves memory and start-up time, since workers share what was loaded. A restart loads new \
+                  code all the same: each generation is forked from a process of its own. The application \
                   must not open connections or start threads while it is imported: both do not \
-                  survive the fork.",
+                  survive the fork. Ignored under `reload`.",
             apply: |config, value| store(&mut config.preload_app, value),
             ..Setting::SWITCH
         },
