@@ -69,7 +69,7 @@ impl Stem {
 
     /// Forks workers by order: returns in each with its seed, and with None in the stem when that is to leave. `reopen` is
     /// called when the log files were opened anew.
-    fn grow(&self, py: Python<'_>, reopen: Py<PyAny>) -> PyResult<Option<Seed>> {
+    fn grow(&self, py: Python<'_>, reopen: &Bound<'_, PyAny>) -> PyResult<Option<Seed>> {
         let seed = self
             .seed
             .lock()
@@ -79,6 +79,7 @@ impl Stem {
         self.process
             .get_or_init(|| std::process::id().cast_signed());
         let mut fork = || fork_by(&self.fork);
+        let reopen = reopen.clone().unbind();
         let mut reopen = || {
             oxicorn_logs::reopen_all();
             if let Err(error) = Python::attach(|py| reopen.call0(py)) {

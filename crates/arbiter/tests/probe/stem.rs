@@ -41,13 +41,11 @@ pub(crate) fn live(seed: StemSeed, nature: StemNature) -> io::Result<End> {
         Ok(side)
     };
     let mut reopen = || say(&format!("stem {generation} reopens"));
-    match seed.grow(&mut fork, &mut reopen) {
-        Some(seed) => Ok(End::Worker(seed)),
-        None => {
-            say(&format!("stem {generation} leaves"));
-            Ok(End::Stem(0))
-        }
+    if let Some(seed) = seed.grow(&mut fork, &mut reopen) {
+        return Ok(End::Worker(seed));
     }
+    say(&format!("stem {generation} leaves"));
+    Ok(End::Stem(0))
 }
 
 fn own_pid() -> i32 {
