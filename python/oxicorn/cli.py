@@ -109,7 +109,8 @@ def _serve(source: Source, config: Config, warnings: list[str]) -> int:
     _warn(config, warnings)
     set_title("master", config)
     try:
-        arbiter = Arbiter(config, os.fork, partial(_configure_again, source), identity.owner)
+        configure = partial(_configure_again, source)
+        arbiter = Arbiter(config, os.fork, configure, source.command(), identity.owner)
         arbiter.bind()
     except BindError as error:
         log("error", str(error))
