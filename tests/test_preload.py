@@ -1,5 +1,5 @@
-"""`--preload` on the real server: a stem imports, workers are forked from it, and a restart loads new
-code all the same.
+"""`--preload` on the real server: a stem imports, workers are forked from it, and a restart loads
+new code all the same.
 """
 
 from __future__ import annotations
@@ -30,6 +30,17 @@ class Application:
         facts = {"pid": os.getpid(), "ppid": os.getppid(), "imported by": IMPORTED_BY}
         return [json.dumps(facts).encode()]
 app = Application()
+"""
+
+HANGS = """
+import time
+def hang():
+    time.sleep(600)
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/hang":
+        hang()
+    start_response("200 OK", [])
+    return [b"one"]
 """
 
 
@@ -121,6 +132,16 @@ def _is_busy(pid: int) -> bool:
     before = processes.wakeups(pid), processes.ticks(pid)
     throughout(lambda: processes.alive(pid), "it lives", 0.1)
     return (processes.wakeups(pid), processes.ticks(pid)) != before
+
+
+def test_a_worker_that_hangs_shows_where(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    server = serve("hangs:app", "--preload", "--timeout", "1", cwd=tmp_path)
+    with server.connect() as connection:
+        connection.send(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.wait_for_log(r'WORKER TIMEOUT .*"GET /hang')
+        server.wait_for_log(r"hangs\.py.* in hang")
+    assert server.request().text == "one"
 
 
 # new code
@@ -295,9 +316,7 @@ def test_workers_are_recycled_from_the_stem(site: Site) -> None:
 
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT, SIGQUIT])
 @pytest.mark.parametrize("moment", ["start", "restart"])
-def test_a_stem_that_imports_does_not_hold_up_a_stop(
-    site: Site, number: int, moment: str
-) -> None:
+def test_a_stem_that_imports_does_not_hold_up_a_stop(site: Site, number: int, moment: str) -> None:
     if moment == "start":
         server = site.launch(before=HANG)
     else:

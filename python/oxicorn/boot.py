@@ -1,4 +1,4 @@
-"""What a process of a generation does before it imports the application, and what its failing means.
+"""What a process of a generation does before it imports the application; what its failing means.
 
 For workers and stems alike. Not for the arbiter, which never imports the application.
 

@@ -38,7 +38,8 @@ def run(source: Source, stem: Stem, identity: Identity) -> int:
         stem.ready()
     except Exception as error:
         return boot.failure(error, "stem")
-    seed = stem.grow(partial(_reopen, config))
+    # After a rotation of the logs: later workers inherit what is open here.
+    seed = stem.grow(partial(boot.open_outputs, config))
     return 0 if seed is None else worker.run_preloaded(seed, application)
 
 
@@ -63,8 +64,3 @@ def _warn_of_threads() -> None:
     if names:
         names_text = ", ".join(names)
         log("warning", f"preload_app: threads started by the import end at the fork: {names_text}")
-
-
-def _reopen(config: Config) -> None:
-    """After a rotation: later workers inherit what is open here."""
-    boot.open_outputs(config)

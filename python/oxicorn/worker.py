@@ -81,6 +81,7 @@ def _restore_handlers() -> None:
         if handler not in nobodys:
             signal.signal(number, handler)
 
+
 def _load(config: Config, worker: Worker) -> Application:
     if config.reload:
         return _load_watched(config, worker)

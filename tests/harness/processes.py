@@ -53,7 +53,7 @@ def parent(pid: int) -> int:
 
 
 def shared_out(pid: int) -> int:
-    """Anonymous memory in KiB, where a page counts for each of those that share it in equal parts."""
+    """Anonymous memory in KiB; of a page that several processes share, an equal part each."""
     text = (_PROC / str(pid) / "smaps_rollup").read_text()
     found = (line.split() for line in text.splitlines())
     return next(int(words[1]) for words in found if words[0] == "Pss_Anon:")

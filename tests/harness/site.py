@@ -54,9 +54,7 @@ class Site:
         options = ("--log-level", "debug", *self._always, *options)
         return self._serve("site_app:app", *options, cwd=self.folder, launch=True)
 
-    def start(
-        self, *options: str, workers: int = 2, log: Path | None = None, **how: str
-    ) -> Server:
+    def start(self, *options: str, workers: int = 2, log: Path | None = None, **how: str) -> Server:
         """A server of version one that serves; `log`: where it logs to."""
         server = self.launch(*options, workers=workers, **how)
         server.path = log or server.path
