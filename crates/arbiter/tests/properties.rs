@@ -427,12 +427,12 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(24) {
+        match self.chance.below(25) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
             11 => self.somebody_restarts(),
             16 => self.somebody_scales(),
-            12 => self.everybody_is_ready(),
+            12 | 24 => self.everybody_is_ready(),
             13 => self.handle(Event::WorkerGave { worker }),
             5 => self.handle(Event::WorkerRetiring { worker }),
             6 => self.handle(Event::WorkerDraining { worker }),
