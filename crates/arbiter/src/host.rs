@@ -145,7 +145,8 @@ pub enum Outcome {
     /// In a forked child, signals back at their defaults: be this worker. Its process is to end
     /// with 0 after its work, 3 if it failed to boot and 4 if the application could not be loaded.
     Worker(WorkerSeed),
-    /// In a forked child, where signals that are meant for the arbiter do nothing: be this stem. Its process is to end with 0
-    /// when it has nothing more to fork, and with another code if the application could not be loaded.
+    /// In a forked child, where signals that are meant for the arbiter do nothing: be this stem. Its
+    /// process is to end with 0 when it has nothing more to fork, and with another code if the
+    /// application could not be loaded.
     Stem(StemSeed),
 }

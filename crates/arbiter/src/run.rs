@@ -447,7 +447,8 @@ impl Patience for SignalPipe {
     }
 }
 
-/// Only workers and stems that were not reaped are signalled, so the number cannot be another process'.
+/// Only workers and stems that were not reaped are signalled, so the number cannot be another
+/// process'.
 fn send_signal(pid: Pid, signal: Signal) {
     let target = SystemPid::from_raw(pid).zip(SystemSignal::from_named_raw(signal.number()));
     if let Some(Err(error)) = target.map(|(pid, signal)| kill_process(pid, signal)) {

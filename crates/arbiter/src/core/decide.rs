@@ -2,8 +2,9 @@
 //!
 //! This file routes each event to its rule: the wanted number of workers and who fills it
 //! (`population.rs`), exits and crash loops (`exits.rs`), restarts (`restart.rs`, `rollback.rs`),
-//! stems (`stem.rs`), connections that leave workers in trouble (`balance.rs`), shutting down (`stopping.rs`), what a
-//! service manager is told (`service.rs`). What a deadline means is decided here.
+//! stems (`stem.rs`), connections that leave workers in trouble (`balance.rs`), shutting down
+//! (`stopping.rs`), what a service manager is told (`service.rs`). What a deadline means is decided
+//! here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! What a failure of the new generation undoes.
 //!
 //! The workers that were parked serve again, first of all; those of the new generation give back
-//! what connections they have and leave. The old stem, if there is one, forks old workers again. Once a
-//! new worker serves, no old one is left that could, and no stem, there is nothing to go back to: the new generation stays, and the rules for crashing workers
-//! (`exits.rs`) see to it.
+//! what connections they have and leave. The old stem, if there is one, forks old workers again. Once
+//! a new worker serves, no old one is left that could, and no stem, there is nothing to go back to:
+//! the new generation stays, and the rules for crashing workers (`exits.rs`) see to it.
 //!
 //! Invariant: after a rollback generation, policy and number of workers are those of before.
 
