@@ -154,8 +154,8 @@ class Server:
 
     def workers(self) -> list[int]:
         """Pids of the living workers, oldest first."""
-        stems = self.stems()
-        return [pid for pid in processes.children(self.pid) if pid not in stems]
+        children = processes.children(self.pid)
+        return [pid for pid in children if not is_stem(processes.title(pid))]
 
     def stems(self) -> list[int]:
         """Pids of the processes that fork workers (`preload_app`), oldest first."""
