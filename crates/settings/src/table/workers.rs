@@ -107,6 +107,9 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "preload_app",
             cli: &["--preload"],
+            status: Status::Better {
+                how: "`HUP` loads new code, and nothing is imported in the arbiter",
+            },
             summary: "Load the application once, before the workers are forked.",
             doc: "Saves memory and start-up time, since workers share what was loaded. A restart loads new \
                   code all the same: each generation is forked from a process of its own. The application \
