@@ -303,6 +303,31 @@ def test_a_killed_stem_costs_nothing_and_is_replaced(site: Site) -> None:
     until(lambda: not processes.zombies(server.pid), "no zombie")
 
 
+MOMENTS = ["Booting stem", "has loaded the application", "Booting worker", "Generation 2 serves"]
+
+
+@pytest.mark.parametrize("whose", ["old", "new"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_stem_killed_at_any_moment_of_a_restart_costs_no_request(
+    site: Site, moment: str, whose: str
+) -> None:
+    server = site.start(workers=3)
+    the_stem(server)
+    with Load(server, clients=3) as load:
+        load.wait_for("one", 5)
+        site.write("two")
+        mark = server.mark()
+        server.signal(SIGHUP)
+        server.wait_for_log(moment, since=mark)
+        os.kill(server.stems()[0 if whose == "old" else -1], SIGKILL)
+        server.wait_for_log("is confirmed|goes on serving", since=mark)
+        site.write("three")
+        restart(server)
+        load.wait_for("three", 20)
+    until(lambda: len(server.family()) == 5, "arbiter, stem and workers are all there is")
+    until(lambda: not processes.zombies(server.pid), "no zombie")
+
+
 def test_workers_are_recycled_from_the_stem(site: Site) -> None:
     server = site.start("--max-requests", "30")
     stem = the_stem(server)

@@ -38,9 +38,10 @@ pub(super) enum Side {
     Worker,
 }
 
-/// The midwife's exit codes: the worker was reported; it could not be forked, which was reported.
-const REPORTED: u8 = 0;
-const REFUSED: u8 = 1;
+/// The midwife's exit codes: the worker was reported; it could not be forked, which was reported. Not
+/// such as hooks of the application would end it with.
+const REPORTED: u8 = 117;
+const REFUSED: u8 = 118;
 /// Nobody gave the word.
 const STILLBORN: u8 = 1;
 
