@@ -59,7 +59,9 @@ impl Engine {
         let mut connections = self.connections.iter_mut();
         let each = connections.all(|(_, connection)| {
             let state = connection.state();
-            state.into_iter().for_each(|state| truth.add(state, 1));
+            if let Some(state) = state {
+                truth.add(state, 1);
+            }
             connection.shown == state
         });
         let same = |count: &Count| truth.number(*count) == self.board.number(*count);

@@ -21,6 +21,7 @@ use std::time::Duration;
 use oxicorn_arbiter::Listener;
 use oxicorn_arbiter::channel::WorkerChannel;
 use oxicorn_arbiter::sys::signals::SignalPipe;
+use oxicorn_board::{Board, Count};
 use oxicorn_engine::{Engine, Exchange, Now, Options, Poller, Stuck, Turn, Waker, WatchId};
 use oxicorn_logs::AccessLog;
 use pyo3::prelude::*;
@@ -84,6 +85,8 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) channel: WorkerChannel,
     pub(crate) signals: SignalPipe,
+    /// Where the worker shows what it counts.
+    pub(crate) board: &'static Board,
     /// Whether other workers accept from the same listeners.
     pub(crate) siblings: bool,
     /// Application threads.
@@ -109,6 +112,7 @@ pub(crate) struct Crew {
     signals: SignalPipe,
     signal_watch: WatchId,
     channel_watch: WatchId,
+    board: &'static Board,
     threads: usize,
     grace: Duration,
     /// The arbiter is gone.
@@ -132,7 +136,9 @@ impl Crew {
     /// Makes the engine and everything around it. After the fork, with the application loaded.
     pub(crate) fn new(setup: Setup) -> io::Result<Self> {
         let poller = Poller::new()?;
-        let mut engine = Engine::new(&poller, setup.options, setup.access)?;
+        let board = setup.board;
+        let mut engine = Engine::shown_on(board, &poller, setup.options, setup.access)?;
+        board.set(Count::Threads, setup.threads as u64);
         for listener in setup.listeners {
             engine.listen(listener.fd)?;
         }
@@ -152,6 +158,7 @@ impl Crew {
             signals: setup.signals,
             signal_watch,
             channel_watch,
+            board,
             threads: setup.threads,
             grace: setup.grace,
             orphaned: AtomicBool::new(false),
@@ -251,11 +258,15 @@ impl Crew {
         loop {
             {
                 let mut seat = lock(&self.seat);
-                seat.inside -= usize::from(std::mem::take(&mut returns));
+                if std::mem::take(&mut returns) {
+                    seat.inside -= 1;
+                    self.board.set(Count::Busy, seat.inside as u64);
+                }
                 if self.is_stopping() {
                     return Claim::Stop;
                 }
                 if let Some(exchange) = seat.backlog.pop_front() {
+                    self.board.set(Count::Backlog, seat.backlog.len() as u64);
                     self.relieve(&mut seat);
                     self.enter(&mut seat);
                     return Claim::Exchange(exchange);
@@ -313,6 +324,7 @@ impl Crew {
     /// A thread enters the application. Unless somebody leads, one who waits is told to, and the steward watches.
     fn enter(&self, seat: &mut Seat) {
         seat.inside += 1;
+        self.board.set(Count::Busy, seat.inside as u64);
         seat.entries += 1;
         if seat.holder.is_none() && seat.parked > 0 && !seat.armed {
             seat.armed = true;
