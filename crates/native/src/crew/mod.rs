@@ -7,6 +7,7 @@
 //! holder takes, is held while waiting for the network
 //! or for the interpreter; nothing wakes up while nothing happens.
 
+mod leader;
 mod notices;
 mod saturation;
 mod steward;
@@ -22,17 +23,15 @@ use oxicorn_arbiter::Listener;
 use oxicorn_arbiter::channel::WorkerChannel;
 use oxicorn_arbiter::sys::signals::SignalPipe;
 use oxicorn_board::{Board, Count};
-use oxicorn_engine::{Engine, Exchange, Now, Options, Poller, Stuck, Turn, Waker, WatchId};
+use oxicorn_engine::{Engine, Exchange, Now, Options, Poller, Stuck, Waker, WatchId};
 use oxicorn_logs::AccessLog;
 use pyo3::prelude::*;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
+use leader::Led;
 pub(crate) use steward::start as start_steward;
 
 use crate::wsgi::Gateway;
-
-/// Milliseconds the leader may keep the interpreter lock from threads inside the application, as `sys.getswitchinterval`.
-const SWITCH: u64 = 5;
 
 /// Who turns the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +71,11 @@ struct Seat {
 
 /// What a thread without work got.
 enum Claim {
-    Seat,
+    /// `alone`: no other thread is inside the application, and none can enter it while this one leads, for the backlog is
+    /// empty.
+    Seat {
+        alone: bool,
+    },
     Exchange(Box<Exchange>),
     Stop,
 }
@@ -242,13 +245,19 @@ impl Crew {
                     self.engine().release(&exchange, Now::read());
                     return Ok(Some(exchange));
                 }
-                Claim::Seat => {
-                    let found = self.turn_until_exchange(py);
-                    self.leave_seat(found.as_ref().is_ok_and(Option::is_some));
-                    if let Some(exchange) = found? {
+                Claim::Seat { alone } => match self.lead_until_exchange(py, alone) {
+                    Ok(Led::Exchange(exchange)) => {
+                        self.leave_seat(true);
                         return Ok(Some(exchange));
                     }
-                }
+                    Ok(Led::Stop) => self.leave_seat(false),
+                    // A signal may have ended the wait: the main thread runs Python's handlers here.
+                    Ok(Led::Aside) => py.check_signals()?,
+                    Err(error) => {
+                        self.leave_seat(false);
+                        return Err(error);
+                    }
+                },
             }
         }
     }
@@ -275,7 +284,8 @@ impl Crew {
                     None => {
                         self.relieve(&mut seat);
                         seat.holder = Some(Holder::Thread);
-                        return Claim::Seat;
+                        let alone = seat.inside == 0;
+                        return Claim::Seat { alone };
                     }
                     Some(Holder::Steward) => seat.wanted = true,
                     Some(Holder::Thread) => {}
@@ -330,8 +340,12 @@ impl Crew {
             seat.armed = true;
             self.give_ticket(seat);
         }
-        if seat.steward_asleep {
-            seat.steward_asleep = false;
+        self.call_steward(seat);
+    }
+
+    /// The steward looks whether the seat stays empty.
+    fn call_steward(&self, seat: &mut Seat) {
+        if std::mem::take(&mut seat.steward_asleep) {
             self.steward.notify_one();
         }
     }
@@ -339,49 +353,6 @@ impl Crew {
     fn give_ticket(&self, seat: &mut Seat) {
         seat.tickets += 1;
         self.followers.notify_one();
-    }
-
-    fn turn_until_exchange(&self, py: Python<'_>) -> PyResult<Option<Box<Exchange>>> {
-        let mut now = Now::read();
-        let mut attached = now.mono;
-        loop {
-            let turn = self.engine().turn(now);
-            match turn {
-                Turn::Exchange(exchange) => return Ok(Some(exchange)),
-                Turn::Notice(notice) => self.on_notice(notice),
-                Turn::Idle { .. } if self.is_stopping() => return Ok(None),
-                Turn::Idle { again } => {
-                    let waited = self.wait(py, again)?;
-                    now = Now::read();
-                    if waited {
-                        attached = now.mono;
-                    } else if now.mono >= attached + SWITCH {
-                        // Native code never looks whether another thread wants the interpreter lock.
-                        py.detach(|| ());
-                        attached = now.mono;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits for events: first without letting go of the interpreter lock, for under load there are some already. Whether
-    /// it let go.
-    fn wait(&self, py: Python<'_>, again: bool) -> PyResult<bool> {
-        let mut poller = lock(&self.poller);
-        let mut found = poller.wait(Some(Duration::ZERO))?;
-        let waits = found == 0 && !again;
-        if waits {
-            let poller: &mut Poller = &mut poller;
-            found = py.detach(|| poller.wait(None))?;
-        }
-        self.engine().feed(&mut poller);
-        drop(poller);
-        if found == 0 {
-            // A signal may have ended the wait: the main thread runs Python's handlers here.
-            py.check_signals()?;
-        }
-        Ok(waits)
     }
 
     fn wake(&self) {
