@@ -152,7 +152,11 @@ impl Server {
             if self.wake_ups() == before {
                 return;
             }
-            assert!(Instant::now() < deadline, "it does not sleep:\n{}", self.told());
+            assert!(
+                Instant::now() < deadline,
+                "it does not sleep:\n{}",
+                self.told()
+            );
         }
     }
 
