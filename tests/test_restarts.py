@@ -238,8 +238,9 @@ def test_a_restart_may_serve_another_application(site: Site) -> None:
         ("raise RuntimeError('no database')\n", "RuntimeError: no database"),
         ("import sys; sys.exit(3)\n", "failed"),
         ("chdir = '/no/such/folder'\n", "chdir"),
+        ("tmp_upload_dir = '/no/such/folder'\n", "tmp_upload_dir"),
     ],
-    ids=["syntax", "value", "exception", "exit", "chdir"],
+    ids=["syntax", "value", "exception", "exit", "chdir", "uploads"],
 )
 def test_a_wrong_configuration_changes_nothing(site: Site, text: str, reason: str) -> None:
     server = site.start()

@@ -18,6 +18,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from oxicorn import pipe
+
 __all__ = ["main"]
 
 REFUSED = 1
@@ -79,8 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"oxicornctl: {error}", file=sys.stderr)
         return error.code
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        pipe.let_go()
         return REFUSED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -66,6 +66,10 @@ impl Kind {
     /// # Errors
     /// What is allowed instead, as a phrase: `expected a whole number of at least 1`.
     pub fn check(self, value: &Value) -> Result<Value, String> {
+        // In lists it has a meaning: abstract sockets begin with one.
+        if self != Self::List && has_nul(value) {
+            return Err("a NUL character can be in no path, name or variable".into());
+        }
         let checked = match self {
             Self::Bool => truth(value),
             Self::Int { min, max } => number::whole(value)
@@ -217,6 +221,17 @@ fn dict(value: &Value) -> Option<Value> {
             .collect::<Option<Vec<_>>>()
             .map(Value::Dict),
         _ => None,
+    }
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::Text(text) => text.contains('\0'),
+        Value::List(items) => items.iter().any(has_nul),
+        Value::Dict(entries) => entries
+            .iter()
+            .any(|(key, value)| key.contains('\0') || has_nul(value)),
+        _ => false,
     }
 }
 
