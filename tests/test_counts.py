@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from conftest import Serve
+from harness import control
 from harness.client import Connection, message
 from harness.gate import Gate
 from harness.server import Server
@@ -49,8 +50,7 @@ class Counted:
         ).stdout
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.ctl("status", "--json"))
-        return found
+        return control.status(self._socket)
 
     def generation(self, number: int) -> dict[str, Any]:
         """The sums of a generation; empty if it has no worker."""
@@ -194,6 +194,7 @@ def test_the_table_has_the_workers_and_their_sum(counted: Counted) -> None:
     counted.start(workers=2)
     counted.idle(3)
     counted.expect(open=3, idle=3)
+    assert json.loads(counted.ctl("status", "--json"))["generations"] == [counted.seen]
     _, _, _, heading, *rows = counted.ctl("status").splitlines()
     columns = heading.split()[-8:]
     assert columns[:2] == ["OPEN", "IDLE"] and columns[-2:] == ["BUSY", "ANSWERED"]

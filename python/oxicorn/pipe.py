@@ -1,4 +1,4 @@
-"""What the commands do when whoever reads their output has seen enough (`oxicornctl status | head -1`).
+"""What the commands do when who reads their output has seen enough (`oxicornctl status | head`).
 
 Imported by `oxicornctl` too, so nothing of the server is imported here.
 """
