@@ -303,6 +303,21 @@ mod tests {
     }
 
     #[test]
+    fn a_nul_character_is_refused_by_name_but_in_lists() {
+        let entry = Value::Dict(vec![("a\0".into(), Value::text("b"))]);
+        for (kind, value) in [
+            (Kind::Text, Value::text("shop\0")),
+            (Kind::Account, Value::text("\0")),
+            (Kind::Commas, Value::texts(["a", "b\0"])),
+            (Kind::Dict, entry),
+        ] {
+            let problem = kind.check(&value).unwrap_err();
+            assert!(problem.contains("NUL"), "{kind:?}: {problem}");
+        }
+        Kind::List.check(&Value::text("unix:\0shop")).unwrap();
+    }
+
+    #[test]
     fn a_single_text_is_a_list_of_one() {
         assert_eq!(checked(Kind::List, "a,b"), Ok(Value::texts(["a,b"])));
         assert_eq!(checked(Kind::Commas, "a, b,"), Ok(Value::texts(["a", "b"])));
