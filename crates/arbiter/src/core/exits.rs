@@ -132,6 +132,10 @@ fn describe(worker: &Worker, pid: Pid, exit: Exit, oom: Option<bool>) -> (Level,
         Exit::Code(code) => {
             let level = if code == 0 { Level::Info } else { Level::Error };
             let meaning = code_meaning(worker, code);
+            let meaning = match &worker.excuse {
+                Some(excuse) => format!("{}: {excuse}.", meaning.trim_end_matches('.')),
+                None => meaning.to_owned(),
+            };
             (
                 level,
                 format!("Worker (pid:{pid}) exited with code {code}. {meaning}"),
