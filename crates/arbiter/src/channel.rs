@@ -490,6 +490,8 @@ mod tests {
         worker.given().unwrap();
         worker.saturated(70_000).unwrap();
         worker.relieved().unwrap();
+        worker.unready("GET / was answered 503").unwrap();
+        worker.outgrown(u64::MAX, 1).unwrap();
         worker.draining().unwrap();
         let stuck = StuckRequest {
             line: "GET /slow HTTP/1.1".to_owned(),
@@ -503,6 +505,11 @@ mod tests {
             Report::Given,
             Report::Saturated(70_000),
             Report::Relieved,
+            Report::Unready("GET / was answered 503".to_owned()),
+            Report::Outgrown {
+                used: u64::MAX,
+                limit: 1,
+            },
             Report::Draining,
         ] {
             assert_eq!(arbiter.received(), Incoming::Report(expected));

@@ -34,7 +34,11 @@ impl Room {
     fn lacks(&self, newcomers: usize) -> Option<String> {
         let need = self.need_of(newcomers)?;
         let (workers, use_, new, need_) = (
-            if self.workers == 1 { "worker" } else { "workers" },
+            if self.workers == 1 {
+                "worker"
+            } else {
+                "workers"
+            },
             if self.workers == 1 { "uses" } else { "use" },
             if newcomers == 1 { "one" } else { "ones" },
             if newcomers == 1 { "needs" } else { "need" },
