@@ -7,7 +7,9 @@
 //! holder takes, is held while waiting for the network
 //! or for the interpreter; nothing wakes up while nothing happens.
 
+mod memory;
 mod notices;
+mod readiness;
 mod saturation;
 mod steward;
 
@@ -26,8 +28,10 @@ use oxicorn_logs::AccessLog;
 use pyo3::prelude::*;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
+pub(crate) use readiness::{ReadyCheck, start as start_ready_check};
 pub(crate) use steward::start as start_steward;
 
+use self::notices::tell;
 use crate::wsgi::Gateway;
 
 /// Milliseconds the leader may keep the interpreter lock from threads inside the application, as `sys.getswitchinterval`.
@@ -90,6 +94,8 @@ pub(crate) struct Setup {
     pub(crate) threads: usize,
     /// How long a drain may take (`graceful_timeout`).
     pub(crate) grace: Duration,
+    /// The bytes of memory above which the worker asks for a successor; 0 for none.
+    pub(crate) memory: u64,
 }
 
 /// The threads of one worker and their engine.
@@ -121,6 +127,8 @@ pub(crate) struct Crew {
     stuck: Mutex<Option<Stuck>>,
     siblings: bool,
     post: notices::Post,
+    readiness: readiness::Readiness,
+    memory: memory::MemoryLimit,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -160,6 +168,8 @@ impl Crew {
             stuck: Mutex::new(None),
             siblings: setup.siblings,
             post: notices::Post::default(),
+            readiness: readiness::Readiness::default(),
+            memory: memory::MemoryLimit::new(setup.memory),
         })
     }
 
@@ -205,11 +215,6 @@ impl Crew {
         result
     }
 
-    /// The arbiter's channel.
-    pub(crate) fn channel(&self) -> &WorkerChannel {
-        &self.channel
-    }
-
     /// The life of one application thread: returns when the crew stops. A thread less for ever is worse than a new worker:
     /// if this one ends by an error of ours, the crew stops.
     pub(crate) fn lead(&self, py: Python<'_>, gateway: &mut Gateway) -> PyResult<()> {
@@ -220,6 +225,7 @@ impl Crew {
         let mut returns = false;
         while let Some(exchange) = self.next(py, returns)? {
             gateway.serve(py, exchange)?;
+            self.watch_memory();
             returns = true;
         }
         guard.dismiss();
