@@ -17,7 +17,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 
-use super::{Crew, tell};
+use super::{Crew, lock, tell};
 
 /// From one try to the next.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -144,7 +144,7 @@ impl Crew {
 
     fn pass(&self, check: &ReadyCheck) {
         if !self.is_leaving() {
-            log::debug!(target: "oxicorn", "GET {} was answered: the worker is ready", check.target);
+            log::debug!(target: "oxicorn", "Worker (pid: {}) has answered GET {}", std::process::id(), check.target);
             tell("ready", self.report_ready());
         }
     }
@@ -158,7 +158,9 @@ impl Crew {
         tell("unready", self.channel.unready(&reason));
         self.readiness.failed.store(true, Ordering::Relaxed);
         // A thread that hangs in the application is for the arbiter to end, with its stacks in the log.
-        self.stop();
+        if lock(&self.seat).inside == 0 {
+            self.stop();
+        }
     }
 
     fn ask(&self, check: &ReadyCheck) -> Outcome {
