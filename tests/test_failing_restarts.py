@@ -1,5 +1,5 @@
-"""Deployments that fail in ways of their own: the old workers serve on, no client notices, who waits
-for the restart is told the reason, and nothing is left behind. More of them are in `test_restarts.py`.
+"""Deployments that fail in ways of their own: the old workers serve on, no client notices, who
+waits for the restart is told the reason, and nothing is left behind. More are in `test_restarts`.
 """
 
 from __future__ import annotations
