@@ -29,14 +29,6 @@ def delaying(serve: Serve, *options: str, seconds: str = "600") -> Server:
     return server
 
 
-def refuses(server: Server) -> bool:
-    try:
-        server.connect().close()
-    except OSError:
-        return True
-    return False
-
-
 def test_the_server_accepts_and_keeps_connections_during_the_delay(serve: Serve) -> None:
     server = serve(PROBE, "--shutdown-delay", "600", "--keep-alive", "600")
     with server.connect() as kept:
@@ -75,7 +67,7 @@ def test_a_second_term_begins_a_graceful_stop(serve: Serve, tmp_path: Path) -> N
         connection.send(message(gate.target))
         gate.wait_entered()
         server.signal(SIGTERM)
-        until(lambda: refuses(server), "new connections are refused")
+        until(server.refuses, "new connections are refused")
         gate.open()
         response = connection.receive()
         assert (response.status, response.header("Connection")) == (200, "close")
@@ -125,7 +117,7 @@ def test_a_request_on_an_idle_connection_is_answered_with_close(serve: Serve) ->
     with server.connect() as connection:
         assert connection.request("/").header("Connection") is None
         server.signal(SIGTERM)
-        until(lambda: refuses(server), "the server stops")
+        until(server.refuses, "the server stops")
         response = connection.request("/")
         assert (response.status, response.header("Connection")) == (200, "close")
         assert connection.is_closed()

@@ -19,14 +19,6 @@ from harness.wait import until
 PROBE = "apps.probe:application"
 
 
-def refuses(server: Server) -> bool:
-    try:
-        server.connect().close()
-    except OSError:
-        return True
-    return False
-
-
 def enter(server: Server, gate: Gate) -> Connection:
     """A connection whose request waits at the gate."""
     connection = server.connect().send(
@@ -44,7 +36,7 @@ def test_term_lets_a_running_request_finish(serve: Serve, tmp_path: Path, thread
     server, gate = serve(PROBE, "--threads", threads), Gate(tmp_path)
     with enter(server, gate) as connection:
         server.signal(SIGTERM)
-        until(lambda: refuses(server), "new connections are refused")
+        until(server.refuses, "new connections are refused")
         gate.open()
         response = connection.receive()
         assert (response.status, response.header("Connection")) == (200, "close")
@@ -70,7 +62,7 @@ def test_term_lets_a_slow_reader_take_the_rest(serve: Serve) -> None:
         connection.send(b"GET /bytes?size=5000000 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert connection.readable(10)
         server.signal(SIGTERM)
-        until(lambda: refuses(server), "new connections are refused")
+        until(server.refuses, "new connections are refused")
         assert len(connection.receive().body) == 5_000_000
     server.expect_exit(0)
 

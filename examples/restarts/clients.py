@@ -45,17 +45,12 @@ def percentile(seconds: list[float], share: float) -> float:
 
 
 async def answers(port: int) -> str:
-    """Asks once, and again until there is a server."""
-    while True:
-        try:
-            reader, writer = await asyncio.open_connection(HOST, port)
-        except OSError:
-            await asyncio.sleep(0.05)
-            continue
-        writer.write(_request(""))
-        body, _ = await _response(reader)
-        writer.close()
-        return body
+    """Asks once. The socket listens before the workers have booted, so this waits for the first."""
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(_request(""))
+    body, _ = await _response(reader)
+    writer.close()
+    return body
 
 
 class Fleet:
@@ -70,13 +65,14 @@ class Fleet:
         self._clients = clients
         self._pause = 1 / rate
         self._over = False
+        self._begun = asyncio.Event()
+        """Each client has its connection, or one has failed."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Fleet:
         """Open all connections."""
         self._tasks = [asyncio.create_task(self._client(n)) for n in range(self._clients)]
-        while self.tally.opened < self._clients and not self.tally.failures:
-            await asyncio.sleep(0.01)
+        await self._begun.wait()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -92,12 +88,15 @@ class Fleet:
                 await self._connection(number)
             except (OSError, EOFError, ValueError, asyncio.TimeoutError) as error:
                 self.tally.failures.append(f"client {number}: {error!r}")
+                self._begun.set()
                 await asyncio.sleep(self._pause)
 
     async def _connection(self, number: int) -> None:
         """Ask on one connection until it ends."""
         reader, writer = await asyncio.open_connection(HOST, self._port)
         self.tally.opened += 1
+        if self.tally.opened >= self._clients:
+            self._begun.set()
         try:
             due = time.perf_counter()
             asked = 0
@@ -209,7 +208,8 @@ class Relay:
         def later(act: Callable[..., None], *arguments: object) -> None:
             loop.call_later(self._seconds, act, *arguments)
 
-        while True:
+        ended = asyncio.Event()
+        while not writer.transport.is_closing():
             try:
                 data = await reader.read(65536)
             except OSError:
@@ -219,7 +219,8 @@ class Relay:
                 later(_end, writer)
                 break
             later(writer.write, data)
-        await asyncio.sleep(self._seconds * 1.1)
+        later(ended.set)
+        await ended.wait()
 
 
 def _end(writer: asyncio.StreamWriter) -> None:

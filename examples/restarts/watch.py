@@ -41,6 +41,8 @@ class Server:
         self._mode = mode
         self._process: asyncio.subprocess.Process | None = None
         self._log: list[str] = []
+        self._listens = asyncio.Event()
+        """It does, or it has ended."""
         self.port = 0
         self.says = "Generation 1 serves."
         """Its last word about restarts."""
@@ -60,10 +62,9 @@ class Server:
             stderr=asyncio.subprocess.PIPE,
         )
         self._reader = asyncio.create_task(self._read())
-        while not self.port:
-            if self._process.returncode is not None:
-                sys.exit("\n".join(self._log))
-            await asyncio.sleep(0.05)
+        await self._listens.wait()
+        if not self.port:
+            sys.exit("\n".join(self._log))
         await answers(self.port)
 
     def deploy(self, broken: bool = False) -> None:
@@ -96,9 +97,11 @@ class Server:
             self._log.append(line)
             if found := re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", line):
                 self.port = int(found.group(1))
+                self._listens.set()
             if found := re.search(r"(Restart \(|Restart rolled back|Generation \d).*", line):
                 self.says = found.group().partition(": Worker")[0]
                 self.outcomes += "confirmed" in line or "rolled back" in line
+        self._listens.set()
 
 
 def row(*values: object) -> None:

@@ -65,7 +65,8 @@ class Seed:
 class Arbiter:
     """The process manager. `fork` is `os.fork`; `owner` gets the Unix sockets (uid, gid).
 
-    `configure` reads the configuration again, for a restart.
+    `configure` reads the configuration again, for a restart. `command`: how the server was
+    started: program, arguments, environment, directory.
     """
 
     def __new__(
@@ -73,6 +74,7 @@ class Arbiter:
         config: Config,
         fork: Callable[[], int],
         configure: Callable[[], Config],
+        command: tuple[str, list[str], dict[str, str], str],
         owner: tuple[int, int] | None = None,
     ) -> Arbiter: ...
     @property

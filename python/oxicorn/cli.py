@@ -112,7 +112,8 @@ def _serve(source: Source, config: Config, warnings: list[str]) -> int:
     set_title("master", config)
     try:
         application = _preload(config)
-        arbiter = Arbiter(config, os.fork, partial(_configure_again, source), identity.owner)
+        configure = partial(_configure_again, source)
+        arbiter = Arbiter(config, os.fork, configure, source.command(), identity.owner)
         arbiter.bind()
     except (ApplicationError, BindError) as error:
         log("error", str(error))

@@ -83,6 +83,10 @@ class Source:
                 self._forget_directories(keep=importable)
         return config, [*warnings, *self._unheeded(config)]
 
+    def command(self) -> tuple[str, list[str], dict[str, str], str]:
+        """How this server was started: program, arguments, environment, directory."""
+        return sys.executable, sys.orig_argv[1:], self._environ, self._directory
+
     def enter(self, config: Config) -> None:
         """Makes this process what the settings say: directory, import path, environment."""
         self._entered = config

@@ -216,6 +216,14 @@ class Server:
         """A new connection."""
         return Connection(self.address, **how)
 
+    def refuses(self) -> bool:
+        """Nobody listens."""
+        try:
+            self.connect().close()
+        except OSError:
+            return True
+        return False
+
     def request(self, target: str = "/", method: str = "GET", **how: Any) -> Response:
         """One request on a connection of its own."""
         with self.connect() as connection:

@@ -15,6 +15,7 @@ mod run;
 #[cfg(test)]
 mod scratch;
 pub mod sockets;
+mod start_command;
 pub mod sys;
 mod translate;
 
@@ -27,3 +28,4 @@ pub use crate::oom::OomCounter;
 pub use crate::pidfile::Pidfile;
 pub use crate::run::{Arbiter, Setup};
 pub use crate::sockets::{ListenAddr, ListenFds, Listener, SocketOptions};
+pub use crate::start_command::StartCommand;

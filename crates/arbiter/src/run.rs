@@ -33,6 +33,7 @@ use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
 use crate::pidfile::Pidfile;
 use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
+use crate::start_command::StartCommand;
 use crate::sys::signals::{self, SignalPipe};
 use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
 
@@ -53,6 +54,8 @@ pub struct Setup {
     pub notify: NotifyOptions,
     /// Where the server can be asked for things.
     pub control: ControlSocket,
+    /// How the server was started.
+    pub command: StartCommand,
 }
 
 /// The process manager, its sockets bound.

@@ -2,6 +2,7 @@
 //! lock is held only during the fork.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
     ControlPlace, ControlSocket, Fork, Host, ListenFds, Notice, NotifyOptions, Outcome, Policy,
-    Setup, SocketOptions, WorkerSeed,
+    Setup, SocketOptions, StartCommand, WorkerSeed,
 };
 use oxicorn_settings as settings;
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -27,6 +28,14 @@ pyo3::create_exception!(
 
 /// The configuration of each generation that may still have workers to be forked.
 type Configurations = Arc<Mutex<BTreeMap<u32, Config>>>;
+
+/// Program, arguments, environment, directory.
+type Command = (
+    PathBuf,
+    Vec<OsString>,
+    BTreeMap<OsString, OsString>,
+    PathBuf,
+);
 
 /// Forks by calling `os.fork`, reads the configuration by calling Python.
 #[derive(Debug)]
@@ -72,13 +81,15 @@ impl Host for Interpreter {
 }
 
 /// The process manager. `fork` is `os.fork`, called with the interpreter lock held. `configure` reads the configuration
-/// again, for a restart; what it raises is the reason why there is none. `owner`: the user and group that Unix sockets are
+/// again, for a restart; what it raises is the reason why there is none. `command`: how the server was started: program,
+/// arguments, environment, directory. `owner`: the user and group that Unix sockets are
 /// given to.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
 pub(crate) struct Arbiter {
     config: Config,
     owner: Option<(u32, u32)>,
+    command: StartCommand,
     fork: Py<PyAny>,
     configure: Py<PyAny>,
     configurations: Configurations,
@@ -88,16 +99,18 @@ pub(crate) struct Arbiter {
 #[pymethods]
 impl Arbiter {
     #[new]
-    #[pyo3(signature = (config, fork, configure, owner=None))]
+    #[pyo3(signature = (config, fork, configure, command, owner=None))]
     fn new(
         config: &Config,
         fork: Py<PyAny>,
         configure: Py<PyAny>,
+        command: Command,
         owner: Option<(u32, u32)>,
     ) -> Self {
         Self {
             config: config.clone(),
             owner,
+            command: start_command(command),
             fork,
             configure,
             configurations: Arc::new(Mutex::new(BTreeMap::from([(1, config.clone())]))),
@@ -110,6 +123,7 @@ impl Arbiter {
         let listen_fds = take_listen_fds(py)?;
         let setup = Setup {
             notify: take_notify_options(py)?,
+            command: self.command.clone(),
             ..setup(&self.config.config, self.owner, listen_fds)
         };
         let host = Interpreter {
@@ -223,6 +237,16 @@ fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: Liste
         pidfile,
         notify: NotifyOptions::default(),
         control: control_socket(config),
+        command: StartCommand::default(),
+    }
+}
+
+fn start_command((program, arguments, environment, directory): Command) -> StartCommand {
+    StartCommand {
+        program,
+        arguments,
+        environment: environment.into_iter().collect(),
+        directory,
     }
 }
 
