@@ -191,7 +191,7 @@ def test_a_replacement_is_checked_as_well(site: Site) -> None:
 def test_new_code_that_answers_with_errors_is_rolled_back_with_the_reason(
     site: Site, mode: str
 ) -> None:
-    server = site.start(*CHECK, "--boot-timeout", "2.5")
+    server = site.start(*CHECK, "--boot-timeout", "4")
     site.write("two")
     site.says("500 Broken")
     printed = site.fails_to_restart(server, "--mode", mode)

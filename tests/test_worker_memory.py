@@ -1,4 +1,6 @@
-"""`max_worker_memory`: a worker that has grown too large is replaced, and nobody notices."""
+"""`max_worker_memory`: a worker that has grown too large is replaced, and nobody notices. And what
+a restart does when there is no memory for a second set of workers.
+"""
 
 from __future__ import annotations
 
@@ -129,3 +131,25 @@ def test_a_limit_that_a_restart_brings_is_kept(site: Deployment) -> None:
     assert server.request("/grow/150").status == 200
     until(lambda: server.request().text == "one" and "uses" in server.log, "it is too large")
     replaced(server)
+
+
+def test_without_memory_for_two_generations_a_restart_is_regular(site: Deployment) -> None:
+    """A large worker, and a configuration that asks for more of them than fit."""
+    site.write("one", "LARGE = b'x' * (400 << 20)")
+    site.configure("workers = 1")
+    server = site.launch()
+    server.wait_for_log("is ready")
+    too_many = processes.available() // (300 << 10)
+    site.configure(f"workers = {too_many}")
+    site.write("two", "raise RuntimeError('only one of them finds out')")
+    code, printed = site.restart()
+    assert code != 0 and "RuntimeError: only one of them finds out" in printed
+    figures = rf"1 worker uses 4\d\d MiB, {too_many} new ones need \d+ MiB, and \d+ MiB are free"
+    server.wait_for_log(f"The restart is regular, not hot: {figures}")
+    assert "Restart (regular): generation 2 boots beside 1." in server.log
+    assert len(re.findall("Booting worker", server.log)) == 2
+    assert server.request().text == "one"
+    site.configure("workers = 2")
+    site.write("three")
+    assert site.restart()[0] == 0
+    assert server.log.count("Restart (hot)") == 1
