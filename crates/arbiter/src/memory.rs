@@ -1,5 +1,6 @@
 //! How much memory there is, and how much the workers use: what the core wants to know before a
-//! restart. Read then and never otherwise; nothing here decides.
+//! restart. Read then and never otherwise, for it takes the kernel some milliseconds for each GB that
+//! the workers use; nothing here decides.
 //!
 //! Free is what the kernel would give without swapping (`MemAvailable`), and no more than the limits
 //! of our cgroups leave. Cached files that were not used lately count as free in both.

@@ -247,14 +247,6 @@ impl State {
         }
     }
 
-    /// The worker gives the reason before it fails: whatever ends it then, this is why.
-    fn unready(&mut self, id: WorkerId, reason: &str) {
-        let boots = |worker: &&mut Worker| worker.phase == Phase::Booting;
-        if let Some(worker) = self.workers.get_mut(&id).filter(boots) {
-            worker.excuse = Some(printable(reason));
-        }
-    }
-
     /// The worker writes its Python stacks on SIGABRT; one that cannot even do that is killed.
     fn stuck(&mut self, id: WorkerId, request: &StuckRequest) {
         let Some(worker) = self
@@ -306,8 +298,7 @@ impl State {
         match (phase, force) {
             (Phase::Booting, Force::None) => {
                 let limit = seconds(self.boot_timeout(id).unwrap_or_default());
-                let excuse = worker.excuse.iter().map(|excuse| format!(" ({excuse})"));
-                let excuse: String = excuse.collect();
+                let excuse = worker.excuse_in_brackets();
                 let text = format!("Worker (pid:{pid}) was not ready within {limit}{excuse}");
                 self.log(Level::Error, format!("{text}: aborting it."));
                 self.abort(id);
@@ -406,7 +397,7 @@ pub(super) fn seconds(time: Duration) -> String {
 }
 
 /// Text from the network, made safe for one line of a log.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             if c.is_control() {

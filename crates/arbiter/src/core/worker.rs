@@ -121,6 +121,12 @@ impl Worker {
         self.ready_at.is_some()
     }
 
+    /// Why it is not ready, to be appended to a sentence; empty if it did not say.
+    pub(super) fn excuse_in_brackets(&self) -> String {
+        let excuse = self.excuse.as_ref();
+        excuse.map_or_else(String::new, |excuse| format!(" ({excuse})"))
+    }
+
     pub(super) fn shorten_deadline(&mut self, until: Duration) {
         self.deadline = Some(self.deadline.map_or(until, |deadline| deadline.min(until)));
     }
