@@ -98,7 +98,7 @@ def test_workers_that_grow_together_are_replaced_one_by_one(site: Deployment) ->
         for connection in connections.values():
             assert connection.request("/grow/150").status == 200
         until(all_are_replaced, "all are replaced")
-    assert max(counts) == 4
+    assert max(counts) <= 4
     assert {replaced(server, count)[0] for count in (1, 2, 3)} == set(old)
 
 
