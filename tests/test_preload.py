@@ -243,7 +243,8 @@ def test_who_asked_for_a_restart_is_told_why_it_failed(site: Site) -> None:
     site.write("two", before="raise RuntimeError('no database')")
     told = oxicornctl(server, "restart", "--wait")
     assert told.returncode != 0
-    assert "It could not load the application." in told.stderr
+    assert "It could not load the application" in told.stderr
+    assert "RuntimeError: no database" in told.stderr
     site.write("three")
     assert oxicornctl(server, "restart", "--wait").returncode == 0
     assert server.request().text == "three"

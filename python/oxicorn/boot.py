@@ -7,9 +7,11 @@ Invariant: whatever code of the application runs, runs with the rights that were
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import sys
 import traceback
+from collections.abc import Callable
 
 from oxicorn._native import Config, log
 from oxicorn.configuration import Source
@@ -41,18 +43,26 @@ def open_outputs(config: Config) -> None:
         capture(config.errorlog)
 
 
-def failure(error: Exception, who: str) -> int:
-    """Says why the process `who` could not boot, and returns its exit code."""
+def failure(error: Exception, who: str, tell: Callable[[str], None] | None) -> int:
+    """Says why the process `who` could not boot, and returns its exit code.
+
+    The log has the details; `tell` is for the arbiter, if that can still be told.
+    """
+    code, reason = FAILED, str(error)
     match error:
         case OperatorError():
             log("error", str(error))
         case ApplicationError():
             log("error", f"The application could not be loaded. {error}")
-            return error.exit_code
+            code, reason = error.exit_code, error.reason
         case _:
             text = "".join(traceback.format_exception(error)).rstrip()
             log("critical", f"Exception in {who} process\n{text}")
-    return FAILED
+            reason = f"{type(error).__name__}: {error}"
+    if tell is not None:
+        with contextlib.suppress(OSError):
+            tell(" ".join(reason.split()))
+    return code
 
 
 def _dump_stacks_on_abort(errorlog: str) -> None:

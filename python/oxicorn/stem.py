@@ -37,7 +37,7 @@ def run(source: Source, stem: Stem, identity: Identity) -> int:
         application = _load(config)
         stem.ready()
     except Exception as error:
-        return boot.failure(error, "stem")
+        return boot.failure(error, "stem", stem.unready)
     # After a rotation of the logs: later workers inherit what is open here.
     seed = stem.grow(partial(boot.open_outputs, config))
     return 0 if seed is None else worker.run_preloaded(seed, application)

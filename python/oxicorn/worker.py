@@ -53,6 +53,7 @@ def run_preloaded(seed: Seed, application: Application) -> int:
 
 def _live(seed: Seed, application: Callable[[Worker], Application]) -> int:
     config, booted = seed.config, False
+    worker = None
     try:
         worker = Worker(config, seed)
         set_title("worker", config)
@@ -67,10 +68,10 @@ def _live(seed: Seed, application: Callable[[Worker], Application]) -> int:
         _serve(config, worker)
         return worker.exit_code
     except Exception as error:
-        if not booted:
-            return boot.failure(error, "worker")
-        log("critical", f"Exception in worker process\n{traceback.format_exc().rstrip()}")
-        return CRASHED
+        if booted:
+            log("critical", f"Exception in worker process\n{traceback.format_exc().rstrip()}")
+            return CRASHED
+        return boot.failure(error, "worker", worker.unready if worker else None)
 
 
 def _restore_handlers() -> None:

@@ -5,14 +5,15 @@
 //! |---|---|
 //! | 0 | version of the format, [`VERSION`] |
 //! | 1 | kind of message |
-//! | 2… | of a stuck and of a saturated report only: see below |
+//! | 2… | of some reports only: see below |
 //!
 //! `Give` and `Take` carry one descriptor beside the bytes (`SCM_RIGHTS`): an end of a fresh pair over
 //! which connections move. A worker that reported ready accepts nothing until it is told to serve.
 //!
 //! A stuck report goes on with the age in ms (u64), the length of the request line in bytes (u16),
 //! both little endian, the request line, and the client's address up to the end. A saturated report
-//! goes on with the number of connections that wait (u32, little endian).
+//! goes on with the number of connections that wait (u32, little endian), an outgrown report with the
+//! bytes used and the bytes allowed (u64 each, little endian), an unready report with the reason.
 //!
 //! A datagram arrives whole or not at all, so there is no framing. What cannot be understood is
 //! logged and ignored, and its descriptors are closed: an arbiter may one day have workers of another
@@ -43,6 +44,9 @@ const LONGEST_LINE: usize = 1024;
 const LONGEST_CLIENT: usize = 128;
 const LONGEST_MESSAGE: usize = 2 + 8 + 2 + LONGEST_LINE + LONGEST_CLIENT;
 
+/// The most descriptors beside a message.
+const MOST_DESCRIPTORS: usize = 2;
+
 const READY: u8 = 1;
 const STUCK: u8 = 2;
 const RETIRING: u8 = 3;
@@ -50,6 +54,8 @@ const DRAINING: u8 = 4;
 const GIVEN: u8 = 5;
 const SATURATED: u8 = 6;
 const RELIEVED: u8 = 7;
+const UNREADY: u8 = 8;
+const OUTGROWN: u8 = 9;
 const DRAIN: u8 = 65;
 const SERVE: u8 = 66;
 const PARK: u8 = 67;
@@ -61,6 +67,15 @@ const TAKE: u8 = 69;
 pub enum Report {
     /// The application is loaded, the signal handlers are installed, it waits for the word to serve.
     Ready,
+    /// It will not become ready, for this reason.
+    Unready(String),
+    /// It uses more memory than it may, and serves on until it is told to drain.
+    Outgrown {
+        /// Resident bytes.
+        used: u64,
+        /// `max_worker_memory`.
+        limit: u64,
+    },
     /// The application has had a request for longer than `timeout`.
     Stuck(StuckRequest),
     /// It wants a successor (`max_requests`), and serves on until it is told to drain.
@@ -149,6 +164,23 @@ impl WorkerChannel {
     /// full: the message was dropped and may be sent again later. So for every report.
     pub fn ready(&self) -> io::Result<()> {
         self.send(&Report::Ready)
+    }
+
+    /// Reports why the worker will not become ready, in a few words; before it ends.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn unready(&self, reason: &str) -> io::Result<()> {
+        self.send(&Report::Unready(reason.to_owned()))
+    }
+
+    /// Asks for a successor because the worker uses more memory, in bytes, than it may; go on serving
+    /// until [`Command::Drain`] comes.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn outgrown(&self, used: u64, limit: u64) -> io::Result<()> {
+        self.send(&Report::Outgrown { used, limit })
     }
 
     /// Reports that the application does not come back; the arbiter will abort this process.
@@ -248,12 +280,12 @@ impl ArbiterChannel {
 
     /// The caller's end may be closed as soon as this returns.
     pub(crate) fn give(&self, to: BorrowedFd<'_>) -> io::Result<()> {
-        transmit_with(&self.socket, &[VERSION, GIVE], to)
+        transmit_with(&self.socket, &[VERSION, GIVE], &[to])
     }
 
     /// As [`give`](Self::give).
     pub(crate) fn take(&self, from: BorrowedFd<'_>) -> io::Result<()> {
-        transmit_with(&self.socket, &[VERSION, TAKE], from)
+        transmit_with(&self.socket, &[VERSION, TAKE], &[from])
     }
 
     pub(crate) fn received(&self) -> Incoming {
@@ -288,15 +320,15 @@ pub(crate) fn transmit(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
     }
 }
 
+/// At most [`MOST_DESCRIPTORS`] descriptors.
 pub(crate) fn transmit_with(
     socket: &OwnedFd,
     message: &[u8],
-    descriptor: BorrowedFd<'_>,
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let descriptors = [descriptor];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+    if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(Errno::NOBUFS.into());
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -309,14 +341,14 @@ pub(crate) fn transmit_with(
     }
 }
 
-/// As [`receive`], with the descriptors that came along. More than one is more than any message has;
-/// the kernel closes what it cannot deliver, and the message then has too few.
+/// As [`receive`], with the descriptors that came along. The kernel closes what it cannot deliver, and
+/// the message then has too few.
 pub(crate) fn receive_with<'a>(
     socket: &OwnedFd,
     buffer: &'a mut [u8],
     descriptors: &mut Vec<OwnedFd>,
 ) -> Result<Option<&'a [u8]>, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let length = loop {
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -370,6 +402,17 @@ fn encode_report(report: &Report) -> Vec<u8> {
             message
         }
         Report::Relieved => vec![VERSION, RELIEVED],
+        Report::Unready(reason) => {
+            let mut message = vec![VERSION, UNREADY];
+            message.extend(cut(reason, LONGEST_LINE).as_bytes());
+            message
+        }
+        Report::Outgrown { used, limit } => {
+            let mut message = vec![VERSION, OUTGROWN];
+            message.extend(used.to_le_bytes());
+            message.extend(limit.to_le_bytes());
+            message
+        }
         Report::Stuck(request) => encode_stuck(request),
     }
 }
@@ -406,6 +449,16 @@ fn decode_report(message: &[u8]) -> Option<Report> {
             Some(Report::Saturated(u32::from_le_bytes(waiting)))
         }
         [VERSION, RELIEVED] => Some(Report::Relieved),
+        [VERSION, UNREADY, reason @ ..] => Some(Report::Unready(
+            String::from_utf8_lossy(reason).into_owned(),
+        )),
+        [VERSION, OUTGROWN, figures @ ..] => {
+            let (used, limit) = figures.split_first_chunk::<8>()?;
+            Some(Report::Outgrown {
+                used: u64::from_le_bytes(*used),
+                limit: u64::from_le_bytes(limit.try_into().ok()?),
+            })
+        }
         [VERSION, STUCK, rest @ ..] => decode_stuck(rest).map(Report::Stuck),
         _ => None,
     }
@@ -452,6 +505,8 @@ mod tests {
         worker.given().unwrap();
         worker.saturated(70_000).unwrap();
         worker.relieved().unwrap();
+        worker.unready("GET / was answered 503").unwrap();
+        worker.outgrown(u64::MAX, 1).unwrap();
         worker.draining().unwrap();
         let stuck = StuckRequest {
             line: "GET /slow HTTP/1.1".to_owned(),
@@ -465,6 +520,11 @@ mod tests {
             Report::Given,
             Report::Saturated(70_000),
             Report::Relieved,
+            Report::Unready("GET / was answered 503".to_owned()),
+            Report::Outgrown {
+                used: u64::MAX,
+                limit: 1,
+            },
             Report::Draining,
         ] {
             assert_eq!(arbiter.received(), Incoming::Report(expected));
@@ -519,7 +579,7 @@ mod tests {
         ];
         for message in unknown {
             let (kept, sent) = handover_pair().unwrap();
-            transmit_with(&arbiter.socket, message, sent.as_fd()).unwrap();
+            transmit_with(&arbiter.socket, message, &[sent.as_fd()]).unwrap();
             drop(sent);
             assert!(worker.received().is_none());
             let mut buffer = [0; 8];

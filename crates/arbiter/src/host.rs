@@ -10,6 +10,7 @@ use crate::channel::WorkerChannel;
 use crate::core::{Exit, Pid, Policy, WorkerId};
 use crate::sockets::Listener;
 use crate::stem::StemSeed;
+use crate::sys::board::SharedBoard;
 
 /// What the embedder supplies.
 pub trait Host {
@@ -86,6 +87,8 @@ pub struct WorkerSeed {
     pub generation: u32,
     /// Its end of the channel to the arbiter.
     pub channel: WorkerChannel,
+    /// Where it shows what it counts; `None` if there is no memory for it.
+    pub board: Option<SharedBoard>,
     /// The listening sockets, non-blocking and close-on-exec.
     pub listeners: Vec<Listener>,
 }

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Asker, StuckRequest};
+use oxicorn_arbiter::core::{Asker, Room, StuckRequest};
 use oxicorn_arbiter::{Action, Event, Exit, News, Pid, Policy, Signal, State, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -335,6 +335,11 @@ impl World {
         match self.chance.pick(&orders) {
             Some(generation) => self.answer(generation),
             None if self.flawless => self.every_stem_is_ready(),
+            None if self.chance.one_in(8) => {
+                let generation = self.chance.pick(&stems).unwrap();
+                let reason = "by chance".to_owned();
+                self.handle(Event::StemUnready { generation, reason });
+            }
             None => {
                 let generation = self.chance.pick(&stems).unwrap();
                 self.stem_is_ready(generation);
@@ -427,12 +432,12 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(25) {
+        match self.chance.below(28) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
             11 => self.somebody_restarts(),
             16 => self.somebody_scales(),
-            12 | 24 => self.everybody_is_ready(),
+            12 | 25 => self.everybody_is_ready(),
             13 => self.handle(Event::WorkerGave { worker }),
             5 => self.handle(Event::WorkerRetiring { worker }),
             6 => self.handle(Event::WorkerDraining { worker }),
@@ -444,7 +449,17 @@ impl World {
             10 => self.bury_the_doomed(),
             14 | 15 => self.saturated(worker),
             17 => self.relieved(worker),
-            20..=23 => self.some_stem_works(),
+            18 => self.handle(Event::WorkerOutgrown {
+                worker,
+                used: 2,
+                limit: 1,
+            }),
+            19 => self.handle(Event::WorkerUnready {
+                worker,
+                reason: "by chance".to_owned(),
+            }),
+            20 => self.some_room(),
+            21..=24 => self.some_stem_works(),
             _ => self.some_signal(),
         }
     }
@@ -457,6 +472,16 @@ impl World {
         });
         self.waiting.extend(asker);
         self.handle(Event::Restart { mode, asker });
+    }
+
+    fn some_room(&mut self) {
+        let workers = usize::try_from(self.chance.below(3)).unwrap();
+        let (available, used) = (self.chance.below(100), self.chance.below(100));
+        self.handle(Event::RoomMeasured(Room {
+            available,
+            used,
+            workers,
+        }));
     }
 
     fn somebody_scales(&mut self) {

@@ -62,6 +62,11 @@ impl Stem {
         self.with_seed(StemSeed::begin)
     }
 
+    /// Tells the arbiter why this stem ends before it is ready.
+    fn unready(&self, reason: &str) -> PyResult<()> {
+        self.with_seed(|seed| seed.unready(reason))
+    }
+
     /// Tells the arbiter that the application is loaded.
     fn ready(&self) -> PyResult<()> {
         self.with_seed(StemSeed::ready)

@@ -15,8 +15,8 @@
 
 use std::time::Duration;
 
-use super::decide::seconds;
-use super::exits::killed_by;
+use super::decide::{printable, seconds};
+use super::exits::{excused, killed_by};
 use super::restart::{Restart, Stage};
 use super::stopping::Mode;
 use super::worker::{Force, Worker};
@@ -39,6 +39,8 @@ pub(super) struct Stem {
     pub(super) deadline: Option<Duration>,
     pub(super) forked_at: Duration,
     ready_at: Option<Duration>,
+    /// Why it will not become ready.
+    excuse: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -139,6 +141,14 @@ impl State {
         let text =
             format!("Stem (pid:{pid}) of generation {generation} has loaded the application.");
         self.log(Level::Debug, text);
+    }
+
+    /// The stem gives the reason before it fails: whatever ends it then, this is why.
+    pub(super) fn stem_unready(&mut self, generation: u32, reason: &str) {
+        let boots = |stem: &&mut Stem| stem.phase == Phase::Booting;
+        if let Some(stem) = self.stems.get_mut(&generation).filter(boots) {
+            stem.excuse = Some(printable(reason));
+        }
     }
 
     /// Whether the child that was reaped is a stem.
@@ -363,7 +373,7 @@ fn describe(stem: &Stem, pid: Pid, exit: Exit, oom: Option<bool>) -> (Level, Str
     };
     let text = match exit {
         Exit::Code(code) => {
-            let meaning = code_meaning(stem, code);
+            let meaning = excused(code_meaning(stem, code), stem.excuse.as_deref());
             format!("Stem (pid:{pid}) exited with code {code}. {meaning}")
         }
         Exit::Signal { number, core } => {

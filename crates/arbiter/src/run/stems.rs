@@ -7,7 +7,7 @@ use std::io;
 
 use rustix::process::{getpid, set_child_subreaper};
 
-use super::{Arbiter, Flow, own_pid};
+use super::{Arbiter, Flow, board_for, own_pid};
 use crate::core::{Event, WorkerId};
 use crate::host::{Fork, Host, Notice, Outcome};
 use crate::stem::{self, Said, StemSeed};
@@ -55,7 +55,10 @@ impl<H: Host> Arbiter<H> {
     }
 
     pub(super) fn order(&mut self, worker: WorkerId, slot: usize, generation: u32) {
-        if let Err(error) = self.stems.order(generation, worker, slot) {
+        if let Err(error) = self
+            .stems
+            .order(generation, worker, slot, board_for(worker))
+        {
             let error = format!("its stem cannot be told: {error}");
             self.events.push_front(Event::ForkFailed { worker, error });
         }
@@ -69,14 +72,17 @@ impl<H: Host> Arbiter<H> {
                 Said::Forked {
                     worker,
                     pid,
-                    channel,
+                    unborn,
                 } => {
-                    self.crew.add(worker, pid, channel);
+                    self.crew.add(worker, pid, unborn.channel, unborn.board);
                     forked.push(Event::Forked { worker, pid });
                     self.host.notify(Notice::WorkerForked { worker, pid });
                 }
                 Said::ForkFailed { worker, error } => {
                     others.push(Event::ForkFailed { worker, error });
+                }
+                Said::Unready { generation, reason } => {
+                    others.push(Event::StemUnready { generation, reason });
                 }
                 Said::Ready { generation } => others.push(Event::StemReady { generation }),
             }

@@ -5,10 +5,10 @@
 //! |---|---|
 //! | 0 | version of the format, [`VERSION`] |
 //! | 1 | kind of message |
-//! | 2… | fork: the worker's number (u64), its slot (u32). Forked: number, process (i32). Failed: number, text |
+//! | 2… | fork: the worker's number (u64), its slot (u32). Forked: number, process (i32). Failed: number, text. Unready: text |
 //!
 //! Numbers are little endian. An order to fork carries the worker's end of its channel beside the
-//! bytes (`SCM_RIGHTS`). The arbiter closes its direction to let the stem go.
+//! bytes (`SCM_RIGHTS`), and the descriptor of its board if it has one. The arbiter closes its direction to let the stem go.
 //!
 //! Invariant: only [`StemChannel::wait`] blocks.
 
@@ -33,6 +33,7 @@ const LONGEST_MESSAGE: usize = 2 + 8 + LONGEST_TEXT;
 const READY: u8 = 1;
 const FORKED: u8 = 2;
 const FORK_FAILED: u8 = 3;
+const UNREADY: u8 = 4;
 const FORK: u8 = 65;
 const REOPEN: u8 = 66;
 
@@ -55,6 +56,8 @@ pub(super) enum Report {
     Ready,
     /// The order is carried out.
     Forked { worker: WorkerId, pid: Pid },
+    /// It will not become ready, for this reason.
+    Unready(String),
     /// It is not: there is no process.
     ForkFailed { worker: WorkerId, error: String },
 }
@@ -86,6 +89,8 @@ pub(super) struct Order {
     pub(super) slot: usize,
     /// The worker's end of its channel; `None` if this process had no room for it.
     pub(super) channel: Option<WorkerChannel>,
+    /// Where the worker shows what it counts.
+    pub(super) board: Option<OwnedFd>,
 }
 
 /// Makes both ends, non-blocking and close-on-exec.
@@ -98,6 +103,12 @@ pub(crate) fn pair() -> io::Result<(StemLink, StemChannel)> {
 impl StemChannel {
     pub(super) fn ready(&self) -> io::Result<()> {
         transmit(&self.socket, &[VERSION, READY])
+    }
+
+    pub(super) fn unready(&self, reason: &str) -> io::Result<()> {
+        let mut message = vec![VERSION, UNREADY];
+        message.extend(cut(reason, LONGEST_TEXT).as_bytes());
+        transmit(&self.socket, &message)
     }
 
     pub(super) fn forked(&self, worker: WorkerId, pid: Pid) -> io::Result<()> {
@@ -135,17 +146,19 @@ impl StemChannel {
 }
 
 impl StemLink {
-    /// The caller's copy of `channel` may be closed as soon as this returns.
+    /// The caller's copies of `channel` and `board` may be closed as soon as this returns.
     pub(super) fn order(
         &self,
         worker: WorkerId,
         slot: usize,
         channel: BorrowedFd<'_>,
+        board: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
         let slot = u32::try_from(slot).map_err(io::Error::other)?;
         let mut message = about(FORK, worker);
         message.extend(slot.to_le_bytes());
-        transmit_with(&self.socket, &message, channel)
+        let descriptors: Vec<_> = std::iter::once(channel).chain(board).collect();
+        transmit_with(&self.socket, &message, &descriptors)
     }
 
     pub(super) fn reopen(&self) -> io::Result<()> {
@@ -189,6 +202,10 @@ fn about(kind: u8, worker: WorkerId) -> Vec<u8> {
 fn decode_report(message: &[u8]) -> Option<Report> {
     match message {
         [VERSION, READY] => Some(Report::Ready),
+        [VERSION, UNREADY, reason @ ..] => {
+            let reason = String::from_utf8_lossy(reason).into_owned();
+            Some(Report::Unready(reason))
+        }
         [VERSION, FORKED, rest @ ..] => {
             let (worker, rest) = rest.split_first_chunk()?;
             let (worker, pid) = (u64::from_le_bytes(*worker), rest.try_into().ok()?);
@@ -205,7 +222,8 @@ fn decode_report(message: &[u8]) -> Option<Report> {
     }
 }
 
-fn decode_command(message: &[u8], mut descriptors: Vec<OwnedFd>) -> Option<Command> {
+fn decode_command(message: &[u8], descriptors: Vec<OwnedFd>) -> Option<Command> {
+    let mut descriptors = descriptors.into_iter();
     match message {
         [VERSION, REOPEN] => Some(Command::Reopen),
         [VERSION, FORK, rest @ ..] => {
@@ -214,7 +232,8 @@ fn decode_command(message: &[u8], mut descriptors: Vec<OwnedFd>) -> Option<Comma
             Some(Command::Fork(Order {
                 worker: u64::from_le_bytes(*worker),
                 slot: usize::try_from(slot).ok()?,
-                channel: descriptors.pop().map(WorkerChannel::over),
+                channel: descriptors.next().map(WorkerChannel::over),
+                board: descriptors.next(),
             }))
         }
         _ => None,
@@ -230,9 +249,12 @@ mod tests {
     fn reports_arrive_as_they_were_sent() {
         let (link, stem) = pair().unwrap();
         stem.ready().unwrap();
+        stem.unready("no database").unwrap();
         stem.forked(7, 4242).unwrap();
         stem.fork_failed(8, "no room").unwrap();
         assert_eq!(link.received(), Incoming::Report(Report::Ready));
+        let unready = Report::Unready("no database".to_owned());
+        assert_eq!(link.received(), Incoming::Report(unready));
         let (worker, pid) = (7, 4242);
         assert_eq!(
             link.received(),
@@ -250,12 +272,16 @@ mod tests {
     fn an_order_brings_the_workers_end_of_a_channel() {
         let (link, stem) = pair().unwrap();
         let (arbiter, worker) = channel::pair().unwrap();
-        link.order(3, 1, worker.as_fd()).unwrap();
+        let (board, kept) = rustix::pipe::pipe().unwrap();
+        link.order(3, 1, worker.as_fd(), Some(board.as_fd()))
+            .unwrap();
         drop(worker);
         let Command::Fork(order) = stem.wait() else {
             panic!("no order");
         };
         assert_eq!((order.worker, order.slot), (3, 1));
+        rustix::io::write(&kept, b"counts").unwrap();
+        assert_eq!(rustix::io::read(order.board.unwrap(), &mut [0; 8]), Ok(6));
         order.channel.unwrap().ready().unwrap();
         let ready = channel::Incoming::Report(channel::Report::Ready);
         assert_eq!(arbiter.received(), ready);

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 use super::channel::{Incoming, Report, StemLink};
 use crate::channel::{self, ArbiterChannel};
 use crate::core::{Pid, WorkerId};
+use crate::sys::board::SharedBoard;
 use crate::translate::TARGET;
 
 /// Every stem that was forked and not yet reaped, by its generation.
@@ -21,8 +22,16 @@ struct Stem {
     pid: Pid,
     /// `None` once the stem's end was closed.
     link: Option<StemLink>,
-    /// Who is being forked, and the arbiter's end of its channel.
-    order: Option<(WorkerId, ArbiterChannel)>,
+    /// Who is being forked.
+    order: Option<Unborn>,
+}
+
+/// What the arbiter has of a worker before it has its process.
+#[derive(Debug)]
+pub(crate) struct Unborn {
+    worker: WorkerId,
+    pub(crate) channel: ArbiterChannel,
+    pub(crate) board: Option<SharedBoard>,
 }
 
 /// What a stem said.
@@ -31,10 +40,14 @@ pub(crate) enum Said {
     Ready {
         generation: u32,
     },
+    Unready {
+        generation: u32,
+        reason: String,
+    },
     Forked {
         worker: WorkerId,
         pid: Pid,
-        channel: ArbiterChannel,
+        unborn: Unborn,
     },
     ForkFailed {
         worker: WorkerId,
@@ -78,13 +91,19 @@ impl Stems {
         generation: u32,
         worker: WorkerId,
         slot: usize,
+        board: Option<SharedBoard>,
     ) -> io::Result<()> {
         let stem = self.0.get_mut(&generation);
         let (ours, theirs) = channel::pair()?;
         let stem = stem.ok_or(io::ErrorKind::NotConnected)?;
         let link = stem.link.as_ref().ok_or(io::ErrorKind::NotConnected)?;
-        link.order(worker, slot, theirs.as_fd())?;
-        stem.order = Some((worker, ours));
+        let shown = board.as_ref().map(AsFd::as_fd);
+        link.order(worker, slot, theirs.as_fd(), shown)?;
+        stem.order = Some(Unborn {
+            worker,
+            channel: ours,
+            board,
+        });
         Ok(())
     }
 
@@ -119,19 +138,20 @@ impl Stem {
     }
 
     fn understand(&mut self, generation: u32, report: Report) -> Option<Said> {
-        let mut answered = |by: WorkerId| self.order.take_if(|(worker, _)| *worker == by);
+        let mut answered = |by: WorkerId| self.order.take_if(|unborn| unborn.worker == by);
         match report {
             Report::Ready => Some(Said::Ready { generation }),
+            Report::Unready(reason) => Some(Said::Unready { generation, reason }),
             Report::Forked { worker, pid } => {
-                let (worker, channel) = answered(worker)?;
+                let unborn = answered(worker)?;
                 Some(Said::Forked {
                     worker,
                     pid,
-                    channel,
+                    unborn,
                 })
             }
             Report::ForkFailed { worker, error } => {
-                let (worker, _) = answered(worker)?;
+                answered(worker)?;
                 Some(Said::ForkFailed { worker, error })
             }
         }

@@ -12,6 +12,7 @@ mod channel;
 mod links;
 
 use std::io;
+use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -19,6 +20,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use crate::core::Pid;
 use crate::host::{Fork, WorkerSeed};
 use crate::sockets::Listener;
+use crate::sys::board::SharedBoard;
 use crate::sys::signals;
 use crate::translate::TARGET;
 
@@ -69,6 +71,14 @@ impl StemSeed {
         self.channel.ready()
     }
 
+    /// Reports why the stem will not become ready, in a few words; before it ends.
+    ///
+    /// # Errors
+    /// `EPIPE` if the arbiter is gone.
+    pub fn unready(&self, reason: &str) -> io::Result<()> {
+        self.channel.unready(reason)
+    }
+
     /// Carries out orders, and waits for them without waking up in between. `fork` is called twice
     /// for each worker; `reopen` when the log files are to be opened anew.
     ///
@@ -114,7 +124,16 @@ impl StemSeed {
             slot: order.slot,
             generation: self.generation,
             channel: order.channel?,
+            board: order.board.and_then(board_of),
             listeners: self.listeners,
         })
     }
+}
+
+/// Without a board a worker serves all the same.
+fn board_of(fd: OwnedFd) -> Option<SharedBoard> {
+    let refused = |error: &io::Error| {
+        log::warn!(target: TARGET, "What this worker does cannot be counted: {error}");
+    };
+    SharedBoard::of(fd).inspect_err(refused).ok()
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::time::Duration;
 
+use oxicorn_arbiter::core::Room;
 use oxicorn_arbiter::{Action, Event, Level, Pid, Policy, State, WorkerId};
 
 use super::script::{Happening, Step, Transcript, Who, given};
@@ -30,6 +31,8 @@ struct Player {
     orders_wait: bool,
     /// What the configuration says when it is read.
     policy: Policy,
+    /// What memory there is when it is read, if that is known.
+    room: Option<Room>,
     /// Why the configuration cannot be read.
     refusal: Option<String>,
     /// What the last happening caused and no `then` has named yet.
@@ -48,6 +51,7 @@ impl Player {
             forks_fail: false,
             orders_wait: false,
             policy: transcript.policy,
+            room: None,
             refusal: None,
             done: VecDeque::new(),
             logged: VecDeque::new(),
@@ -102,6 +106,10 @@ impl Player {
             Happening::StemReady(generation) => Event::StemReady {
                 generation: *generation,
             },
+            Happening::StemUnready(generation, reason) => Event::StemUnready {
+                generation: *generation,
+                reason: reason.clone(),
+            },
             Happening::Start => Event::Started,
             Happening::Signal(signal) => Event::Signal(*signal),
             Happening::Restart(mode, asker) => Event::Restart {
@@ -113,9 +121,22 @@ impl Player {
                 self.refusal.clone_from(reason);
                 return Ok(());
             }
+            Happening::Measure(room) => {
+                self.room = Some(*room);
+                return Ok(());
+            }
             Happening::Configure(name, value) => {
                 return given(&mut self.policy, name, value);
             }
+            Happening::Unready(worker, reason) => Event::WorkerUnready {
+                worker: *worker,
+                reason: reason.clone(),
+            },
+            Happening::Outgrown(worker) => Event::WorkerOutgrown {
+                worker: *worker,
+                used: 600 << 20,
+                limit: 512 << 20,
+            },
             Happening::Gave(worker) => Event::WorkerGave { worker: *worker },
             Happening::Saturated(worker, waiting) => Event::WorkerSaturated {
                 worker: *worker,
@@ -212,6 +233,9 @@ impl Player {
         while let Some(event) = events.pop_front() {
             for action in self.state.handle(self.now, event) {
                 let _ = writeln!(self.story, "            → {action:?}");
+                if matches!(action, Action::ReadConfiguration { .. }) {
+                    events.extend(self.room.map(Event::RoomMeasured));
+                }
                 events.extend(self.answer(&action));
                 self.record(action);
             }
