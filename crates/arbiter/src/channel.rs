@@ -273,7 +273,7 @@ impl AsFd for ArbiterChannel {
     }
 }
 
-fn transmit(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
+pub(crate) fn transmit(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
     loop {
         match send(socket, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
             Ok(_) => return Ok(()),
@@ -283,7 +283,11 @@ fn transmit(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
     }
 }
 
-fn transmit_with(socket: &OwnedFd, message: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn transmit_with(
+    socket: &OwnedFd,
+    message: &[u8],
+    descriptor: BorrowedFd<'_>,
+) -> io::Result<()> {
     let descriptors = [descriptor];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -302,7 +306,7 @@ fn transmit_with(socket: &OwnedFd, message: &[u8], descriptor: BorrowedFd<'_>) -
 
 /// As [`receive`], with the descriptors that came along. More than one is more than any message has;
 /// the kernel closes what it cannot deliver, and the message then has too few.
-fn receive_with<'a>(
+pub(crate) fn receive_with<'a>(
     socket: &OwnedFd,
     buffer: &'a mut [u8],
     descriptors: &mut Vec<OwnedFd>,
@@ -340,7 +344,7 @@ fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<Option<&'a [u8]
     Ok(buffer.get(..length).filter(|message| !message.is_empty()))
 }
 
-fn log_garbage(sender: &str, message: &[u8]) {
+pub(crate) fn log_garbage(sender: &str, message: &[u8]) {
     let start = message.get(..8).unwrap_or(message);
     let length = message.len();
     log::warn!(target: "oxicorn", "Ignored a message from {sender}: {length} bytes, {start:02x?}");

@@ -27,9 +27,10 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "boot.md",
     "crash-loop.md",
+    "dance.md",
     "recycling.md",
     "rescue.md",
     "restarts.md",
@@ -48,6 +49,11 @@ fn booting_is_as_specified() {
 #[test]
 fn crash_loops_are_as_specified() {
     holds("crash-loop.md");
+}
+
+#[test]
+fn two_arbiters_dance_as_specified() {
+    holds("dance.md");
 }
 
 #[test]

@@ -48,11 +48,7 @@ impl State {
             let Some(to) = self.least_recent_taker() else {
                 return;
             };
-            self.gifts += 1;
-            let gifts = self.gifts;
-            if let Some(worker) = self.workers.get_mut(&to) {
-                worker.taken_at = gifts;
-            }
+            self.count_gift(to);
             if let Some(worker) = self.workers.get_mut(&from) {
                 worker.waited_for = false;
                 worker.gives = true;
@@ -63,6 +59,23 @@ impl State {
             );
             self.log(Level::Debug, text);
             self.act(Action::Connect { from, to });
+        }
+    }
+
+    /// Who is to take connections of another arbiter's worker: best one that is not saturated.
+    pub(super) fn next_taker(&mut self) -> Option<WorkerId> {
+        let serves = |worker: &&Worker| worker.fills_slot() && worker.is_serving();
+        let any = || self.by_slot(serves).first().copied();
+        let taker = self.least_recent_taker().or_else(any)?;
+        self.count_gift(taker);
+        Some(taker)
+    }
+
+    fn count_gift(&mut self, to: WorkerId) {
+        self.gifts += 1;
+        let gifts = self.gifts;
+        if let Some(worker) = self.workers.get_mut(&to) {
+            worker.taken_at = gifts;
         }
     }
 

@@ -25,6 +25,9 @@ impl State {
             .find(|w| w.pid == Some(pid))
             .map(|w| w.id);
         let Some(worker) = found.and_then(|id| self.workers.remove(&id)) else {
+            if self.successor_ended(pid, exit) {
+                return;
+            }
             self.log(
                 Level::Debug,
                 format!("Reaped unknown child process (pid:{pid})"),

@@ -16,7 +16,7 @@ mod unix;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use address::ListenAddr;
 use address::shown;
@@ -79,6 +79,37 @@ impl Listener {
             local: self.local.clone(),
             claim: None,
         })
+    }
+
+    /// Leaves a Unix socket's path to another process that listens on it.
+    pub(crate) fn bequeath(&mut self) {
+        self.claim = None;
+    }
+
+    /// Makes a Unix socket's path this process' to remove, if it is one of those that `binds` names:
+    /// whoever made it has gone.
+    pub(crate) fn claim(&mut self, binds: &[Address]) {
+        let ListenAddr::Unix(local) = &self.local else {
+            return;
+        };
+        let named =
+            |bind: &Address| matches!(bind, Address::Unix { path } if Path::new(path) == local);
+        if binds.iter().any(named) {
+            // Gone already, or an abstract name: nothing to remove.
+            self.claim = Claim::on(local).ok();
+        }
+    }
+
+    /// Gives a Unix socket that this process made another path; what had it is replaced.
+    ///
+    /// # Errors
+    /// What the system says; the path stays as it is then.
+    pub(crate) fn rename(&mut self, path: PathBuf) -> io::Result<()> {
+        if let Some(claim) = &mut self.claim {
+            claim.rename(&path)?;
+            self.local = ListenAddr::Unix(path);
+        }
+        Ok(())
     }
 
     /// Closes the socket; with it goes a Unix socket's path if this process made it and it is still

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::time::Duration;
 
-use oxicorn_arbiter::{Action, Event, Level, Pid, Policy, State, WorkerId};
+use oxicorn_arbiter::core::{Cue, Step as Figure};
+use oxicorn_arbiter::{Action, Event, Level, News, Pid, Policy, State, WorkerId};
 
 use super::script::{Happening, Step, Transcript, Who, given};
 
@@ -110,6 +111,7 @@ impl Player {
                 waiting: *waiting,
             },
             Happening::Relieved(worker) => Event::WorkerRelieved { worker: *worker },
+            Happening::Cue(cue) => Event::Dance(cue.clone()),
             Happening::Ready(worker) => Event::WorkerReady { worker: *worker },
             Happening::Retiring(worker) => Event::WorkerRetiring { worker: *worker },
             Happening::Draining(worker) => Event::WorkerDraining { worker: *worker },
@@ -198,6 +200,9 @@ impl Player {
                 if let Action::Fork { worker, .. } = action {
                     events.push_back(self.forked(worker));
                 }
+                if action == Action::Dance(Figure::Start) {
+                    events.push_back(Event::Dance(self.second_arbiter()));
+                }
                 if matches!(action, Action::ReadConfiguration { .. }) {
                     events.push_back(self.configuration());
                 }
@@ -215,6 +220,14 @@ impl Player {
                 reason: reason.clone(),
             },
         }
+    }
+
+    fn second_arbiter(&self) -> Cue {
+        if self.forks_fail {
+            let error = "out of processes".to_owned();
+            return Cue::NotStarted { error };
+        }
+        Cue::Started { pid: SUCCESSOR }
     }
 
     fn forked(&self, worker: WorkerId) -> Event {
@@ -256,7 +269,10 @@ impl Player {
                     return;
                 };
                 statuses.push_back(status);
-                format!("tell {}", format!("{news:?}").to_lowercase())
+                match news {
+                    News::Succeeded(pid) => format!("tell succeeded by {pid}"),
+                    other => format!("tell {}", format!("{other:?}").to_lowercase()),
+                }
             }
             Action::ReopenLogs => "reopen logs".to_owned(),
             Action::CloseListeners => "close listeners".to_owned(),
@@ -277,6 +293,7 @@ impl Player {
                 failure: Some(reason),
                 ..
             } => format!("tell {asker}: {reason}"),
+            Action::Dance(figure) => figure_name(&figure),
             Action::Exit { code } => format!("exit {code}"),
         };
         self.done.push_back(name);
@@ -289,6 +306,21 @@ impl Player {
         )
     }
 }
+
+fn figure_name(figure: &Figure) -> String {
+    match figure {
+        Figure::Start => "start a successor".to_owned(),
+        Figure::Say(standing) => format!("say {}", format!("{standing:?}").to_lowercase()),
+        Figure::Give { from } => format!("give {from} away"),
+        Figure::Take { offer, worker } => format!("let {worker} take offer {offer}"),
+        Figure::Decline { offer } => format!("decline offer {offer}"),
+        Figure::Bequeath => "bequeath".to_owned(),
+        Figure::Promote => "promote".to_owned(),
+    }
+}
+
+/// The process of the second arbiter.
+const SUCCESSOR: Pid = 500;
 
 /// The process of worker `n` is 100 + `n`.
 fn pid_of(worker: WorkerId) -> Pid {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oxicorn_arbiter::core::StuckRequest;
+use oxicorn_arbiter::core::{Cue, Standing, StuckRequest};
 use oxicorn_arbiter::{Exit, Policy, Signal, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -35,6 +35,8 @@ pub(crate) enum Happening {
     Refuse(Option<String>),
     /// From now on the configuration says this.
     Configure(String, String),
+    /// Something happens between two arbiters.
+    Cue(Cue),
     Gave(WorkerId),
     Saturated(WorkerId, u32),
     Relieved(WorkerId),
@@ -128,13 +130,33 @@ fn happening(text: &str) -> Result<Happening, String> {
         "forks work" => Some(Happening::ForksFail(false)),
         "configuration is good" => Some(Happening::Refuse(None)),
         "restart" => Some(Happening::Restart(None, None)),
-        _ => signal(text).map(Happening::Signal),
+        _ => signal(text)
+            .map(Happening::Signal)
+            .or_else(|| cue(text).map(Happening::Cue)),
     };
     match fixed.or_else(|| of_the_configuration(text)) {
         Some(happening) => Ok(happening),
         None if text.starts_with("client ") => of_a_client(text),
         None => of_a_process(text),
     }
+}
+
+/// Something between two arbiters.
+fn cue(text: &str) -> Option<Cue> {
+    let said = match text {
+        "born" => return Some(Cue::Born { linked: true }),
+        "born without a link" => return Some(Cue::Born { linked: false }),
+        "the elder is gone" => return Some(Cue::ElderGone),
+        "the link is lost" => return Some(Cue::LinkLost),
+        "the other is able" => Standing::Able,
+        "the other is away" => Standing::Away,
+        "the other is leaving" => Standing::Leaving,
+        _ => {
+            let offer = text.strip_prefix("the other makes offer ")?.parse().ok()?;
+            return Some(Cue::Offered { offer });
+        }
+    };
+    Some(Cue::Said(said))
 }
 
 /// `client 1 asks for restart [MODE]`, `client 1 asks for 3 workers`.
