@@ -246,7 +246,7 @@ impl State {
         };
         if self.mode != Mode::Serving || self.dance.successor.is_none() {
             self.dance.rest_at = None;
-        } else if !self.partner_may_come() {
+        } else if self.partner_takes() {
             self.rest();
         } else if until <= self.now {
             self.give_up_waiting();
