@@ -62,10 +62,11 @@ impl State {
         }
     }
 
-    /// Who is to take connections of another arbiter's worker: best one that is not saturated.
+    /// Who is to take connections of another arbiter's worker: best one that is not saturated, at
+    /// least one that does not give itself.
     pub(super) fn next_taker(&mut self) -> Option<WorkerId> {
-        let serves = |worker: &&Worker| worker.fills_slot() && worker.is_serving();
-        let any = || self.by_slot(serves).first().copied();
+        let keeps = |w: &&Worker| w.fills_slot() && w.is_serving() && !w.gives;
+        let any = || self.by_slot(keeps).first().copied();
         let taker = self.least_recent_taker().or_else(any)?;
         self.count_gift(taker);
         Some(taker)

@@ -100,6 +100,8 @@ pub enum Step {
 pub(super) struct Dance {
     /// The arbiter that this one started, until it was reaped.
     successor: Option<Pid>,
+    /// It has said that it leaves.
+    successor_leaves: bool,
     /// The arbiter that started this one lives.
     has_elder: bool,
     /// Who can be talked to, and how it stands.
@@ -168,9 +170,10 @@ impl State {
         true
     }
 
-    /// The process to which the service manager should turn.
-    pub(super) fn successor(&self) -> Option<Pid> {
-        self.dance.successor
+    /// The process that serves on when this one has gone, as far as can be told.
+    pub(super) fn heir(&self) -> Option<Pid> {
+        let stays = !self.dance.successor_leaves;
+        self.dance.successor.filter(|_| stays)
     }
 
     /// Whether WINCH sends the workers away.
@@ -217,7 +220,7 @@ impl State {
 
     /// Before the listening sockets are closed.
     pub(super) fn bequeath(&mut self) {
-        if self.dance.successor.is_some() {
+        if self.heir().is_some() {
             self.act(Action::Dance(Step::Bequeath));
         }
     }
@@ -297,6 +300,7 @@ impl State {
             return;
         }
         self.dance.partner = Some(standing);
+        self.dance.successor_leaves |= standing == Standing::Leaving;
         let standing = format!("{standing:?}").to_lowercase();
         self.log(Level::Debug, format!("The other arbiter is {standing}."));
     }
@@ -348,10 +352,10 @@ impl State {
     /// Whether there is no successor any more, or soon, for whom the workers were sent away. A restart
     /// brings new ones by itself.
     fn are_needed_again(&self) -> bool {
-        let alone = self.dance.successor.is_none() || self.dance.partner == Some(Standing::Leaving);
         let serves = self.mode == Mode::Serving && self.stop_at.is_none();
         let restarts = self.restart.is_some() || self.reading.is_some();
-        self.dance.resting.is_some() && self.target == 0 && alone && serves && !restarts
+        let rests = self.dance.resting.is_some() && self.target == 0;
+        rests && self.heir().is_none() && serves && !restarts
     }
 
     /// Able from the moment at which all wanted workers serve until none does.

@@ -63,7 +63,7 @@ impl State {
     pub(super) fn tell_delay(&mut self) {
         let delay = seconds(self.policy.shutdown_delay);
         let status = format!("Serving on for {delay} before the stop.");
-        let news = self.successor().map_or(News::Stopping, |_| News::Status);
+        let news = self.heir().map_or(News::Stopping, |_| News::Status);
         self.act(Action::Tell { news, status });
     }
 
@@ -74,7 +74,7 @@ impl State {
             "The workers finish their requests."
         };
         self.act(Action::Tell {
-            news: self.successor().map_or(News::Stopping, News::Succeeded),
+            news: self.heir().map_or(News::Stopping, News::Succeeded),
             status: status.to_owned(),
         });
     }
