@@ -222,7 +222,7 @@ impl<H: Host> Arbiter<H> {
             } => self
                 .control
                 .answer(asker, control::ended(generation, failure.as_deref())),
-            Action::Dance(step) => self.dance(step),
+            Action::Dance(step) => self.dance(&step),
             Action::Exit { code } => return Flow::Leave(self.exit(code)),
         }
         Flow::Continue

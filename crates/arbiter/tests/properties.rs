@@ -581,7 +581,7 @@ const LONGEST_GRACE: u64 = 40_000;
 
 fn lived_through(seed: u64, events: usize) -> World {
     let mut world = World::new(seed);
-    if seed % 4 == 0 {
+    if seed.is_multiple_of(4) {
         world.is_born();
     }
     world.handle(Event::Started);

@@ -166,12 +166,10 @@ impl State {
     /// Begins the stop whose time has come, and quickens the one that is to be quick.
     pub(super) fn stop_when_due(&mut self) {
         match (self.mode, self.stop_at) {
-            (Mode::Serving, Some(at)) if self.stop_has_waited() => {
-                if at <= self.now || !self.partner_may_come() {
-                    self.stop(false, 0, None);
-                }
-            }
             (Mode::Serving, Some(at)) if at <= self.now => self.end_delay(),
+            (Mode::Serving, Some(_)) if self.stop_has_waited() && !self.partner_may_come() => {
+                self.stop(false, 0, None);
+            }
             (Mode::Stopping(stop), _) if stop.hurry_at.is_some_and(|at| at <= self.now) => {
                 self.quicken(stop);
             }
@@ -188,7 +186,7 @@ impl State {
     }
 
     fn end_delay(&mut self) {
-        if self.stop_awaits_partner() {
+        if self.stop_awaits_partner() && !self.stop_has_waited() {
             self.await_partner();
         } else {
             self.stop(false, 0, None);

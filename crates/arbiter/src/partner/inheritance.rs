@@ -1,7 +1,7 @@
 //! What an arbiter inherits from the one that started it: the variables in which it is told.
 //!
 //! `GUNICORN_PID` and `GUNICORN_FD` are gunicorn's, so that one of the two may be a gunicorn;
-//! `OXICORN_LINK` is ours, and names the descriptor of the link. Invariant: whoever sets a variable
+//! `OXICORN_LINK` is ours, and names the descriptor of the link; so is `OXICORN_PATHS`. Invariant: whoever sets a variable
 //! here sets it to what [`Inheritance::from_environment`] reads.
 
 use std::os::fd::RawFd;
@@ -14,6 +14,8 @@ pub struct Inheritance {
     pub(crate) elder: Pid,
     /// The numbers of the listening sockets; empty if they come as the service manager's do.
     pub(crate) listeners: Vec<RawFd>,
+    /// Which of them are Unix sockets whose paths the elder made; `None` if it did not say.
+    pub(crate) paths: Option<Vec<RawFd>>,
     pub(super) link: Option<RawFd>,
 }
 
@@ -21,13 +23,15 @@ pub struct Inheritance {
 pub(super) const ELDER: &str = "GUNICORN_PID";
 /// The numbers of the listening sockets, separated by commas.
 pub(super) const LISTENERS: &str = "GUNICORN_FD";
+/// Those of the numbers whose Unix sockets' paths the elder made, and would remove.
+pub(super) const PATHS: &str = "OXICORN_PATHS";
 /// The number of the link's descriptor.
 pub(super) const LINK: &str = "OXICORN_LINK";
 
 impl Inheritance {
     /// The variables that are read here. They are the caller's to remove from the environment, so
     /// that no worker takes itself for an arbiter's successor.
-    pub const VARIABLES: [&str; 3] = [ELDER, LISTENERS, LINK];
+    pub const VARIABLES: [&str; 4] = [ELDER, LISTENERS, PATHS, LINK];
 
     /// Reads the variables through `read`. Without listening sockets there is no inheritance; a
     /// gunicorn that was socket-activated leaves them as `LISTEN_FDS`, which `activated` tells.
@@ -36,18 +40,23 @@ impl Inheritance {
         activated: bool,
     ) -> Option<Self> {
         let elder = read(ELDER)?.trim().parse().ok().filter(|pid| *pid > 0)?;
-        let numbers = read(LISTENERS).unwrap_or_default();
-        let listeners: Vec<RawFd> = numbers
-            .split(',')
-            .filter_map(|number| number.trim().parse().ok())
-            .collect();
+        let listeners = numbers(&read(LISTENERS).unwrap_or_default());
+        let paths = read(PATHS).map(|text| numbers(&text));
         let link = read(LINK).and_then(|number| number.parse().ok());
         (activated || !listeners.is_empty()).then_some(Self {
             elder,
             listeners,
+            paths,
             link,
         })
     }
+}
+
+fn numbers(text: &str) -> Vec<RawFd> {
+    let numbers = text.split(',');
+    numbers
+        .filter_map(|number| number.trim().parse().ok())
+        .collect()
 }
 
 #[cfg(test)]
@@ -81,9 +90,11 @@ mod tests {
         let variables = [
             ("GUNICORN_PID", "7"),
             ("GUNICORN_FD", "5"),
+            ("OXICORN_PATHS", ""),
             ("OXICORN_LINK", "9"),
         ];
-        assert_eq!(read(&variables, false).unwrap().link, Some(9));
+        let left = read(&variables, false).unwrap();
+        assert_eq!((left.paths, left.link), (Some(Vec::new()), Some(9)));
     }
 
     #[test]

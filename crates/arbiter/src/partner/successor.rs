@@ -10,7 +10,7 @@ use std::process::Command;
 
 use rustix::io::dup;
 
-use super::inheritance::{ELDER, Inheritance, LINK, LISTENERS};
+use super::inheritance::{ELDER, Inheritance, LINK, LISTENERS, PATHS};
 use super::link::Link;
 use crate::channel::handover_pair;
 use crate::core::Pid;
@@ -35,10 +35,17 @@ pub(super) fn start(
         .map(inheritable)
         .collect::<io::Result<_>>()?;
     let numbers: Vec<String> = sockets.iter().map(number).collect();
+    let made = listeners.iter().map(Listener::owns_path);
+    let paths: Vec<&str> = numbers
+        .iter()
+        .zip(made)
+        .filter_map(|(number, made)| made.then_some(number.as_str()))
+        .collect();
     let mut command = with_clean_environment(start, own);
     command
         .env(ELDER, own.to_string())
         .env(LISTENERS, numbers.join(","))
+        .env(PATHS, paths.join(","))
         .env(LINK, number(&link));
     let child = command.spawn()?;
     let pid = Pid::try_from(child.id()).map_err(io::Error::other)?;
@@ -66,4 +73,46 @@ fn inheritable(fd: impl AsFd) -> io::Result<OwnedFd> {
 
 fn number(fd: &OwnedFd) -> String {
     fd.as_raw_fd().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(environment: &[(&str, &str)]) -> Vec<String> {
+        let environment = environment.iter();
+        let start = StartCommand {
+            environment: environment.map(|(n, v)| (n.into(), v.into())).collect(),
+            ..StartCommand::default()
+        };
+        let command = with_clean_environment(&start, 42);
+        let set = command.get_envs().filter(|(_, value)| value.is_some());
+        let names = set.map(|(name, _)| name.to_string_lossy().into_owned());
+        names.collect()
+    }
+
+    #[test]
+    fn what_was_said_to_this_process_alone_is_not_said_again() {
+        let environment = [
+            ("COLOUR", "green"),
+            ("GUNICORN_FD", "5"),
+            ("GUNICORN_PID", "7"),
+            ("LISTEN_FDS", "1"),
+            ("LISTEN_PID", "42"),
+            ("NOTIFY_SOCKET", "/run/notify"),
+            ("OXICORN_LINK", "9"),
+            ("OXICORN_PATHS", "5"),
+            ("WATCHDOG_PID", "42"),
+            ("WATCHDOG_USEC", "1000"),
+        ];
+        assert_eq!(
+            told(&environment),
+            ["COLOUR", "NOTIFY_SOCKET", "WATCHDOG_USEC"]
+        );
+    }
+
+    #[test]
+    fn the_watchdog_of_somebody_else_stays_his() {
+        assert_eq!(told(&[("WATCHDOG_PID", "41")]), ["WATCHDOG_PID"]);
+    }
 }

@@ -10,7 +10,7 @@ use oxicorn_settings::Address;
 
 use super::{Arbiter, own_pid};
 use crate::control::{ControlPlace, ControlSocket};
-use crate::core::{Cue, Event, Offer, Pid, Step, WorkerId};
+use crate::core::{Cue, Event, Offer, Step, WorkerId};
 use crate::host::{Host, Notice};
 use crate::notify::{Notifier, NotifyOptions};
 use crate::partner::Inheritance;
@@ -21,7 +21,7 @@ use crate::translate::TARGET;
 /// `.2`, and it says nothing to the service manager.
 #[derive(Debug)]
 pub(super) struct Estate {
-    elder: Pid,
+    inheritance: Inheritance,
     pidfile: Option<PathBuf>,
     control: Option<PathBuf>,
     binds: Vec<Address>,
@@ -43,7 +43,7 @@ impl Estate {
             setup.control = ControlSocket { place, mode };
         }
         Self {
-            elder: inheritance.elder,
+            inheritance: inheritance.clone(),
             pidfile,
             control,
             binds: setup.binds.clone(),
@@ -60,8 +60,8 @@ fn second(path: PathBuf) -> PathBuf {
 }
 
 impl<H: Host> Arbiter<H> {
-    pub(super) fn dance(&mut self, step: Step) {
-        match step {
+    pub(super) fn dance(&mut self, step: &Step) {
+        match *step {
             Step::Start => self.start_successor(),
             Step::Say(standing) => {
                 let lost = self.partner.say(standing).map(Event::Dance);
@@ -116,13 +116,20 @@ impl<H: Host> Arbiter<H> {
             return;
         };
         if let (Some(file), Some(path)) = (&mut self.pidfile, estate.pidfile) {
-            file.inherit(path, estate.elder);
+            file.inherit(path, estate.inheritance.elder);
         }
         if let Some(path) = estate.control {
             self.control.inherit(path);
         }
-        for listener in &mut self.listeners {
-            listener.claim(&estate.binds);
+        for (number, listener) in estate.inheritance.listeners.iter().zip(&mut self.listeners) {
+            // A gunicorn removes the paths of the addresses that it was given.
+            let made = match &estate.inheritance.paths {
+                Some(paths) => paths.contains(number),
+                None => listener.is_named(&estate.binds),
+            };
+            if made {
+                listener.claim();
+            }
         }
         self.notifier = Notifier::new(&estate.notify);
         self.host.notify(Notice::Promoted);

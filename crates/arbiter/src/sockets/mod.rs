@@ -86,15 +86,24 @@ impl Listener {
         self.claim = None;
     }
 
-    /// Makes a Unix socket's path this process' to remove, if it is one of those that `binds` names:
-    /// whoever made it has gone.
-    pub(crate) fn claim(&mut self, binds: &[Address]) {
+    /// Whether it is a Unix socket whose path this process made.
+    pub(crate) fn owns_path(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    /// Whether it is a Unix socket whose path is one of the addresses.
+    pub(crate) fn is_named(&self, binds: &[Address]) -> bool {
         let ListenAddr::Unix(local) = &self.local else {
-            return;
+            return false;
         };
         let named =
             |bind: &Address| matches!(bind, Address::Unix { path } if Path::new(path) == local);
-        if binds.iter().any(named) {
+        binds.iter().any(named)
+    }
+
+    /// Makes a Unix socket's path this process' to remove: whoever made it has gone.
+    pub(crate) fn claim(&mut self) {
+        if let ListenAddr::Unix(local) = &self.local {
             // Gone already, or an abstract name: nothing to remove.
             self.claim = Claim::on(local).ok();
         }
