@@ -22,6 +22,7 @@ from harness.manager import Manager
 from harness.server import Server
 from harness.wait import throughout, until
 from test_moved_connections import Orders, check, pids, under_load
+from test_systemd import PASSES
 
 PROBE = "apps.probe:application"
 DEBUG = ("--log-level", "debug")
@@ -411,26 +412,30 @@ def test_a_successor_that_leaves_takes_no_path_with_it(
     assert not control.exists()
 
 
-def test_the_path_of_a_socket_that_somebody_else_made_stays(
-    dancing: Callable[..., tuple[Server, Dance]], tmp_path: Path
-) -> None:
+def test_sockets_of_a_socket_unit_go_over_and_their_paths_stay(tmp_path: Path) -> None:
     path = tmp_path / "web.sock"
+    server = Server(tmp_path / "server", PROBE, DEBUG, bind=f"unix:{path}")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
-        number = listener.fileno()
-        server, dance = dancing(PROBE, bind=f"fd://{number}", pass_fds=(number,), launch=True)
-    until(lambda: dance.lines(dance.elder) and "is ready." in server.log, "it serves")
-    with Connection(str(path)) as connection:
-        assert connection.request("/").status == 200
-        dance.begin()
-        os.kill(dance.elder, SIGTERM)
-        dance.wait_for_promotion()
-        [new] = dance.workers(dance.successor)
-        assert connection.request("/process").json()["pid"] == new
-    os.kill(dance.successor, SIGTERM)
-    until(lambda: not processes.alive(dance.successor), "it has ended")
-    assert path.is_socket()
+        server.pass_fds = (listener.fileno(),)
+        script = PASSES.format(number=listener.fileno(), name="web.socket")
+        server.command = [server.command[0], "-c", script, *server.command[1:]]
+        server.start()
+    dance = of(server)
+    try:
+        with server.connect() as connection:
+            assert connection.request("/").status == 200
+            dance.begin()
+            os.kill(dance.elder, SIGTERM)
+            dance.wait_for_promotion()
+            [new] = dance.workers(dance.successor)
+            assert connection.request("/process").json()["pid"] == new
+            assert server.request("/process").json()["pid"] == new
+        dance.end()
+        assert path.is_socket()
+    finally:
+        server.destroy()
 
 
 def pid_over(control: Path) -> int:
