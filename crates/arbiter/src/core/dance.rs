@@ -8,13 +8,14 @@
 //!
 //! Invariants: one successor at a time, and none of an arbiter whose own elder lives; connections
 //! are offered only to a partner that said it is able; waiting for a partner is bounded, and ends
-//! when the partner does. Whatever happens to a partner, this arbiter does what it would do alone.
+//! when the partner does. Whatever happens to a partner, this arbiter does what it would do alone; so
+//! do two that are told to leave at the same moment: their offers cross, and are declined.
 
 use std::time::Duration;
 
 use super::decide::seconds;
 use super::stopping::Mode;
-use super::worker::{Force, Worker};
+use super::worker::{Force, Phase, Worker};
 use super::{Action, Exit, Level, Pid, State, WorkerId, signal_name};
 
 /// Names an offer of connections by the partner; never used twice.
@@ -178,8 +179,8 @@ impl State {
 
     /// Whether WINCH sends the workers away.
     pub(super) fn heeds_winch(&self) -> bool {
-        let has_linked_successor = self.dance.successor.is_some() && self.dance.partner.is_some();
-        self.policy.daemon || has_linked_successor
+        let has_linked_heir = self.heir().is_some() && self.dance.partner.is_some();
+        self.policy.daemon || has_linked_heir
     }
 
     /// WINCH. While a successor that may take the connections boots, the workers stay.
@@ -329,13 +330,25 @@ impl State {
     /// Sends every worker away; the sockets stay.
     fn rest(&mut self) {
         self.dance.rest_at = None;
-        if self.dance.successor.is_some() && self.target > 0 {
-            self.dance.resting = Some(self.target);
-        }
         self.log(Level::Info, "graceful stop of workers");
         self.dismiss_follow_up("WINCH stops the workers");
+        // Before a restart is undone: no connection goes back to workers that leave as well.
+        self.give_everything_away();
         self.roll_back("WINCH stops the workers.");
+        if self.heir().is_some() && self.target > 0 {
+            self.dance.resting = Some(self.target);
+        }
         self.set_target(0);
+    }
+
+    fn give_everything_away(&mut self) {
+        if !self.partner_takes() {
+            return;
+        }
+        for id in self.by_slot(|w| w.is_serving() || w.phase == Phase::Parked) {
+            self.give_away(id);
+            self.retire(id);
+        }
     }
 
     /// In the background WINCH is obeyed, as ever; in the foreground it is nothing without a

@@ -56,12 +56,8 @@ impl State {
         }
     }
 
-    /// Where no worker is to stay, as after WINCH, only another arbiter's can take; of ours, those
-    /// that go next cannot.
+    /// Where no worker is to stay, as after WINCH, nobody can take; nor can those that go next.
     fn give_to_a_sibling(&mut self, id: WorkerId, next: &[WorkerId]) {
-        if self.target == 0 {
-            return self.give_away(id);
-        }
         let serves = |worker: &&Worker| worker.fills_slot() && worker.is_serving();
         let mut siblings = self.by_slot(serves);
         let Some(at) = siblings.iter().position(|sibling| *sibling == id) else {
@@ -69,7 +65,7 @@ impl State {
         };
         siblings.remove(at);
         siblings.retain(|sibling| !next.contains(sibling));
-        if let Some(to) = self.partner(id, &siblings) {
+        if let Some(to) = self.partner(id, &siblings).filter(|_| self.target > 0) {
             self.act(Action::Connect { from: id, to });
         }
     }
