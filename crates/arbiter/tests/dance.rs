@@ -130,7 +130,7 @@ impl Stage {
             return;
         };
         side.heard_at = side.heard_at.max(at);
-        let delay = side.heard_at - self.now;
+        let delay = side.heard_at.saturating_sub(self.now);
         self.later(delay, to, Event::Dance(cue));
     }
 
@@ -200,7 +200,7 @@ impl Stage {
             }
             Action::SendDrain { worker } => self.leaves(index, worker),
             Action::Signal { pid, signal } => self.signalled(index, pid, signal),
-            Action::Dance(step) => self.step(index, step),
+            Action::Dance(step) => self.step(index, &step),
             Action::Exit { .. } => self.ends(index),
             _ => {}
         }
@@ -238,9 +238,9 @@ impl Stage {
         }
     }
 
-    fn step(&mut self, index: usize, step: Step) {
+    fn step(&mut self, index: usize, step: &Step) {
         let other = 1 - index;
-        match step {
+        match *step {
             Step::Start => self.start(),
             Step::Say(standing) => self.say(other, Cue::Said(standing)),
             Step::Give { from } => {
@@ -276,7 +276,7 @@ impl Stage {
         let delay = self
             .sides
             .get(1 - index)
-            .map(|side| side.heard_at - self.now);
+            .map(|side| side.heard_at.saturating_sub(self.now));
         let (pid, exit, oom) = (CHILD, Exit::Code(0), None);
         let event = match index {
             ELDER => Event::Dance(Cue::ElderGone),
