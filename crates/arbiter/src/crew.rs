@@ -1,5 +1,5 @@
-//! The workers as the loop sees them: processes with a channel to each, and the commands that go
-//! over it. Not for deciding what is said; that is `core`'s.
+//! The workers as the loop sees them: processes with a channel to each, the commands that go over
+//! it, and what each shows of itself. Not for deciding what is said; that is `core`'s.
 //!
 //! Invariant: a worker is here from its fork until it is reaped.
 
@@ -8,7 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::channel::{ArbiterChannel, Incoming, Report, handover_pair};
+use crate::control::CountsOf;
 use crate::core::{Pid, WorkerId};
+use crate::sys::board::SharedBoard;
 use crate::translate::TARGET;
 
 /// Every worker that was forked and not yet reaped.
@@ -20,12 +22,31 @@ struct Member {
     pid: Pid,
     /// `None` once the worker's end was closed.
     channel: Option<ArbiterChannel>,
+    board: Option<SharedBoard>,
 }
 
 impl Crew {
-    pub(crate) fn add(&mut self, id: WorkerId, pid: Pid, channel: ArbiterChannel) {
+    pub(crate) fn add(
+        &mut self,
+        id: WorkerId,
+        pid: Pid,
+        channel: ArbiterChannel,
+        board: Option<SharedBoard>,
+    ) {
         let channel = Some(channel);
-        self.0.insert(id, Member { pid, channel });
+        let member = Member {
+            pid,
+            channel,
+            board,
+        };
+        self.0.insert(id, member);
+    }
+
+    /// What the workers count.
+    pub(crate) fn counts(&self) -> CountsOf {
+        let counts =
+            |(id, member): (&WorkerId, &Member)| Some((*id, member.board.as_ref()?.counts()));
+        self.0.iter().filter_map(counts).collect()
     }
 
     pub(crate) fn remove(&mut self, id: WorkerId) {

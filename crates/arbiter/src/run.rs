@@ -36,6 +36,7 @@ use crate::partner::{Inheritance, Partner};
 use crate::pidfile::Pidfile;
 use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
 use crate::start_command::StartCommand;
+use crate::sys::board::SharedBoard;
 use crate::sys::signals::{self, SignalPipe};
 use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
 use dance::Estate;
@@ -233,7 +234,7 @@ impl<H: Host> Arbiter<H> {
         let uptime = self.origin.elapsed();
         let status = self.state.status(uptime);
         let Some(event) = event_asked(asker, request) else {
-            let answer = control::status(own_pid(), uptime, &status);
+            let answer = control::status(own_pid(), uptime, &status, &self.crew.counts());
             return self.control.answer(asker, answer);
         };
         log::info!(target: TARGET, "Asked over the control socket: {request}");
@@ -276,6 +277,7 @@ impl<H: Host> Arbiter<H> {
             slot,
             generation,
             channel,
+            board: board_for(id),
             listeners,
         };
         let fork = self.host.fork(&seed);
@@ -285,7 +287,7 @@ impl<H: Host> Arbiter<H> {
         }
         self.listeners = seed.listeners;
         if let Fork::Parent(pid) = fork? {
-            self.crew.add(id, pid, ours);
+            self.crew.add(id, pid, ours, seed.board);
             self.events.push_front(Event::Forked { worker: id, pid });
             self.host.notify(Notice::WorkerForked { worker: id, pid });
         }
@@ -449,6 +451,14 @@ fn send_signal(pid: Pid, signal: Signal) {
     if let Some(Err(error)) = target.map(|(pid, signal)| kill_process(pid, signal)) {
         log::warn!(target: TARGET, "Can't send SIG{signal:?} to worker (pid:{pid}): {error}");
     }
+}
+
+/// Without a board a worker serves all the same.
+fn board_for(worker: WorkerId) -> Option<SharedBoard> {
+    let refused = |error: &io::Error| {
+        log::warn!(target: TARGET, "What worker {worker} does cannot be counted: {error}");
+    };
+    SharedBoard::new().inspect_err(refused).ok()
 }
 
 fn become_child() {
