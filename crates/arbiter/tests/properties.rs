@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Asker, Cue, Offer, Standing, Step, StuckRequest};
+use oxicorn_arbiter::core::{Asker, Cue, Offer, Room, Standing, Step, StuckRequest};
 use oxicorn_arbiter::{Action, Event, Exit, News, Pid, Policy, Signal, State, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -440,7 +440,7 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(23) {
+        match self.chance.below(26) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
             11 => self.somebody_restarts(),
@@ -457,8 +457,18 @@ impl World {
             10 => self.bury_the_doomed(),
             14 | 15 => self.saturated(worker),
             17 => self.relieved(worker),
-            18 | 19 => self.the_other_does_something(),
-            20 => self.handle(Event::Signal(Signal::Usr2)),
+            18 => self.handle(Event::WorkerOutgrown {
+                worker,
+                used: 2,
+                limit: 1,
+            }),
+            19 => self.handle(Event::WorkerUnready {
+                worker,
+                reason: "by chance".to_owned(),
+            }),
+            20 => self.some_room(),
+            21 | 22 => self.the_other_does_something(),
+            23 => self.handle(Event::Signal(Signal::Usr2)),
             _ => self.some_signal(),
         }
     }
@@ -471,6 +481,16 @@ impl World {
         });
         self.waiting.extend(asker);
         self.handle(Event::Restart { mode, asker });
+    }
+
+    fn some_room(&mut self) {
+        let workers = usize::try_from(self.chance.below(3)).unwrap();
+        let (available, used) = (self.chance.below(100), self.chance.below(100));
+        self.handle(Event::RoomMeasured(Room {
+            available,
+            used,
+            workers,
+        }));
     }
 
     fn somebody_scales(&mut self) {

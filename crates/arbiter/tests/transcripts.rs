@@ -27,10 +27,11 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "boot.md",
     "crash-loop.md",
     "dance.md",
+    "memory.md",
     "recycling.md",
     "rescue.md",
     "restarts.md",
@@ -54,6 +55,11 @@ fn crash_loops_are_as_specified() {
 #[test]
 fn two_arbiters_dance_as_specified() {
     holds("dance.md");
+}
+
+#[test]
+fn memory_is_as_specified() {
+    holds("memory.md");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Cue, Standing, StuckRequest};
+use oxicorn_arbiter::core::{Cue, Room, Standing, StuckRequest};
 use oxicorn_arbiter::{Exit, Policy, Signal, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -37,6 +37,11 @@ pub(crate) enum Happening {
     Configure(String, String),
     /// Something happens between two arbiters.
     Cue(Cue),
+    /// From now on this memory is measured.
+    Measure(Room),
+    Unready(WorkerId, String),
+    /// With 600 MiB, and a limit of 512 MiB.
+    Outgrown(WorkerId),
     Gave(WorkerId),
     Saturated(WorkerId, u32),
     Relieved(WorkerId),
@@ -137,6 +142,7 @@ fn happening(text: &str) -> Result<Happening, String> {
     match fixed.or_else(|| of_the_configuration(text)) {
         Some(happening) => Ok(happening),
         None if text.starts_with("client ") => of_a_client(text),
+        None if text.contains(" MiB are free, and ") => room(text),
         None => of_a_process(text),
     }
 }
@@ -157,6 +163,20 @@ fn cue(text: &str) -> Option<Cue> {
         }
     };
     Some(Cue::Said(said))
+}
+
+/// `300 MiB are free, and 2 workers use 300 MiB`.
+fn room(text: &str) -> Result<Happening, String> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let [free, _, _, _, _, workers, _, _, used, _] = words[..] else {
+        return Err(format!("cannot read {text:?}"));
+    };
+    let mebibytes = |text: &str| number::<u64>(text).map(|mebibytes| mebibytes << 20);
+    Ok(Happening::Measure(Room {
+        available: mebibytes(free)?,
+        used: mebibytes(used)?,
+        workers: number(workers)?,
+    }))
 }
 
 /// `client 1 asks for restart [MODE]`, `client 1 asks for 3 workers`.
@@ -216,13 +236,17 @@ fn of_a_process(text: &str) -> Result<Happening, String> {
     };
     match did {
         "ready" => Ok(Happening::Ready(worker)),
+        "outgrown" => Ok(Happening::Outgrown(worker)),
         "retiring" => Ok(Happening::Retiring(worker)),
         "gave" => Ok(Happening::Gave(worker)),
         "saturated" => Ok(Happening::Saturated(worker, 20)),
         "saturated alone" => Ok(Happening::Saturated(worker, 0)),
         "relieved" => Ok(Happening::Relieved(worker)),
         "draining" => Ok(Happening::Draining(worker)),
-        _ => Ok(Happening::Stuck(worker, stuck_on(did)?)),
+        _ => match did.strip_prefix("unready: ") {
+            Some(reason) => Ok(Happening::Unready(worker, reason.replace("\\n", "\n"))),
+            None => Ok(Happening::Stuck(worker, stuck_on(did)?)),
+        },
     }
 }
 
