@@ -111,6 +111,7 @@ impl<H: Host> Arbiter<H> {
             signals::install(&Signal::HANDLED).map_err(|source| Fatal::Signals { source })?;
         let pid = own_pid();
         let inheritance = setup.inheritance.take();
+        setup.command.forget(&Inheritance::VARIABLES);
         let estate = inheritance
             .as_ref()
             .map(|inheritance| Estate::set_aside(&mut setup, inheritance));

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use rustix::io::dup;
 
-use super::inheritance::{ELDER, Inheritance, LINK, LISTENERS, PATHS};
+use super::inheritance::{ELDER, LINK, LISTENERS, PATHS};
 use super::link::Link;
 use crate::channel::handover_pair;
 use crate::core::Pid;
@@ -52,10 +52,10 @@ pub(super) fn start(
     Ok((pid, Link::new(ours)))
 }
 
-/// Without what an elder, or socket activation, has told this process.
+/// Without what was said to this process alone.
 fn with_clean_environment(start: &StartCommand, own: Pid) -> Command {
     let mut command = start.command();
-    for name in Inheritance::VARIABLES.into_iter().chain(ACTIVATION) {
+    for name in ACTIVATION {
         command.env_remove(name);
     }
     let own = own.to_string();
@@ -95,13 +95,9 @@ mod tests {
     fn what_was_said_to_this_process_alone_is_not_said_again() {
         let environment = [
             ("COLOUR", "green"),
-            ("GUNICORN_FD", "5"),
-            ("GUNICORN_PID", "7"),
             ("LISTEN_FDS", "1"),
             ("LISTEN_PID", "42"),
             ("NOTIFY_SOCKET", "/run/notify"),
-            ("OXICORN_LINK", "9"),
-            ("OXICORN_PATHS", "5"),
             ("WATCHDOG_PID", "42"),
             ("WATCHDOG_USEC", "1000"),
         ];
