@@ -180,7 +180,7 @@ def test_a_removed_worker_finishes_its_request(serve: Serve, tmp_path: Path) -> 
 # signals that must not end it
 
 
-@pytest.mark.parametrize("name", ["HUP", "USR2", "WINCH"])
+@pytest.mark.parametrize("name", ["HUP", "WINCH"])
 def test_other_signals_do_not_end_the_server(serve: Serve, name: str) -> None:
     server = serve()
     server.signal(signal.Signals[f"SIG{name}"])

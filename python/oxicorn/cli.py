@@ -99,7 +99,8 @@ def _check(config: Config, warnings: list[str]) -> int:
 
 def _serve(source: Source, config: Config, warnings: list[str]) -> int:
     identity = Identity.of(config)
-    if config.daemon:
+    # Whoever started this process as its successor (USR2) is in the background already.
+    if config.daemon and "GUNICORN_PID" not in os.environ:
         daemonize(config.enable_stdio_inheritance)
     setup_logs(config)
     identity.give(config.errorlog, config.accesslog)

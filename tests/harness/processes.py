@@ -34,6 +34,11 @@ def family(group: int) -> list[int]:
     return [pid for pid, f in _all().items() if group in (int(f[2]), int(f[3]))]
 
 
+def parent(pid: int) -> int:
+    """The process whose child `pid` is."""
+    return int(_stat(pid)[1])
+
+
 def zombies(pid: int) -> list[int]:
     """Children of `pid` that ended and were not collected."""
     return [child for child, f in _all().items() if int(f[1]) == pid and f[0] == "Z"]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::channel::{ArbiterChannel, Incoming, Report, handover_pair};
 use crate::control::CountsOf;
@@ -92,7 +92,7 @@ impl Crew {
         &self,
         id: WorkerId,
         what: &str,
-        say: fn(&ArbiterChannel) -> io::Result<()>,
+        say: impl FnOnce(&ArbiterChannel) -> io::Result<()>,
     ) {
         if let Err(error) = self.channel(id).and_then(say) {
             log::debug!(target: TARGET, "Can't tell worker {id} to {what}: {error}");
@@ -113,6 +113,21 @@ impl Crew {
         let (giver, taker) = (self.channel(from)?, self.channel(to)?);
         let (one, other) = handover_pair()?;
         taker.take(other.as_fd())?;
+        giver.give(one.as_fd())
+    }
+
+    /// Lets a worker give its connections to whoever gets the other end, which `offer` sends there.
+    ///
+    /// # Errors
+    /// When there is nobody to give, or nobody to give to; the worker has heard nothing then.
+    pub(crate) fn give_away(
+        &self,
+        from: WorkerId,
+        offer: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let giver = self.channel(from)?;
+        let (one, other) = handover_pair()?;
+        offer(other.as_fd())?;
         giver.give(one.as_fd())
     }
 

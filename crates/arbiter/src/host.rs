@@ -133,6 +133,8 @@ pub enum Notice<'a> {
         /// Why it is the old one; `None` if the new one serves.
         failure: Option<&'a str>,
     },
+    /// The arbiter that started this one has gone, and its names are this one's now.
+    Promoted,
     /// The workers are gone; pidfile and sockets are removed (`on_exit`).
     Exiting {
         /// The process' exit code.

@@ -10,6 +10,7 @@ mod host;
 mod memory;
 mod notify;
 mod oom;
+mod partner;
 mod pidfile;
 mod run;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub use crate::fatal::Fatal;
 pub use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
 pub use crate::notify::NotifyOptions;
 pub use crate::oom::OomCounter;
+pub use crate::partner::Inheritance;
 pub use crate::pidfile::Pidfile;
 pub use crate::run::{Arbiter, Setup};
 pub use crate::sockets::{ListenAddr, ListenFds, Listener, SocketOptions};

@@ -226,6 +226,7 @@ fn message(news: News, status: &str, own: Pid) -> String {
         News::Ready => format!("READY=1\nMAINPID={own}\n"),
         News::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_usec()),
         News::Stopping => "STOPPING=1\n".to_owned(),
+        News::Succeeded(pid) => format!("MAINPID={pid}\n"),
         News::Status => String::new(),
     };
     format!("{state}STATUS={}", one_line(status))

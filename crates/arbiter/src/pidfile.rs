@@ -48,6 +48,26 @@ impl Pidfile {
         })
     }
 
+    /// Takes another name, which a process had that has ended.
+    ///
+    /// If a third process has it, or it cannot be taken, the file stays as it is, and the log says so.
+    pub(crate) fn inherit(&mut self, path: PathBuf, elder: Pid) {
+        let owner = living_owner(&path).map(|owner| owner.filter(|pid| *pid != elder));
+        let taken = match owner {
+            Ok(Some(pid)) => Err(io::Error::other(format!("process {pid} has it"))),
+            // The same number: renamed in one step, the file is never missing.
+            Ok(None) => fs::rename(&self.path, &path),
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(()) => self.path = path,
+            Err(error) => {
+                let (new, old) = (path.display(), self.path.display());
+                log::error!(target: "oxicorn", "Can't rename pidfile '{old}' to '{new}': {error}");
+            }
+        }
+    }
+
     /// Removes the file, unless another process has written its own since.
     pub fn remove(&self) {
         if recorded_pid(&self.path).is_ok_and(|recorded| recorded == Some(self.pid))
@@ -170,6 +190,24 @@ mod tests {
         pidfile.remove();
         assert!(file(&scratch).exists());
         fs::write(file(&scratch), format!("{}\n", own_pid())).unwrap();
+        pidfile.remove();
+        assert!(!file(&scratch).exists());
+    }
+
+    #[test]
+    fn it_takes_the_name_of_the_dead_and_of_no_other() {
+        let scratch = Scratch::new("inheritance");
+        let second = scratch.folder().join("server.pid.2");
+        let mut pidfile = Pidfile::create(&second, own_pid()).unwrap();
+        fs::write(file(&scratch), "1\n").unwrap();
+        pidfile.inherit(file(&scratch), 4_194_304);
+        assert_eq!(fs::read_to_string(file(&scratch)).unwrap(), "1\n");
+        assert!(second.exists());
+        // A zombie may still be asked for.
+        pidfile.inherit(file(&scratch), 1);
+        let own = format!("{}\n", own_pid());
+        assert_eq!(fs::read_to_string(file(&scratch)).unwrap(), own);
+        assert!(!second.exists());
         pidfile.remove();
         assert!(!file(&scratch).exists());
     }

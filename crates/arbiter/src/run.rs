@@ -12,6 +12,7 @@
 //! reports, and before the news of exits: a worker that was stopped together with the arbiter (by
 //! Ctrl-C, or by a service manager that signals the whole group) is not replaced first.
 
+mod dance;
 mod stems;
 
 use std::collections::VecDeque;
@@ -35,6 +36,7 @@ use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
 use crate::memory;
 use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
+use crate::partner::{Inheritance, Partner};
 use crate::pidfile::Pidfile;
 use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
 use crate::start_command::StartCommand;
@@ -42,6 +44,7 @@ use crate::stem::Stems;
 use crate::sys::board::SharedBoard;
 use crate::sys::signals::{self, SignalPipe};
 use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
+use dance::Estate;
 
 /// What the operator asked for, as far as the arbiter is concerned.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +65,8 @@ pub struct Setup {
     pub control: ControlSocket,
     /// How the server was started.
     pub command: StartCommand,
+    /// What another arbiter left, if one started this process.
+    pub inheritance: Option<Inheritance>,
 }
 
 /// The process manager, its sockets bound.
@@ -78,6 +83,9 @@ pub struct Arbiter<H> {
     control: Control,
     oom: OomCounter,
     notifier: Notifier,
+    command: StartCommand,
+    partner: Partner,
+    estate: Option<Estate>,
     origin: Instant,
 }
 
@@ -88,6 +96,7 @@ struct Woken {
     stems: bool,
     workers: Vec<WorkerId>,
     control: Vec<Source>,
+    partner: bool,
 }
 
 /// Whether the loop goes on after an action.
@@ -103,16 +112,24 @@ impl<H: Host> Arbiter<H> {
     ///
     /// # Errors
     /// The reason why the server cannot start; what was made until then is removed again.
-    pub fn start(setup: Setup, host: H) -> Result<Self, Fatal> {
+    pub fn start(mut setup: Setup, host: H) -> Result<Self, Fatal> {
         let mut signals =
             signals::install(&Signal::HANDLED).map_err(|source| Fatal::Signals { source })?;
         let pid = own_pid();
+        let inheritance = setup.inheritance.take();
+        setup.command.forget(&Inheritance::VARIABLES);
+        let estate = inheritance
+            .as_ref()
+            .map(|inheritance| Estate::set_aside(&mut setup, inheritance));
         let pidfile = setup
             .pidfile
             .map(|path| Pidfile::create(&path, pid))
             .transpose()?;
         let mut notifier = Notifier::new(&setup.notify);
-        let mut allotment = Allotment::of(&setup.binds, &setup.listen_fds);
+        let mut allotment = match &inheritance {
+            Some(left) if !left.listeners.is_empty() => Allotment::inherited(&left.listeners),
+            _ => Allotment::of(&setup.binds, &setup.listen_fds),
+        };
         // First of all: a new address may be in conflict with one that is given up.
         notifier.forget(allotment.give_up_stale());
         let listeners = bind_all(&allotment.addresses, &setup.sockets, &mut signals)
@@ -130,6 +147,9 @@ impl<H: Host> Arbiter<H> {
             control: Control::open(&setup.control, pid),
             oom: OomCounter::of_this_process(),
             notifier,
+            command: setup.command,
+            partner: inheritance.as_ref().map(Partner::elder).unwrap_or_default(),
+            estate,
             origin: Instant::now(),
         })
     }
@@ -146,6 +166,7 @@ impl<H: Host> Arbiter<H> {
     /// needed there as well is lent as `&mut`.
     pub fn run(mut self) -> Outcome {
         self.announce();
+        self.meet_the_elder();
         self.events.push_back(Event::Started);
         loop {
             while let Some(event) = self.events.pop_front() {
@@ -219,6 +240,7 @@ impl<H: Host> Arbiter<H> {
             } => self
                 .control
                 .answer(asker, control::ended(generation, failure.as_deref())),
+            Action::Dance(step) => self.dance(&step),
             Action::Exit { code } => return Flow::Leave(self.exit(code)),
         }
         Flow::Continue
@@ -373,6 +395,9 @@ impl<H: Host> Arbiter<H> {
         }
         self.events.extend(others);
         self.control.turn(&woken.control);
+        if woken.partner {
+            self.hear_partner();
+        }
         if deadline.is_some_and(|at| at <= self.origin.elapsed()) {
             self.events.push_back(Event::DeadlineReached);
         }
@@ -391,6 +416,8 @@ impl<H: Host> Arbiter<H> {
                 .iter()
                 .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
         );
+        let partner = self.partner.interests();
+        fds.extend(partner.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match poll(&mut fds, patience.map(timespec).as_ref()) {
             Ok(_) => {}
             Err(error) => {
@@ -412,11 +439,13 @@ impl<H: Host> Arbiter<H> {
         let workers = workers.filter(|_| is_woken()).collect();
         let control = clients.iter().map(|(source, ..)| *source);
         let control = control.filter(|_| is_woken()).collect();
+        let partner = woken.any(|is_woken| is_woken);
         Woken {
             signals,
             stems,
             workers,
             control,
+            partner,
         }
     }
 

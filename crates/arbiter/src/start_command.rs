@@ -22,6 +22,12 @@ pub struct StartCommand {
 }
 
 impl StartCommand {
+    /// Takes variables out of the environment that were said to this process alone.
+    pub(crate) fn forget(&mut self, names: &[&str]) {
+        self.environment
+            .retain(|(name, _)| !names.iter().any(|forgotten| name == forgotten));
+    }
+
     /// The command, ready to be given more variables and to be spawned.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
@@ -40,6 +46,24 @@ mod tests {
     use std::path::PathBuf;
 
     use super::StartCommand;
+
+    #[test]
+    fn what_is_forgotten_is_not_said_again() {
+        let mut start = StartCommand {
+            environment: vec![
+                ("COLOUR".into(), "green".into()),
+                ("SHAPE".into(), "round".into()),
+            ],
+            ..StartCommand::default()
+        };
+        start.forget(&["SHAPE", "SIZE"]);
+        let left: Vec<OsString> = start
+            .environment
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        assert_eq!(left, ["COLOUR"]);
+    }
 
     #[test]
     fn the_command_has_the_environment_and_the_directory_of_the_start_and_nothing_else() {

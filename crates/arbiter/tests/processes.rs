@@ -123,16 +123,83 @@ fn usr1_reopens_the_logs_everywhere() {
 }
 
 #[test]
-fn usr2_and_winch_do_no_harm() {
+fn winch_does_no_harm() {
     let mut server = Server::ready(1, &[]);
-    for (signal, answer) in [
-        (Signal::USR2, "USR2 ignored"),
-        (Signal::WINCH, "SIGWINCH ignored"),
-    ] {
-        server.signal(signal);
-        server.expect(answer);
-    }
+    server.signal(Signal::WINCH);
+    server.expect("SIGWINCH ignored");
     assert_eq!(server.connect(), "worker 1");
+}
+
+/// The successor's process, once each of the two arbiters knows that the other one is able.
+fn dance(server: &mut Server) -> i32 {
+    server.signal(Signal::USR2);
+    let line = server.expect("Successor (pid:");
+    let pid = line
+        .split("(pid:")
+        .nth(1)
+        .and_then(|rest| rest.split(')').next());
+    let pid = pid.and_then(|pid| pid.parse().ok()).expect("a pid");
+    server.expect_times("The other arbiter is able.", 2);
+    pid
+}
+
+#[test]
+fn a_second_arbiter_listens_on_the_same_sockets_and_takes_the_firsts_place() {
+    let scratch = Scratch::new("dance");
+    let (pidfile, second) = (scratch.path("web.pid"), scratch.path("web.pid.2"));
+    let mut server = Server::ready(1, &[&argument("pidfile", &pidfile)]);
+    let url = server.url();
+    let successor = dance(&mut server);
+    server.expect(&format!("Listening at: {url} ({successor})"));
+    let recorded = |path| fs::read_to_string(path).expect("a pidfile");
+    assert_eq!(recorded(&pidfile), format!("{}\n", server.pid()));
+    assert_eq!(recorded(&second), format!("{successor}\n"));
+    server.signal(Signal::TERM);
+    server.expect("worker 1 is told Give");
+    server.expect("worker 1 takes the gift of 1");
+    server.expect("names taken over");
+    assert_eq!(recorded(&pidfile), format!("{successor}\n"));
+    assert!(!second.exists());
+    assert_eq!(server.connect(), "worker 1");
+    send(successor, Signal::TERM);
+    assert_eq!(server.end(), Some(0));
+    assert!(!pidfile.exists());
+}
+
+#[test]
+fn a_second_arbiter_that_is_told_to_stop_gives_back() {
+    let mut server = Server::ready(1, &[]);
+    let successor = dance(&mut server);
+    server.signal(Signal::WINCH);
+    server.expect("worker 1 takes the gift of 1");
+    server.expect("It finished its work.");
+    send(successor, Signal::TERM);
+    server.expect("The workers come back.");
+    server.expect("worker 2 takes the gift of 1");
+    server.expect(&format!("Successor (pid:{successor}) exited with code 0"));
+    assert_eq!(zombies_of(server.pid()), 0);
+    assert_eq!(server.connect(), "worker 2");
+}
+
+#[test]
+fn a_second_arbiter_without_a_descriptor_left_is_an_error_in_the_log() {
+    let mut server = Server::ready(1, &["spare_files=2"]);
+    server.signal(Signal::USR2);
+    server.expect("Cannot start a successor: Too many open files");
+    assert_eq!(server.connect(), "worker 1");
+    server.signal(Signal::USR2);
+    server.expect_times("Cannot start a successor", 2);
+}
+
+#[test]
+fn two_arbiters_that_are_killed_in_turn_leave_nothing() {
+    let mut server = Server::ready(1, &[]);
+    let successor = dance(&mut server);
+    server.signal(Signal::KILL);
+    server.expect("names taken over");
+    assert_eq!(server.connect(), "worker 1");
+    send(successor, Signal::KILL);
+    assert_eq!(server.end(), None);
 }
 
 #[test]

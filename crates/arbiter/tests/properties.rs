@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Asker, Room, StuckRequest};
+use oxicorn_arbiter::core::{Asker, Cue, Offer, Room, Standing, Step, StuckRequest};
 use oxicorn_arbiter::{Action, Event, Exit, News, Pid, Policy, Signal, State, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -79,8 +79,26 @@ struct World {
     /// What the service manager was told last, besides texts.
     last_news: Option<News>,
     ever_served: bool,
+    dance: Dance,
     exit: Option<u8>,
     story: Vec<String>,
+}
+
+/// The other arbiter.
+#[derive(Default)]
+struct Dance {
+    successor: Option<Pid>,
+    has_elder: bool,
+    /// What it said last; `None` without a link.
+    standing: Option<Standing>,
+    /// What it was told last.
+    told: Standing,
+    last_offer: Offer,
+    /// An offer that was not yet answered.
+    open: Option<Offer>,
+    gifts: usize,
+    taken: usize,
+    promotions: usize,
 }
 
 impl World {
@@ -118,6 +136,7 @@ impl World {
             last_pid: 1000,
             last_news: None,
             ever_served: false,
+            dance: Dance::default(),
             exit: None,
             story: Vec::new(),
         }
@@ -137,7 +156,112 @@ impl World {
                 }
             }
         }
+        assert_eq!(self.dance.open, None, "not answered:\n{}", self.tell());
         self.check_deadline();
+    }
+
+    fn dances(&mut self, step: &Step) -> Option<Event> {
+        let linked = self.dance.standing.is_some();
+        match step {
+            Step::Start => return Some(self.successor()),
+            Step::Say(standing) => {
+                let new = *standing != self.dance.told;
+                assert!(linked && new, "nobody listens:\n{}", self.tell());
+                self.dance.told = *standing;
+            }
+            Step::Give { from } => self.give(*from),
+            Step::Take { offer, worker } => {
+                let serves = self.serving.contains(worker);
+                assert!(serves, "{worker} cannot take:\n{}", self.tell());
+                self.answered(*offer);
+                self.dance.taken += 1;
+            }
+            Step::Decline { offer } => self.answered(*offer),
+            Step::Bequeath => {
+                let heir = self.dance.successor;
+                assert!(heir.is_some(), "nobody inherits:\n{}", self.tell());
+            }
+            Step::Promote => {
+                let elder = std::mem::take(&mut self.dance.has_elder);
+                assert!(elder, "there was no elder:\n{}", self.tell());
+                self.dance.promotions += 1;
+            }
+        }
+        None
+    }
+
+    fn successor(&mut self) -> Event {
+        let alone = self.dance.successor.is_none() && !self.dance.has_elder;
+        assert!(alone, "a third arbiter:\n{}", self.tell());
+        if self.chance.one_in(4) {
+            let error = "by chance".to_owned();
+            return Event::Dance(Cue::NotStarted { error });
+        }
+        self.last_pid += 1;
+        let pid = self.last_pid;
+        self.dance.successor = Some(pid);
+        self.dance.standing = Some(Standing::Away);
+        self.dance.told = Standing::Away;
+        Event::Dance(Cue::Started { pid })
+    }
+
+    fn give(&mut self, from: WorkerId) {
+        let able = self.dance.standing == Some(Standing::Able);
+        let knows = self.ready.contains(&from) && self.alive.values().any(|one| *one == from);
+        assert!(able && knows, "{from} cannot give:\n{}", self.tell());
+        self.serving.remove(&from);
+        self.dance.gifts += 1;
+    }
+
+    fn answered(&mut self, offer: Offer) {
+        let open = self.dance.open.take();
+        assert_eq!(open, Some(offer), "answered before:\n{}", self.tell());
+    }
+
+    /// Something of the other arbiter's, if there is one.
+    fn the_other_does_something(&mut self) {
+        let cue = match (self.chance.below(8), self.dance.successor) {
+            (0, Some(pid)) => {
+                self.dance.successor = None;
+                self.dance.standing = None;
+                return self.end(pid, Exit::Code(0));
+            }
+            (1, _) if self.dance.has_elder => {
+                self.dance.standing = None;
+                Cue::ElderGone
+            }
+            (2, _) => {
+                self.dance.standing = None;
+                Cue::LinkLost
+            }
+            (3..=5, _) => {
+                let all = [
+                    Standing::Able,
+                    Standing::Able,
+                    Standing::Away,
+                    Standing::Leaving,
+                ];
+                let said = self.chance.pick(&all).unwrap();
+                self.dance.standing = self.dance.standing.map(|_| said);
+                Cue::Said(said)
+            }
+            _ => {
+                self.dance.last_offer += 1;
+                // Whoever has ended answers nothing.
+                self.dance.open = self.exit.is_none().then_some(self.dance.last_offer);
+                Cue::Offered {
+                    offer: self.dance.last_offer,
+                }
+            }
+        };
+        self.handle(Event::Dance(cue));
+    }
+
+    fn is_born(&mut self) {
+        let linked = !self.chance.one_in(4);
+        self.dance.has_elder = true;
+        self.dance.standing = linked.then_some(Standing::Away);
+        self.handle(Event::Dance(Cue::Born { linked }));
     }
 
     fn perform(&mut self, action: &Action) -> Option<Event> {
@@ -158,6 +282,7 @@ impl World {
             Action::ReadConfiguration { generation } => {
                 return Some(self.configuration(*generation));
             }
+            Action::Dance(step) => return self.dances(step),
             Action::SendServe { worker } => self.serve(*worker),
             Action::SendPark { worker } | Action::SendDrain { worker } => {
                 self.serving.remove(worker);
@@ -205,6 +330,10 @@ impl World {
                 "not ready:\n{}",
                 self.tell()
             );
+        }
+        if let News::Succeeded(pid) = news {
+            let heir = self.dance.successor;
+            assert_eq!(heir, Some(pid), "not there:\n{}", self.tell());
         }
         if news == News::Ready {
             assert!(self.ever_served, "nobody served:\n{}", self.tell());
@@ -432,12 +561,12 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(28) {
+        match self.chance.below(31) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
             11 => self.somebody_restarts(),
             16 => self.somebody_scales(),
-            12 | 25 => self.everybody_is_ready(),
+            12 | 28 => self.everybody_is_ready(),
             13 => self.handle(Event::WorkerGave { worker }),
             5 => self.handle(Event::WorkerRetiring { worker }),
             6 => self.handle(Event::WorkerDraining { worker }),
@@ -460,6 +589,8 @@ impl World {
             }),
             20 => self.some_room(),
             21..=24 => self.some_stem_works(),
+            25 | 26 => self.the_other_does_something(),
+            27 => self.handle(Event::Signal(Signal::Usr2)),
             _ => self.some_signal(),
         }
     }
@@ -598,6 +729,9 @@ const LONGEST_GRACE: u64 = 40_000;
 
 fn lived_through(seed: u64, events: usize) -> World {
     let mut world = World::new(seed);
+    if seed.is_multiple_of(4) {
+        world.is_born();
+    }
     world.handle(Event::Started);
     for _ in 0..events {
         if world.exit.is_some() {
@@ -613,6 +747,7 @@ fn lived_through(seed: u64, events: usize) -> World {
 fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
     let (mut forked, mut restarts, mut rollbacks, mut gifts) = (0, 0, 0, 0);
     let mut stem_deaths = 0;
+    let (mut given, mut taken, mut promotions) = (0, 0, 0);
     for seed in 0..SEEDS {
         let world = lived_through(seed, 200);
         forked += world.last_pid - 1000;
@@ -620,7 +755,14 @@ fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
         rollbacks += world.rollbacks;
         gifts += world.gifts;
         stem_deaths += world.stem_deaths;
+        given += world.dance.gifts;
+        taken += world.dance.taken;
+        promotions += world.dance.promotions;
     }
+    assert!(
+        given > 500 && taken > 500 && promotions > 300,
+        "too little happened: {given} given, {taken} taken, {promotions} promoted"
+    );
     assert!(
         gifts > 1000 && rollbacks > 1000 && restarts > rollbacks + 1000,
         "too little happened: {restarts} restarts, {rollbacks} rolled back, {gifts} gifts"
@@ -644,13 +786,17 @@ fn a_server_always_ends_in_time_after_term() {
             continue;
         }
         let policy = *world.state.policy();
-        // A restart may end during the delay, and the time is the new policy's then.
-        let grace = if policy.shutdown_delay.is_zero() {
+        // Whoever may take the connections is waited for.
+        let waits = world.dance.standing == Some(Standing::Away);
+        // A restart may end meanwhile, and the time is the new policy's then.
+        let longest = Duration::from_millis(LONGEST_GRACE);
+        let grace = if policy.shutdown_delay.is_zero() && !waits {
             policy.graceful_timeout
         } else {
-            Duration::from_millis(LONGEST_GRACE)
+            longest
         };
-        let limit = world.now + policy.shutdown_delay + grace + Policy::KILL_GRACE;
+        let patience = if waits { longest } else { Duration::ZERO };
+        let limit = world.now + policy.shutdown_delay + patience + grace + Policy::KILL_GRACE;
         world.handle(Event::Signal(Signal::Term));
         while world.exit.is_none() {
             let due = world.state.next_deadline().unwrap_or_else(|| {

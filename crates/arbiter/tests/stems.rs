@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+#[expect(dead_code, reason = "other tests use more of it")]
 mod server;
 
 use std::fs;

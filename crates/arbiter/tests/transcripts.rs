@@ -27,9 +27,10 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "boot.md",
     "crash-loop.md",
+    "dance.md",
     "memory.md",
     "recycling.md",
     "rescue.md",
@@ -50,6 +51,11 @@ fn booting_is_as_specified() {
 #[test]
 fn crash_loops_are_as_specified() {
     holds("crash-loop.md");
+}
+
+#[test]
+fn two_arbiters_dance_as_specified() {
+    holds("dance.md");
 }
 
 #[test]

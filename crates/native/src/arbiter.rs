@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
-    ControlPlace, ControlSocket, Fork, Host, ListenFds, Notice, NotifyOptions, Outcome, Policy,
-    Setup, SocketOptions, StartCommand, StemSeed, WorkerSeed,
+    ControlPlace, ControlSocket, Fork, Host, Inheritance, ListenFds, Notice, NotifyOptions,
+    Outcome, Policy, Setup, SocketOptions, StartCommand, StemSeed, WorkerSeed,
 };
 use oxicorn_settings as settings;
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -133,6 +133,7 @@ impl Arbiter {
         let listen_fds = take_listen_fds(py)?;
         let setup = Setup {
             notify: take_notify_options(py)?,
+            inheritance: take_inheritance(py, &listen_fds)?,
             command: self.command.clone(),
             ..setup(&self.config.config, self.owner, listen_fds)
         };
@@ -218,15 +219,33 @@ fn take_listen_fds(py: Python<'_>) -> PyResult<ListenFds> {
 
 /// How a service manager is told (`sd_notify(3)`); the variables are the arbiter's alone.
 fn take_notify_options(py: Python<'_>) -> PyResult<NotifyOptions> {
+    let found = take_variables(py, NotifyOptions::VARIABLES)?;
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    let read = |name: &str| found.get(name).cloned();
+    Ok(NotifyOptions::from_environment(read, own))
+}
+
+/// What another arbiter left that started this process (USR2); the variables are used up.
+fn take_inheritance(py: Python<'_>, listen_fds: &ListenFds) -> PyResult<Option<Inheritance>> {
+    let found = take_variables(py, Inheritance::VARIABLES)?;
+    let read = |name: &str| found.get(name).cloned();
+    Ok(Inheritance::from_environment(read, listen_fds.are_ours()))
+}
+
+/// Removes variables from the environment; those that there were.
+fn take_variables<const N: usize>(
+    py: Python<'_>,
+    names: [&'static str; N],
+) -> PyResult<BTreeMap<&'static str, String>> {
     let environ = py.import("os")?.getattr("environ")?;
     let mut found = BTreeMap::new();
-    for name in NotifyOptions::VARIABLES {
+    for name in names {
         let value = environ.call_method1("pop", (name, py.None()))?;
-        found.insert(name, value.extract::<Option<String>>()?);
+        if let Some(value) = value.extract::<Option<String>>()? {
+            found.insert(name, value);
+        }
     }
-    let own = i32::try_from(std::process::id()).unwrap_or(0);
-    let read = |name: &str| found.get(name).cloned().flatten();
-    Ok(NotifyOptions::from_environment(read, own))
+    Ok(found)
 }
 
 fn policy(config: &settings::Config) -> Policy {
@@ -260,6 +279,7 @@ fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: Liste
         notify: NotifyOptions::default(),
         control: control_socket(config),
         command: StartCommand::default(),
+        inheritance: None,
     }
 }
 

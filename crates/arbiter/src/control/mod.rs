@@ -31,6 +31,7 @@ mod request;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
@@ -120,6 +121,16 @@ impl Control {
         };
         if gone {
             self.clients.remove(&asker);
+        }
+    }
+
+    /// Gives the socket another path, which was that of a process that has ended.
+    pub(crate) fn inherit(&mut self, path: PathBuf) {
+        if let Some(listener) = &mut self.listener
+            && let Err(error) = listener.rename(path)
+        {
+            let local = &listener.local;
+            log::warn!(target: TARGET, "The control socket stays at {local}: {error}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the arbiter decided to do.
 
-use super::{Asker, Exit, News, Pid, Signal, WorkerId};
+use super::{Asker, Exit, News, Pid, Signal, Step, WorkerId};
 
 /// Something to perform, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +132,8 @@ pub enum Action {
         /// Why it is not a new one; `None` if it is.
         failure: Option<String>,
     },
+    /// Do something between this arbiter and another one.
+    Dance(Step),
     /// Leave with this exit code. Nothing follows.
     Exit {
         /// The process' exit code.

@@ -48,11 +48,7 @@ impl State {
             let Some(to) = self.least_recent_taker() else {
                 return;
             };
-            self.gifts += 1;
-            let gifts = self.gifts;
-            if let Some(worker) = self.workers.get_mut(&to) {
-                worker.taken_at = gifts;
-            }
+            self.count_gift(to);
             if let Some(worker) = self.workers.get_mut(&from) {
                 worker.waited_for = false;
                 worker.gives = true;
@@ -63,6 +59,24 @@ impl State {
             );
             self.log(Level::Debug, text);
             self.act(Action::Connect { from, to });
+        }
+    }
+
+    /// Who is to take connections of another arbiter's worker: best one that is not saturated, at
+    /// least one that does not give itself.
+    pub(super) fn next_taker(&mut self) -> Option<WorkerId> {
+        let keeps = |w: &&Worker| w.fills_slot() && w.is_serving() && !w.gives;
+        let any = || self.by_slot(keeps).first().copied();
+        let taker = self.least_recent_taker().or_else(any)?;
+        self.count_gift(taker);
+        Some(taker)
+    }
+
+    fn count_gift(&mut self, to: WorkerId) {
+        self.gifts += 1;
+        let gifts = self.gifts;
+        if let Some(worker) = self.workers.get_mut(&to) {
+            worker.taken_at = gifts;
         }
     }
 

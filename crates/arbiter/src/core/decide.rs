@@ -3,13 +3,14 @@
 //! This file routes each event to its rule: the wanted number of workers and who fills it
 //! (`population.rs`), exits and crash loops (`exits.rs`), restarts (`restart.rs`, `rollback.rs`),
 //! stems (`stem.rs`), memory (`outgrown.rs`, `room.rs`), connections that leave workers in trouble
-//! (`balance.rs`), shutting down (`stopping.rs`), what a service manager is told (`service.rs`). What
-//! a deadline means is decided here.
+//! (`balance.rs`), a second arbiter (`dance.rs`), shutting down (`stopping.rs`), what a service
+//! manager is told (`service.rs`). What a deadline means is decided here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::backoff::Slot;
+use super::dance::Dance;
 use super::population::Succession;
 use super::restart::{Request, Restart};
 use super::status::Record;
@@ -58,8 +59,9 @@ pub struct State {
     pub(super) announced: bool,
     /// When the stop begins that was asked for (`shutdown_delay`).
     pub(super) stop_at: Option<Duration>,
-    /// How often connections were given away out of need.
+    /// How often connections were given away out of need, or taken from another arbiter's workers.
     pub(super) gifts: u64,
+    pub(super) dance: Dance,
     actions: Vec<Action>,
 }
 
@@ -92,6 +94,7 @@ impl State {
             announced: false,
             stop_at: None,
             gifts: 0,
+            dance: Dance::default(),
             actions: Vec::new(),
         }
     }
@@ -101,6 +104,7 @@ impl State {
         self.now = self.now.max(now);
         if self.mode != Mode::Ended {
             self.route(event);
+            self.advance_dance();
             self.stop_when_due();
             self.renew_when_due();
             self.force_the_overdue();
@@ -111,6 +115,7 @@ impl State {
             self.tend_stems();
             self.fill_the_slots();
             self.balance();
+            self.say_standing();
         }
         std::mem::take(&mut self.actions)
     }
@@ -125,6 +130,8 @@ impl State {
             .chain(self.renewed_at())
             .chain(self.give_up_at())
             .chain(self.stop_at)
+            .chain(self.hurry_at())
+            .chain(self.rest_at())
             .chain(self.observed_at())
             .chain(self.next_fork_at())
             .chain(self.next_stem_deadline())
@@ -177,6 +184,7 @@ impl State {
             Event::WorkerRelieved { worker } => self.relieved(worker),
             Event::WorkerDraining { worker } => self.draining(worker),
             Event::WorkerExited { pid, exit, oom } => self.exited(pid, exit, oom),
+            Event::Dance(cue) => self.cued(cue),
             Event::Signal(signal) => self.signalled(signal),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use oxicorn_settings::RestartMode;
 
-use super::{Asker, Pid, Policy, Room, Signal, WorkerId};
+use super::{Asker, Cue, Pid, Policy, Room, Signal, WorkerId};
 
 /// Something that happened, in the order in which the loop saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +149,8 @@ pub enum Event {
         /// `None` where that cannot be read.
         oom: Option<bool>,
     },
+    /// Something happened between this arbiter and another one.
+    Dance(Cue),
     /// The arbiter received a signal.
     Signal(Signal),
 }

@@ -25,7 +25,7 @@ impl State {
             .find(|w| w.pid == Some(pid))
             .map(|w| w.id);
         let Some(worker) = found.and_then(|id| self.workers.remove(&id)) else {
-            if !self.stem_exited(pid, exit, oom) {
+            if !self.stem_exited(pid, exit, oom) && !self.successor_ended(pid, exit) {
                 let text = format!("Reaped unknown child process (pid:{pid})");
                 self.log(Level::Debug, text);
             }

@@ -11,6 +11,7 @@
 mod action;
 mod backoff;
 mod balance;
+mod dance;
 mod decide;
 mod event;
 mod exits;
@@ -28,6 +29,7 @@ mod stopping;
 mod worker;
 
 pub use action::{Action, Level};
+pub use dance::{Cue, Offer, Standing, Step};
 pub use decide::State;
 pub use event::{Event, Exit, StuckRequest};
 pub use policy::Policy;

@@ -35,6 +35,9 @@ impl Policy {
     pub const RESCUE: Duration = Duration::from_secs(5);
     /// From the moment at which that successor takes them to the SIGABRT.
     pub const MOVE: Duration = Duration::from_millis(500);
+    /// How long a quick stop (INT, QUIT) is a graceful one where another arbiter takes the
+    /// connections.
+    pub const PARTING: Duration = Duration::from_secs(1);
     /// What a quick stop (INT, QUIT, a second TERM) leaves the workers before SIGKILL.
     pub const QUICK_TIMEOUT: Duration = Duration::from_secs(2);
     /// How long the arbiter waits for workers it sent SIGKILL before it leaves without them.

@@ -4,12 +4,12 @@
 //! waits for the service may rely on an answer. A restart is *reloading* until it is confirmed or
 //! rolled back. Not for how it is said; that is `notify.rs`.
 //!
-//! Invariant: nothing but *stopping* is said once the server stops; every *reloading* is followed by
-//! *ready* or by *stopping*.
+//! Invariant: nothing but *stopping* is said once the server stops, or nothing but that its successor
+//! serves on; every *reloading* is followed by *ready* or by one of these.
 
 use super::decide::seconds;
 use super::stopping::Mode;
-use super::{Action, State};
+use super::{Action, Pid, State};
 
 /// What the server is about, in the words of `sd_notify(3)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub enum News {
     Reloading,
     /// It is on its way out (`STOPPING=1`).
     Stopping,
+    /// It is on its way out, and another process serves on in its place (`MAINPID=`).
+    Succeeded(Pid),
     /// Only the text is new.
     Status,
 }
@@ -61,10 +63,8 @@ impl State {
     pub(super) fn tell_delay(&mut self) {
         let delay = seconds(self.policy.shutdown_delay);
         let status = format!("Serving on for {delay} before the stop.");
-        self.act(Action::Tell {
-            news: News::Stopping,
-            status,
-        });
+        let news = self.heir().map_or(News::Stopping, |_| News::Status);
+        self.act(Action::Tell { news, status });
     }
 
     pub(super) fn tell_stopping(&mut self, quick: bool) {
@@ -74,9 +74,15 @@ impl State {
             "The workers finish their requests."
         };
         self.act(Action::Tell {
-            news: News::Stopping,
+            news: self.heir().map_or(News::Stopping, News::Succeeded),
             status: status.to_owned(),
         });
+    }
+
+    /// From now on this arbiter is the one that the service manager listens to.
+    pub(super) fn tell_promoted(&mut self) {
+        let text = format!("Generation {} serves.", self.generation);
+        self.tell(self.if_announced(News::Ready), text);
     }
 
     /// Before the first worker serves there is nothing to be ready again for.

@@ -5,7 +5,9 @@
 //! reaped, or [`Policy::KILL_GRACE`] after the last deadline if the kernel keeps one.
 //!
 //! With a `shutdown_delay` TERM only fixes the time of a graceful stop. Until then nothing but
-//! restarts ends, so that load balancers have time to notice.
+//! restarts ends, so that load balancers have time to notice. Beside another arbiter that is not
+//! ready to take the connections, TERM waits for it (`dance.rs`), and a quick stop is a graceful one
+//! for a second where the other one is.
 
 use std::time::Duration;
 
@@ -30,6 +32,8 @@ pub(super) struct Stop {
     reason: Option<&'static str>,
     quick: bool,
     give_up_at: Duration,
+    /// When it becomes quick by itself.
+    hurry_at: Option<Duration>,
 }
 
 impl State {
@@ -40,7 +44,7 @@ impl State {
             Signal::Usr1 => self.reopen_logs(),
             Signal::Term | Signal::Int | Signal::Quit => self.asked_to_stop(signal),
             Signal::Hup => self.asked_to_restart(None, None),
-            Signal::Usr2 => self.refuse_upgrade(),
+            Signal::Usr2 => self.asked_for_a_successor(),
             Signal::Ttin if self.is_serving() => self.set_target(self.target + 1),
             Signal::Ttou if self.is_serving() && self.target > 1 => {
                 self.set_target(self.target - 1);
@@ -91,7 +95,7 @@ impl State {
         } else {
             Level::Error
         };
-        self.log(level, "Shutting down: Master");
+        self.log(level, format!("Shutting down: {}", self.master_name()));
         if let Some(reason) = stop.reason {
             self.log(level, format!("Reason: {reason}"));
         }
@@ -107,7 +111,7 @@ impl State {
     fn log_signal(&mut self, signal: Signal) {
         let routine = match signal {
             Signal::Chld => true,
-            Signal::Winch => !self.policy.daemon,
+            Signal::Winch => !self.heeds_winch(),
             _ => false,
         };
         let level = if routine { Level::Debug } else { Level::Info };
@@ -128,18 +132,9 @@ impl State {
         }
     }
 
-    fn refuse_upgrade(&mut self) {
-        let text =
-            "USR2 ignored: this version cannot replace its own program. The workers go on serving.";
-        self.log(Level::Warning, text);
-    }
-
     fn window_changed(&mut self) {
-        if self.policy.daemon {
-            self.log(Level::Info, "graceful stop of workers");
-            self.dismiss_follow_up("WINCH stops the workers");
-            self.roll_back("WINCH stops the workers.");
-            self.set_target(0);
+        if self.heeds_winch() {
+            self.asked_to_rest();
         } else {
             self.log(Level::Debug, "SIGWINCH ignored. Not daemonized");
         }
@@ -148,6 +143,8 @@ impl State {
     fn asked_to_stop(&mut self, signal: Signal) {
         match self.mode {
             Mode::Serving if signal == Signal::Term && self.delays_stop() => self.delay_stop(),
+            Mode::Serving if signal == Signal::Term && self.waits_to_stop() => self.await_partner(),
+            Mode::Serving if signal != Signal::Term && self.partner_takes() => self.part(),
             Mode::Idle | Mode::Serving => self.stop(signal != Signal::Term, 0, None),
             Mode::Stopping(stop) if !stop.quick => self.quicken(stop),
             Mode::Stopping(_) | Mode::Ended => {}
@@ -168,10 +165,45 @@ impl State {
         self.stop_at = Some(self.now.saturating_add(delay));
     }
 
-    /// Begins the stop whose time has come.
+    /// Begins the stop whose time has come, and quickens the one that is to be quick.
     pub(super) fn stop_when_due(&mut self) {
-        if self.stop_at.is_some_and(|at| at <= self.now) {
+        match (self.mode, self.stop_at) {
+            (Mode::Serving, Some(at)) if at <= self.now => self.end_delay(),
+            (Mode::Serving, Some(_)) if self.stop_has_waited() && !self.partner_may_come() => {
+                self.stop(false, 0, None);
+            }
+            (Mode::Stopping(stop), _) if stop.hurry_at.is_some_and(|at| at <= self.now) => {
+                self.quicken(stop);
+            }
+            _ => {}
+        }
+    }
+
+    /// When the stop becomes a quick one.
+    pub(super) fn hurry_at(&self) -> Option<Duration> {
+        match self.mode {
+            Mode::Stopping(stop) => stop.hurry_at,
+            Mode::Idle | Mode::Serving | Mode::Ended => None,
+        }
+    }
+
+    fn end_delay(&mut self) {
+        if self.stop_awaits_partner() && !self.stop_has_waited() {
+            self.await_partner();
+        } else {
             self.stop(false, 0, None);
+        }
+    }
+
+    fn waits_to_stop(&self) -> bool {
+        self.stop_at.is_none() && self.stop_awaits_partner()
+    }
+
+    /// A quick stop beside a partner: connections first, which is a matter of milliseconds.
+    fn part(&mut self) {
+        self.stop(false, 0, None);
+        if let Mode::Stopping(stop) = &mut self.mode {
+            stop.hurry_at = Some(self.now.saturating_add(Policy::PARTING));
         }
     }
 
@@ -188,10 +220,12 @@ impl State {
             reason,
             quick,
             give_up_at,
+            hurry_at: None,
         });
         self.stop_at = None;
         self.tell_stopping(quick);
         self.cancel_restarts();
+        self.bequeath();
         self.act(Action::CloseListeners);
         self.send_home(quick, until);
         self.finish_when_empty();
@@ -206,6 +240,7 @@ impl State {
         self.mode = Mode::Stopping(Stop {
             quick: true,
             give_up_at,
+            hurry_at: None,
             ..stop
         });
         self.send_home(true, until);
@@ -216,6 +251,7 @@ impl State {
             if quick {
                 self.quit(id);
             } else {
+                self.give_away(id);
                 self.drain(id);
             }
             self.leaves(id, self.sooner(id, until));

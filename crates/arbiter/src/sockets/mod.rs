@@ -16,7 +16,7 @@ mod unix;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use address::ListenAddr;
 use address::shown;
@@ -79,6 +79,46 @@ impl Listener {
             local: self.local.clone(),
             claim: None,
         })
+    }
+
+    /// Leaves a Unix socket's path to another process that listens on it.
+    pub(crate) fn bequeath(&mut self) {
+        self.claim = None;
+    }
+
+    /// Whether it is a Unix socket whose path this process made.
+    pub(crate) fn owns_path(&self) -> bool {
+        self.claim.is_some()
+    }
+
+    /// Whether it is a Unix socket whose path is one of the addresses.
+    pub(crate) fn is_named(&self, binds: &[Address]) -> bool {
+        let ListenAddr::Unix(local) = &self.local else {
+            return false;
+        };
+        let named =
+            |bind: &Address| matches!(bind, Address::Unix { path } if Path::new(path) == local);
+        binds.iter().any(named)
+    }
+
+    /// Makes a Unix socket's path this process' to remove: whoever made it has gone.
+    pub(crate) fn claim(&mut self) {
+        if let ListenAddr::Unix(local) = &self.local {
+            // Gone already, or an abstract name: nothing to remove.
+            self.claim = Claim::on(local).ok();
+        }
+    }
+
+    /// Gives a Unix socket that this process made another path; what had it is replaced.
+    ///
+    /// # Errors
+    /// What the system says; the path stays as it is then.
+    pub(crate) fn rename(&mut self, path: PathBuf) -> io::Result<()> {
+        if let Some(claim) = &mut self.claim {
+            claim.rename(&path)?;
+            self.local = ListenAddr::Unix(path);
+        }
+        Ok(())
     }
 
     /// Closes the socket; with it goes a Unix socket's path if this process made it and it is still

@@ -52,6 +52,15 @@ impl Allotment {
         }
     }
 
+    /// What another arbiter left replaces everything; it is stored already, if it can be.
+    pub(crate) fn inherited(numbers: &[RawFd]) -> Self {
+        Self {
+            addresses: numbers.iter().copied().map(Address::Fd).collect(),
+            names: vec![None; numbers.len()],
+            stale: Vec::new(),
+        }
+    }
+
     /// Closes what is left over; the names under which it is stored.
     pub(crate) fn give_up_stale(&mut self) -> Vec<String> {
         let names = self.stale.drain(..).map(|(number, name)| {

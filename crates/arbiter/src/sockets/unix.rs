@@ -29,7 +29,7 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    fn on(path: &Path) -> io::Result<Self> {
+    pub(super) fn on(path: &Path) -> io::Result<Self> {
         let file = fs::symlink_metadata(path)?;
         // The path is removed at the end, when the working directory may be another one.
         let path = std::path::absolute(path)?;
@@ -38,6 +38,14 @@ impl Claim {
             device: file.dev(),
             inode: file.ino(),
         })
+    }
+
+    /// Gives the file another name; what had it is replaced.
+    pub(super) fn rename(&mut self, path: &Path) -> io::Result<()> {
+        let path = std::path::absolute(path)?;
+        fs::rename(&self.path, &path)?;
+        self.path = path;
+        Ok(())
     }
 
     /// Removes the file unless another one has its name by now.

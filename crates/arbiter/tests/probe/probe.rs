@@ -14,7 +14,8 @@ use std::process::ExitCode;
 use options::Options;
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
-    Arbiter, Fork, Host, Notice, NotifyOptions, Outcome, Policy, StemSeed, WorkerSeed,
+    Arbiter, Fork, Host, Inheritance, Notice, NotifyOptions, Outcome, Policy, StartCommand,
+    StemSeed, WorkerSeed,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -31,6 +32,12 @@ fn main() -> ExitCode {
     };
     let own = rustix::process::getpid().as_raw_nonzero().get();
     options.setup.notify = NotifyOptions::from_environment(read, own);
+    options.setup.command = match start_command() {
+        Ok(command) => command,
+        Err(error) => return fail(1, &error.to_string()),
+    };
+    let read = |name: &str| std::env::var(name).ok();
+    options.setup.inheritance = Inheritance::from_environment(read, false);
     if log::set_logger(&StandardOutput).is_ok() {
         log::set_max_level(log::LevelFilter::Debug);
     }
@@ -38,6 +45,15 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(1, &error.to_string()),
     }
+}
+
+fn start_command() -> io::Result<StartCommand> {
+    Ok(StartCommand {
+        program: std::env::current_exe()?,
+        arguments: std::env::args_os().skip(1).collect(),
+        environment: std::env::vars_os().collect(),
+        directory: std::env::current_dir()?,
+    })
 }
 
 fn serve(options: &Options) -> io::Result<u8> {
@@ -147,6 +163,7 @@ impl Host for Embedder {
                 generation,
                 failure,
             } => say(&format!("restart ended {generation} {failure:?}")),
+            Notice::Promoted => say("names taken over"),
             Notice::Exiting { code } => say(&format!("exiting {code}")),
             _ => {}
         }

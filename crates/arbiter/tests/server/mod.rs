@@ -77,6 +77,14 @@ impl Server {
         }
     }
 
+    /// Waits until so many lines contain `text`.
+    pub(crate) fn expect_times(&mut self, text: &str, times: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.count(text) < times {
+            self.read_line(deadline, text);
+        }
+    }
+
     fn read_line(&mut self, deadline: Instant, text: &str) {
         let left = deadline.saturating_duration_since(Instant::now());
         match self.lines.recv_timeout(left) {

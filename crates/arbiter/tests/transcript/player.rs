@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::time::Duration;
 
-use oxicorn_arbiter::core::Room;
-use oxicorn_arbiter::{Action, Event, Level, Pid, Policy, State, WorkerId};
+use oxicorn_arbiter::core::{Cue, Room, Step as Figure};
+use oxicorn_arbiter::{Action, Event, Level, News, Pid, Policy, State, WorkerId};
 
 use super::script::{Happening, Step, Transcript, Who, given};
 
@@ -143,6 +143,7 @@ impl Player {
                 waiting: *waiting,
             },
             Happening::Relieved(worker) => Event::WorkerRelieved { worker: *worker },
+            Happening::Cue(cue) => Event::Dance(cue.clone()),
             Happening::Ready(worker) => Event::WorkerReady { worker: *worker },
             Happening::Retiring(worker) => Event::WorkerRetiring { worker: *worker },
             Happening::Draining(worker) => Event::WorkerDraining { worker: *worker },
@@ -253,6 +254,14 @@ impl Player {
         }
     }
 
+    fn second_arbiter(&self) -> Cue {
+        if self.forks_fail {
+            let error = "out of processes".to_owned();
+            return Cue::NotStarted { error };
+        }
+        Cue::Started { pid: SUCCESSOR }
+    }
+
     /// What comes of an action at once.
     fn answer(&self, action: &Action) -> Option<Event> {
         match action {
@@ -270,6 +279,7 @@ impl Player {
                 pid: stem_pid(*generation),
             }),
             Action::ReadConfiguration { .. } => Some(self.configuration()),
+            Action::Dance(Figure::Start) => Some(Event::Dance(self.second_arbiter())),
             _ => None,
         }
     }
@@ -308,7 +318,10 @@ impl Player {
                     return;
                 };
                 statuses.push_back(status);
-                format!("tell {}", format!("{news:?}").to_lowercase())
+                match news {
+                    News::Succeeded(pid) => format!("tell succeeded by {pid}"),
+                    other => format!("tell {}", format!("{other:?}").to_lowercase()),
+                }
             }
             Action::ReopenLogs => "reopen logs".to_owned(),
             Action::CloseListeners => "close listeners".to_owned(),
@@ -329,6 +342,7 @@ impl Player {
                 failure: Some(reason),
                 ..
             } => format!("tell {asker}: {reason}"),
+            Action::Dance(figure) => figure_name(&figure),
             Action::Exit { code } => format!("exit {code}"),
         };
         self.done.push_back(name);
@@ -365,6 +379,20 @@ fn named(pid: Pid) -> String {
 fn stem_pid(generation: u32) -> Pid {
     500 + Pid::try_from(generation).expect("transcripts are short")
 }
+fn figure_name(figure: &Figure) -> String {
+    match figure {
+        Figure::Start => "start a successor".to_owned(),
+        Figure::Say(standing) => format!("say {}", format!("{standing:?}").to_lowercase()),
+        Figure::Give { from } => format!("give {from} away"),
+        Figure::Take { offer, worker } => format!("let {worker} take offer {offer}"),
+        Figure::Decline { offer } => format!("decline offer {offer}"),
+        Figure::Bequeath => "bequeath".to_owned(),
+        Figure::Promote => "promote".to_owned(),
+    }
+}
+
+/// The process of the second arbiter.
+const SUCCESSOR: Pid = 500;
 
 /// The process of worker `n` is 100 + `n`.
 fn pid_of(worker: WorkerId) -> Pid {

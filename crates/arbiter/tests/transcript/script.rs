@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Room, StuckRequest};
+use oxicorn_arbiter::core::{Cue, Room, Standing, StuckRequest};
 use oxicorn_arbiter::{Exit, Policy, Signal, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -35,6 +35,8 @@ pub(crate) enum Happening {
     Refuse(Option<String>),
     /// From now on the configuration says this.
     Configure(String, String),
+    /// Something happens between two arbiters.
+    Cue(Cue),
     /// From now on this memory is measured.
     Measure(Room),
     Unready(WorkerId, String),
@@ -144,7 +146,9 @@ fn happening(text: &str) -> Result<Happening, String> {
         "orders are answered" => Some(Happening::OrdersWait(false)),
         "configuration is good" => Some(Happening::Refuse(None)),
         "restart" => Some(Happening::Restart(None, None)),
-        _ => signal(text).map(Happening::Signal),
+        _ => signal(text)
+            .map(Happening::Signal)
+            .or_else(|| cue(text).map(Happening::Cue)),
     };
     match fixed.or_else(|| of_the_configuration(text)) {
         Some(happening) => Ok(happening),
@@ -152,6 +156,24 @@ fn happening(text: &str) -> Result<Happening, String> {
         None if text.contains(" MiB are free, and ") => room(text),
         None => of_a_process(text),
     }
+}
+
+/// Something between two arbiters.
+fn cue(text: &str) -> Option<Cue> {
+    let said = match text {
+        "born" => return Some(Cue::Born { linked: true }),
+        "born without a link" => return Some(Cue::Born { linked: false }),
+        "the elder is gone" => return Some(Cue::ElderGone),
+        "the link is lost" => return Some(Cue::LinkLost),
+        "the other is able" => Standing::Able,
+        "the other is away" => Standing::Away,
+        "the other is leaving" => Standing::Leaving,
+        _ => {
+            let offer = text.strip_prefix("the other makes offer ")?.parse().ok()?;
+            return Some(Cue::Offered { offer });
+        }
+    };
+    Some(Cue::Said(said))
 }
 
 /// `300 MiB are free, and 2 workers use 300 MiB`.

@@ -61,7 +61,8 @@ pub(super) static SECTION: Section = Section {
             cli: &["-p", "--pid"],
             meta: "FILE",
             summary: "The file to write the process id to.",
-            doc: "It is removed at the end. If it names a process that is alive, the server refuses to start.",
+            doc: "It is removed at the end. If it names a process that is alive, the server refuses to start. A \
+                  second server (`USR2`) appends `.2` until the first has gone.",
             examples: &["/run/app.pid"],
             apply: |config, value| store(&mut config.pidfile, value),
             ..Setting::ROW

@@ -1,0 +1,114 @@
+//! Starting a second arbiter: the command of the start once more, in the environment of the start,
+//! with the listening sockets and one end of a link.
+//!
+//! Invariant: nothing else is inherited, and nothing is left inheritable here: what goes along is a
+//! duplicate, closed when the process exists.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::Command;
+
+use rustix::io::dup;
+
+use super::inheritance::{ELDER, LINK, LISTENERS, PATHS};
+use super::link::Link;
+use crate::channel::handover_pair;
+use crate::core::Pid;
+use crate::sockets::Listener;
+use crate::start_command::StartCommand;
+
+/// What socket activation has set for this process, and only for it.
+const ACTIVATION: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+/// For whom the service manager's watchdog is; without it, for whoever it takes for the service.
+const WATCHDOG: &str = "WATCHDOG_PID";
+
+/// The new process, and this end of the link to it. It is a child of this one, to be reaped.
+pub(super) fn start(
+    start: &StartCommand,
+    listeners: &[Listener],
+    own: Pid,
+) -> io::Result<(Pid, Link)> {
+    let (ours, theirs) = handover_pair()?;
+    let link = inheritable(theirs)?;
+    let sockets: Vec<OwnedFd> = listeners
+        .iter()
+        .map(inheritable)
+        .collect::<io::Result<_>>()?;
+    let numbers: Vec<String> = sockets.iter().map(number).collect();
+    let made = listeners.iter().map(Listener::owns_path);
+    let paths: Vec<&str> = numbers
+        .iter()
+        .zip(made)
+        .filter_map(|(number, made)| made.then_some(number.as_str()))
+        .collect();
+    let mut command = with_clean_environment(start, own);
+    command
+        .env(ELDER, own.to_string())
+        .env(LISTENERS, numbers.join(","))
+        .env(PATHS, paths.join(","))
+        .env(LINK, number(&link));
+    let child = command.spawn()?;
+    let pid = Pid::try_from(child.id()).map_err(io::Error::other)?;
+    Ok((pid, Link::new(ours)))
+}
+
+/// Without what was said to this process alone.
+fn with_clean_environment(start: &StartCommand, own: Pid) -> Command {
+    let mut command = start.command();
+    for name in ACTIVATION {
+        command.env_remove(name);
+    }
+    let own = own.to_string();
+    let watched = |(name, value): &(_, _)| *name == *WATCHDOG && *value == *own;
+    if start.environment.iter().any(watched) {
+        command.env_remove(WATCHDOG);
+    }
+    command
+}
+
+/// A duplicate that survives `exec`.
+fn inheritable(fd: impl AsFd) -> io::Result<OwnedFd> {
+    Ok(dup(fd)?)
+}
+
+fn number(fd: &OwnedFd) -> String {
+    fd.as_raw_fd().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(environment: &[(&str, &str)]) -> Vec<String> {
+        let environment = environment.iter();
+        let start = StartCommand {
+            environment: environment.map(|(n, v)| (n.into(), v.into())).collect(),
+            ..StartCommand::default()
+        };
+        let command = with_clean_environment(&start, 42);
+        let set = command.get_envs().filter(|(_, value)| value.is_some());
+        let names = set.map(|(name, _)| name.to_string_lossy().into_owned());
+        names.collect()
+    }
+
+    #[test]
+    fn what_was_said_to_this_process_alone_is_not_said_again() {
+        let environment = [
+            ("COLOUR", "green"),
+            ("LISTEN_FDS", "1"),
+            ("LISTEN_PID", "42"),
+            ("NOTIFY_SOCKET", "/run/notify"),
+            ("WATCHDOG_PID", "42"),
+            ("WATCHDOG_USEC", "1000"),
+        ];
+        assert_eq!(
+            told(&environment),
+            ["COLOUR", "NOTIFY_SOCKET", "WATCHDOG_USEC"]
+        );
+    }
+
+    #[test]
+    fn the_watchdog_of_somebody_else_stays_his() {
+        assert_eq!(told(&[("WATCHDOG_PID", "41")]), ["WATCHDOG_PID"]);
+    }
+}
