@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use crate::channel::{ArbiterChannel, Incoming, Report, handover_pair};
+use crate::core::ledger::{Damaged, Entries, Ledger, Word};
 use crate::core::{Pid, WorkerId};
 use crate::translate::TARGET;
 
@@ -26,6 +27,25 @@ impl Crew {
     pub(crate) fn add(&mut self, id: WorkerId, pid: Pid, channel: ArbiterChannel) {
         let channel = Some(channel);
         self.0.insert(id, Member { pid, channel });
+    }
+
+    /// Writes it down for the next version of the arbiter.
+    pub(crate) fn write(&self, ledger: &mut Ledger) {
+        for (id, Member { pid, channel }) in &self.0 {
+            let channel = channel.as_ref().map(|one| one.as_fd().as_raw_fd());
+            let channel = channel.map_or_else(|| "-".to_owned(), |fd| ledger.inherit(fd));
+            ledger.put("channel", [id.write(), pid.write(), channel]);
+        }
+    }
+
+    /// The workers that an earlier version had.
+    pub(crate) fn read(entries: &Entries<'_>) -> Result<Self, Damaged> {
+        let members = entries.all("channel", |words| {
+            let (id, pid) = (words.take()?, words.take()?);
+            let channel = words.maybe_descriptor()?.map(ArbiterChannel::of);
+            Ok((id, Member { pid, channel }))
+        })?;
+        Ok(Self(members.into_iter().collect()))
     }
 
     pub(crate) fn remove(&mut self, id: WorkerId) {

@@ -8,6 +8,7 @@ mod fatal;
 mod host;
 mod notify;
 mod oom;
+mod origin;
 mod pidfile;
 mod run;
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub mod sockets;
 mod start_command;
 pub mod sys;
 mod translate;
+mod upgrade;
 
 pub use crate::control::{ControlPlace, ControlSocket};
 pub use crate::core::{Action, Event, Exit, Level, News, Pid, Policy, Signal, State, WorkerId};
@@ -27,3 +29,4 @@ pub use crate::pidfile::Pidfile;
 pub use crate::run::{Arbiter, Setup};
 pub use crate::sockets::{ListenAddr, ListenFds, Listener, SocketOptions};
 pub use crate::start_command::StartCommand;
+pub use crate::upgrade::{Beginning, Inheritance, Kept, answer_check, check, undo};

@@ -9,6 +9,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::core::ledger::{Damaged, Entries, Ledger, Word, Words};
+
 /// The counter, and how far deaths have been put down to it.
 #[derive(Debug)]
 pub struct OomCounter {
@@ -23,6 +25,21 @@ impl OomCounter {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let candidates = candidates(&groups, Path::new("/sys/fs/cgroup"));
         Self::reading(candidates.into_iter().find(|file| count_in(file).is_some()))
+    }
+
+    /// Writes it down for the next version of the arbiter.
+    pub(crate) fn write(&self, ledger: &mut Ledger) {
+        ledger.put("oom-kills", [self.accounted.write()]);
+    }
+
+    /// The counter as an earlier version left it, so that a death meanwhile is put down to it.
+    pub(crate) fn read(entries: &Entries<'_>) -> Result<Self, Damaged> {
+        let accounted = entries.one("oom-kills", Words::take)?;
+        let counter = Self::of_this_process();
+        Ok(Self {
+            accounted,
+            ..counter
+        })
     }
 
     fn reading(file: Option<PathBuf>) -> Self {

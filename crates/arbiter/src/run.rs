@@ -10,9 +10,12 @@
 //! reports, and before the news of exits: a worker that was stopped together with the arbiter (by
 //! Ctrl-C, or by a service manager that signals the whole group) is not replaced first.
 
+mod upgrade;
+
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oxicorn_settings::Address;
@@ -30,10 +33,12 @@ use crate::fatal::Fatal;
 use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
 use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
+use crate::origin::Origin;
 use crate::pidfile::Pidfile;
 use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
 use crate::start_command::StartCommand;
 use crate::sys::signals::{self, SignalPipe};
+use crate::upgrade::{Kept, Upgrading};
 use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
 
 /// What the operator asked for, as far as the arbiter is concerned.
@@ -55,6 +60,10 @@ pub struct Setup {
     pub control: ControlSocket,
     /// How the server was started.
     pub command: StartCommand,
+    /// What the running program can be executed from again; without it there is no upgrade.
+    pub kept: Option<Arc<Kept>>,
+    /// The version that this is, for those who look.
+    pub version: String,
 }
 
 /// The process manager, its sockets bound.
@@ -70,7 +79,10 @@ pub struct Arbiter<H> {
     control: Control,
     oom: OomCounter,
     notifier: Notifier,
-    origin: Instant,
+    origin: Origin,
+    command: StartCommand,
+    version: String,
+    upgrading: Upgrading,
 }
 
 /// Who has something to say.
@@ -79,6 +91,7 @@ struct Woken {
     signals: bool,
     workers: Vec<WorkerId>,
     control: Vec<Source>,
+    check: bool,
 }
 
 /// Whether the loop goes on after an action.
@@ -120,7 +133,13 @@ impl<H: Host> Arbiter<H> {
             control: Control::open(&setup.control, pid),
             oom: OomCounter::of_this_process(),
             notifier,
-            origin: Instant::now(),
+            origin: Origin::now(),
+            command: setup.command,
+            version: setup.version,
+            upgrading: Upgrading {
+                kept: setup.kept,
+                ..Upgrading::default()
+            },
         })
     }
 
@@ -135,8 +154,7 @@ impl<H: Host> Arbiter<H> {
     /// In a worker everything of the arbiter's is closed, and the host is dropped: a host that is
     /// needed there as well is lent as `&mut`.
     pub fn run(mut self) -> Outcome {
-        self.announce();
-        self.events.push_back(Event::Started);
+        self.begin();
         loop {
             while let Some(event) = self.events.pop_front() {
                 for action in self.state.handle(self.origin.elapsed(), event) {
@@ -147,7 +165,18 @@ impl<H: Host> Arbiter<H> {
             }
             match self.control.next_request() {
                 Some((asker, request)) => self.asked(asker, request),
+                None if self.upgrading.due => self.upgrade(),
                 None => self.wait(),
+            }
+        }
+    }
+
+    fn begin(&mut self) {
+        match self.upgrading.inheritance.take() {
+            Some(inheritance) => self.take_over(inheritance),
+            None => {
+                self.announce();
+                self.events.push_back(Event::Started);
             }
         }
     }
@@ -201,6 +230,9 @@ impl<H: Host> Arbiter<H> {
             } => self
                 .control
                 .answer(asker, control::ended(generation, failure.as_deref())),
+            Action::CheckUpgrade => self.check_upgrade(),
+            Action::Upgrade => self.upgrading.due = true,
+            Action::AbandonUpgrade => self.abandon_upgrade(),
             Action::Exit { code } => return Flow::Leave(self.exit(code)),
         }
         Flow::Continue
@@ -210,8 +242,11 @@ impl<H: Host> Arbiter<H> {
     fn asked(&mut self, asker: Asker, request: Request) {
         let uptime = self.origin.elapsed();
         let status = self.state.status(uptime);
+        if let Request::Upgrade { wait } = request {
+            return self.asked_to_upgrade(asker, wait);
+        }
         let Some(event) = event_asked(asker, request) else {
-            let answer = control::status(own_pid(), uptime, &status);
+            let answer = control::status(&self.version, own_pid(), uptime, &status);
             return self.control.answer(asker, answer);
         };
         log::info!(target: TARGET, "Asked over the control socket: {request}");
@@ -295,6 +330,9 @@ impl<H: Host> Arbiter<H> {
         let Some(exit) = exit_of(status) else {
             return;
         };
+        if let Some(check) = self.upgrading.check.take_if(|check| check.pid() == pid) {
+            return self.events.push_back(check.ended(exit));
+        }
         // What it said before it died comes first.
         if let Some(id) = self.crew.with_pid(pid) {
             self.read_channel(id);
@@ -338,6 +376,9 @@ impl<H: Host> Arbiter<H> {
             self.read_channel(id);
         }
         self.control.turn(&woken.control);
+        if woken.check {
+            self.hear_check();
+        }
         if deadline.is_some_and(|at| at <= self.origin.elapsed()) {
             self.events.push_back(Event::DeadlineReached);
         }
@@ -354,6 +395,8 @@ impl<H: Host> Arbiter<H> {
                 .iter()
                 .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
         );
+        let check = self.upgrading.check.iter();
+        fds.extend(check.map(|check| PollFd::new(check, PollFlags::IN)));
         match poll(&mut fds, patience.map(timespec).as_ref()) {
             Ok(_) => {}
             Err(error) => {
@@ -378,6 +421,7 @@ impl<H: Host> Arbiter<H> {
             signals,
             workers,
             control,
+            check: is_woken(),
         }
     }
 

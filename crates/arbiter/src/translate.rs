@@ -44,6 +44,8 @@ pub(crate) fn event_asked(asker: Asker, request: Request) -> Option<Event> {
             let asker = wait.then_some(asker);
             Some(Event::Restart { mode, asker })
         }
+        // It needs to be known which version this is.
+        Request::Upgrade { .. } => None,
         Request::Workers(workers) => Some(Event::Scale { workers }),
         Request::Stop { quick: false } => Some(Event::Signal(Signal::Term)),
         Request::Stop { quick: true } => Some(Event::Signal(Signal::Quit)),

@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use crate::config::Config;
+use crate::upgrade;
 
 pyo3::create_exception!(
     oxicorn._native,
@@ -118,11 +119,14 @@ impl Arbiter {
         }
     }
 
-    /// Takes the pidfile and the listening sockets.
+    /// Takes the pidfile and the listening sockets, or, after an upgrade, those of the version before.
     fn bind(&self, py: Python<'_>) -> PyResult<()> {
         let listen_fds = take_listen_fds(py)?;
+        let inheritance = upgrade::take_inheritance();
         let setup = Setup {
             notify: take_notify_options(py)?,
+            kept: upgrade::keep(py, inheritance.as_ref())?,
+            version: upgrade::version(py)?,
             command: self.command.clone(),
             ..setup(&self.config.config, self.owner, listen_fds)
         };
@@ -132,7 +136,10 @@ impl Arbiter {
             configurations: self.configurations.clone(),
         };
         let bound = py
-            .detach(|| oxicorn_arbiter::Arbiter::start(setup, host))
+            .detach(|| match inheritance {
+                Some(inheritance) => oxicorn_arbiter::Arbiter::resume(setup, host, inheritance),
+                None => oxicorn_arbiter::Arbiter::start(setup, host),
+            })
             .map_err(|fatal| BindError::new_err(fatal.to_string()))?;
         *self.slot() = Some(bound);
         Ok(())
@@ -237,7 +244,7 @@ fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: Liste
         pidfile,
         notify: NotifyOptions::default(),
         control: control_socket(config),
-        command: StartCommand::default(),
+        ..Setup::default()
     }
 }
 

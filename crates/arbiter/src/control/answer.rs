@@ -7,7 +7,8 @@
 //! {"ok":true,"protocol":1,"version":"...","pid":7,"state":"serving","uptime":1.500,"generation":3,
 //!  "target":2,"workers":[{"id":..,"slot":..,"pid":..,"generation":..,"state":"..","age":..}],
 //!  "restart":null or {"generation":..,"mode":..,"state":"..","reason":..,"age":..,
-//!                     "served_after":..,"ended_after":..}}
+//!                     "served_after":..,"ended_after":..},
+//!  "upgrade":null or {"from":..,"to":..,"state":"..","reason":..,"age":..,"ended_after":..}}
 //! ```
 //! Times are in seconds.
 //!
@@ -16,7 +17,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::core::{Pid, RestartStatus, Status, WorkerStatus};
+use crate::core::{Pid, RestartStatus, Status, UpgradeStatus, WorkerStatus};
 
 pub(crate) fn done() -> String {
     r#"{"ok":true}"#.to_owned()
@@ -38,12 +39,12 @@ pub(crate) fn ended(generation: u32, failure: Option<&str>) -> String {
 }
 
 /// Everything there is to see, of the arbiter with this process.
-pub(crate) fn status(pid: Pid, uptime: Duration, status: &Status) -> String {
+pub(crate) fn status(version: &str, pid: Pid, uptime: Duration, status: &Status) -> String {
     let workers: Vec<String> = status.workers.iter().map(worker).collect();
     let restart = status.restart.as_ref().map(restart);
     format!(
-        r#"{{"ok":true,"protocol":1,"version":"{}","pid":{pid},"state":"{}","uptime":{},"generation":{},"target":{},"workers":[{}],"restart":{}}}"#,
-        env!("CARGO_PKG_VERSION"),
+        r#"{{"ok":true,"protocol":1,"version":{},"pid":{pid},"state":"{}","uptime":{},"generation":{},"target":{},"workers":[{}],"restart":{},"upgrade":{}}}"#,
+        text(version),
         if status.serving {
             "serving"
         } else {
@@ -54,6 +55,7 @@ pub(crate) fn status(pid: Pid, uptime: Duration, status: &Status) -> String {
         status.target,
         workers.join(","),
         or_null(restart),
+        or_null(status.upgrade.as_ref().map(upgrade)),
     )
 }
 
@@ -79,6 +81,18 @@ fn restart(restart: &RestartStatus) -> String {
         seconds(restart.age),
         or_null(restart.served_after.map(seconds)),
         or_null(restart.ended_after.map(seconds)),
+    )
+}
+
+fn upgrade(upgrade: &UpgradeStatus) -> String {
+    format!(
+        r#"{{"from":{},"to":{},"state":"{}","reason":{},"age":{},"ended_after":{}}}"#,
+        text(&upgrade.from),
+        or_null(upgrade.to.as_deref().map(text)),
+        upgrade.state,
+        or_null(upgrade.reason.as_deref().map(text)),
+        seconds(upgrade.age),
+        or_null(upgrade.ended_after.map(seconds)),
     )
 }
 

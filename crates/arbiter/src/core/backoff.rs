@@ -14,7 +14,7 @@ use super::Policy;
 pub(super) struct Slot {
     /// Workers in a row that died before they settled.
     pub(super) early_deaths: u32,
-    fork_failures: u32,
+    pub(super) fork_failures: u32,
     /// No fork before this time.
     pub(super) resume_at: Duration,
 }

@@ -2,7 +2,8 @@
 //!
 //! This file routes each event to its rule: the wanted number of workers and who fills it
 //! (`population.rs`), exits and crash loops (`exits.rs`), restarts (`restart.rs`, `rollback.rs`),
-//! connections that leave workers in trouble (`balance.rs`), shutting down (`stopping.rs`), what a
+//! connections that leave workers in trouble (`balance.rs`), the arbiter's own upgrade
+//! (`upgrade.rs`), shutting down (`stopping.rs`), what a
 //! service manager is told (`service.rs`). What a deadline means is decided here.
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use super::population::Succession;
 use super::restart::{Request, Restart};
 use super::status::Record;
 use super::stopping::Mode;
+use super::upgrade::{Upgrade, UpgradeRecord};
 use super::worker::{Force, Phase, Worker};
 use super::{Action, Asker, Event, Level, Pid, Policy, Signal, StuckRequest, WorkerId};
 
@@ -42,6 +44,10 @@ pub struct State {
     pub(super) askers: Vec<Asker>,
     /// The restart under way, or the last one, for those who look.
     pub(super) record: Option<Record>,
+    /// The upgrade of the arbiter that is under way.
+    pub(super) upgrade: Option<Upgrade>,
+    /// The same, or the last one, for those who look.
+    pub(super) upgrade_record: Option<UpgradeRecord>,
     /// How many workers another generation had of which some are still alive.
     pub(super) outgoing: usize,
     /// Some worker has been ready once: the application can be loaded.
@@ -76,6 +82,8 @@ impl State {
             follow_up: None,
             askers: Vec::new(),
             record: None,
+            upgrade: None,
+            upgrade_record: None,
             outgoing: 0,
             ever_ready: false,
             announced: false,
@@ -91,6 +99,7 @@ impl State {
         if self.mode != Mode::Ended {
             self.route(event);
             self.stop_when_due();
+            self.end_overdue_check();
             self.force_the_overdue();
             self.forget_the_outgoing();
             self.advance_restart();
@@ -112,6 +121,7 @@ impl State {
             .chain(self.give_up_at())
             .chain(self.stop_at)
             .chain(self.observed_at())
+            .chain(self.checked_at())
             .chain(self.next_fork_at())
             .min()
     }
@@ -139,6 +149,10 @@ impl State {
             Event::ForkFailed { worker, error } => self.fork_failed(worker, &error),
             Event::Restart { mode, asker } => self.asked_to_restart(mode, asker),
             Event::Scale { workers } => self.scale(workers),
+            Event::Upgrade { from, asker } => self.asked_to_upgrade(from, asker),
+            Event::UpgradeChecked { version } => self.upgrade_checked(version),
+            Event::UpgradeFailed { reason } => self.upgrade_failed(&reason),
+            Event::Upgraded => self.upgraded(),
             Event::ConfigurationRead { policy } => self.configuration_read(policy),
             Event::ConfigurationRefused { reason } => self.configuration_refused(reason),
             Event::WorkerReady { worker } => self.ready(worker),

@@ -14,14 +14,17 @@ mod balance;
 mod decide;
 mod event;
 mod exits;
+pub(crate) mod ledger;
 mod policy;
 mod population;
 mod restart;
 mod rollback;
 mod service;
 mod signal;
+mod snapshot;
 mod status;
 mod stopping;
+mod upgrade;
 mod worker;
 
 pub use action::{Action, Level};
@@ -31,6 +34,7 @@ pub use policy::Policy;
 pub use service::News;
 pub use signal::{Signal, signal_name};
 pub use status::{RestartStatus, Status, WorkerStatus};
+pub use upgrade::UpgradeStatus;
 
 /// Names a worker for its whole life: its age, counted from 1, never used twice.
 pub type WorkerId = u64;

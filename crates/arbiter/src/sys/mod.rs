@@ -1,5 +1,5 @@
 //! The only place of this crate with `unsafe`: signal handlers, forking into the background,
-//! adopting inherited descriptors. Every function here is safe to call; every block names the rule
+//! adopting inherited descriptors, becoming another program. Every function here is safe to call; every block names the rule
 //! it relies on.
 #![expect(
     unsafe_code,
@@ -7,5 +7,7 @@
 )]
 
 pub mod descriptors;
+pub mod image;
 pub mod process;
 pub mod signals;
+pub mod way_back;

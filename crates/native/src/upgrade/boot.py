@@ -1,0 +1,50 @@
+# ruff: noqa: D101, D102, E402, F821
+# The package as it was when this server was started, run again because a newer one could not take
+# over. Above: FILES (a module's file and source), COMMAND and NAME (what was typed). The extension
+# module is in the descriptor whose path is the first argument.
+
+import os
+import sys
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from importlib.util import spec_from_file_location
+
+LIBRARY = sys.argv[1]
+
+
+class Kept:
+    """Finds the modules above, whatever has become of their files."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == "oxicorn._native":
+            loader = ExtensionFileLoader(name, LIBRARY)
+            return spec_from_file_location(name, LIBRARY, loader=loader)
+        if name not in FILES:
+            return None
+        file = os.fsdecode(FILES[name][0])
+        spec = ModuleSpec(name, cls, origin=file, is_package=name == "oxicorn")
+        spec.has_location = True
+        return spec
+
+    @staticmethod
+    def create_module(spec):
+        return None
+
+    @staticmethod
+    def exec_module(module):
+        file, source = FILES[module.__name__]
+        exec(compile(source, os.fsdecode(file), "exec", dont_inherit=True), vars(module))
+
+
+sys.meta_path.insert(0, Kept)
+sys.orig_argv = [os.fsdecode(word) for word in COMMAND]
+sys.argv = [os.fsdecode(NAME), *sys.argv[2:]]
+if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    # The folder of this script, which has none.
+    del sys.path[0]
+# Nothing that the application starts can import this script by its name.
+del __file__
+
+from oxicorn.cli import main
+
+sys.exit(main())

@@ -1,0 +1,205 @@
+//! Upgrades, for Python: how this process began, and what is kept of the package that runs, so that it can be run again when
+//! its files have been replaced. What an upgrade is, is `oxicorn-arbiter`'s. Invariant: what is kept is what was on the disk
+//! when the server was started.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use oxicorn_arbiter::{Beginning, Inheritance, Kept};
+use pyo3::exceptions::PyImportError;
+use pyo3::prelude::*;
+
+use crate::config::ConfigError;
+
+/// What the script that is kept does with the files that it carries.
+const BOOT: &str = include_str!("boot.py");
+const PACKAGE: &str = "oxicorn";
+
+static BEGUN: Mutex<Begun> = Mutex::new(Begun {
+    how: "start",
+    inheritance: None,
+});
+
+/// How this process began.
+struct Begun {
+    how: &'static str,
+    /// Until it is taken.
+    inheritance: Option<Inheritance>,
+}
+
+fn lock() -> MutexGuard<'static, Begun> {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads and removes the variable that says how this process begins.
+pub(crate) fn begin(py: Python<'_>) -> PyResult<()> {
+    let environ = py.import("os")?.getattr("environ")?;
+    let value: Option<String> = environ
+        .call_method1("pop", (Beginning::VARIABLE, py.None()))?
+        .extract()?;
+    let (how, inheritance) =
+        match Beginning::of(value.as_deref()).map_err(PyImportError::new_err)? {
+            Beginning::Start => ("start", None),
+            Beginning::Check => ("check", None),
+            Beginning::Resume(inheritance) => ("resume", Some(inheritance)),
+        };
+    *lock() = Begun { how, inheritance };
+    Ok(())
+}
+
+/// How this process began: `start`, `check` (a state of another version's) or `resume` (in the place of another version).
+#[pyfunction]
+pub(crate) fn beginning() -> &'static str {
+    lock().how
+}
+
+/// Checks the state on standard input: what to print if this version can go on from it.
+#[pyfunction]
+pub(crate) fn check_state(py: Python<'_>) -> PyResult<String> {
+    let mut state = Vec::new();
+    std::io::stdin().read_to_end(&mut state)?;
+    oxicorn_arbiter::check(&mut state.as_slice()).map_err(ConfigError::new_err)?;
+    Ok(oxicorn_arbiter::answer_check(&version(py)?))
+}
+
+/// Goes back to the former version, if this one began in its place and has not yet taken over; else does nothing.
+#[pyfunction]
+pub(crate) fn undo(reason: &str) {
+    oxicorn_arbiter::undo(reason);
+}
+
+/// The state of the arbiter in whose place this process began; it can be had once.
+pub(crate) fn take_inheritance() -> Option<Inheritance> {
+    lock().inheritance.take()
+}
+
+/// The package's version.
+pub(crate) fn version(py: Python<'_>) -> PyResult<String> {
+    py.import(PACKAGE)?.getattr("__version__")?.extract()
+}
+
+/// Keeps the package as it is on the disk now, unless this is a version that came back and has what it kept. Where it cannot
+/// be kept, the server runs as well.
+pub(crate) fn keep(
+    py: Python<'_>,
+    inheritance: Option<&Inheritance>,
+) -> PyResult<Option<Arc<Kept>>> {
+    if inheritance.is_some_and(Inheritance::is_undone) {
+        return Ok(None);
+    }
+    let package: PathBuf = py.import(PACKAGE)?.getattr("__file__")?.extract()?;
+    let library: PathBuf = py
+        .import("oxicorn._native")?
+        .getattr("__file__")?
+        .extract()?;
+    let sys = py.import("sys")?;
+    let command: Vec<OsString> = sys.getattr("orig_argv")?.extract()?;
+    let arguments: Vec<OsString> = sys.getattr("argv")?.extract()?;
+    let program: PathBuf = sys.getattr("executable")?.extract()?;
+    let kept = script(package.parent().unwrap_or(&package), &command, &arguments).and_then(
+        |script| {
+            let options = options(&command, arguments.len());
+            let arguments = arguments.iter().skip(1).cloned().collect();
+            Kept::new(program, options, &script, &library, arguments)
+        },
+    );
+    let kept = kept.inspect_err(|error| {
+        ::log::warn!(target: "oxicorn", "The program can't be kept, so there can be no upgrade: {error}");
+    });
+    Ok(kept.ok().map(Arc::new))
+}
+
+/// A Python program with the sources of the package in it, that does the same as the command that was typed.
+fn script(package: &Path, command: &[OsString], arguments: &[OsString]) -> std::io::Result<Vec<u8>> {
+    let mut text = String::from("FILES = {\n");
+    for entry in std::fs::read_dir(package)? {
+        let path = entry?.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let Some(stem) = stem.filter(|_| path.extension().is_some_and(|kind| kind == "py")) else {
+            continue;
+        };
+        let name = match stem {
+            "__init__" => PACKAGE.to_owned(),
+            stem => format!("{PACKAGE}.{stem}"),
+        };
+        let (file, source) = (literal(path.as_os_str().as_encoded_bytes()), std::fs::read(&path)?);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:?}: ({file}, {}),", literal(&source));
+    }
+    text.push_str("}\nCOMMAND = [\n");
+    for word in command {
+        let _ = writeln!(text, "{},", literal(word.as_encoded_bytes()));
+    }
+    let name = arguments.first().cloned().unwrap_or_default();
+    let name = literal(name.as_encoded_bytes());
+    let _ = write!(text, "]\nNAME = {name}\n{BOOT}");
+    Ok(text.into_bytes())
+}
+
+/// The bytes as a Python literal.
+fn literal(bytes: &[u8]) -> String {
+    format!("b\"{}\"", bytes.escape_ascii())
+}
+
+/// The interpreter's own options: what stands before the script, or before `-m` and the module. `arguments` is the number of
+/// those that the program sees, its name included.
+fn options(command: &[OsString], arguments: usize) -> Vec<OsString> {
+    let end = (command.len() + 1).saturating_sub(arguments);
+    let mut options = command.get(1..end).unwrap_or_default().to_vec();
+    let last = options.pop().unwrap_or_default();
+    if last.as_encoded_bytes().starts_with(b"-") {
+        // `-mMODULE`.
+        return options;
+    }
+    if let Some(letters) = options.pop_if(|before| takes_program(before)) {
+        let others = letters.to_string_lossy();
+        let others = others.trim_end_matches(['m', 'c']);
+        // As in `-Im MODULE`.
+        if others != "-" {
+            options.push(others.into());
+        }
+    }
+    options
+}
+
+/// `-m`, `-c`, and either as the last of several letters.
+fn takes_program(option: &OsString) -> bool {
+    let option = option.as_encoded_bytes();
+    option.starts_with(b"-") && matches!(option.last(), Some(b'm' | b'c'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options_of(command: &str, arguments: usize) -> String {
+        let words: Vec<OsString> = command.split(' ').map(OsString::from).collect();
+        let found = options(&words, arguments);
+        let found: Vec<_> = found.iter().map(|word| word.to_string_lossy()).collect();
+        found.join(" ")
+    }
+
+    #[test]
+    fn the_interpreters_options_are_told_from_the_programs() {
+        for (command, arguments, options) in [
+            ("python -m oxicorn app -b :1", 4, ""),
+            ("python /bin/oxicorn app", 2, ""),
+            ("python -X dev -W error -m oxicorn app", 2, "-X dev -W error"),
+            ("python -E /bin/oxicorn", 1, "-E"),
+            ("python -Im oxicorn app", 2, "-I"),
+            ("python -moxicorn app", 2, ""),
+            ("python -s -c code a b", 3, "-s"),
+            ("python", 1, ""),
+        ] {
+            assert_eq!(options_of(command, arguments), options, "{command}");
+        }
+    }
+
+    #[test]
+    fn a_literal_has_only_visible_characters() {
+        assert_eq!(literal("a\"\n\\é".as_bytes()), r#"b"a\"\n\\\xc3\xa9""#);
+    }
+}
