@@ -280,8 +280,8 @@ def test_a_configuration_that_cannot_be_read_is_found_by_the_check(site: Site) -
     assert server.request().text == "1.0"
 
 
-def test_an_interpreter_that_is_gone_is_a_refusal(site: Site) -> None:
-    server = site.start(cwd=None) if False else site.start()
+def test_an_application_that_is_gone_is_found_by_the_restart(site: Site) -> None:
+    server = site.start()
     os.rename(site.folder / "site_app.py", site.folder / "gone.py")
     # The application is the workers' business: only the restart after it fails.
     reason = site.refused()
@@ -295,8 +295,8 @@ def test_an_interpreter_that_is_gone_is_a_refusal(site: Site) -> None:
 
 BROKEN_LATER = {
     "raises": ("configuration", "raise RuntimeError('broken later')", "broken later"),
-    "exits": ("configuration", "raise SystemExit('I leave')", "I leave"),
-    "fails to import": ("__init__", "raise ImportError('not this time')", "before it took over"),
+    "exits": ("configuration", "raise SystemExit('I leave')", "ended before it took over"),
+    "fails to import": ("__init__", "raise ImportError('not this time')", "ImportError: not this"),
     "crashes": ("cli", "import os; os.kill(os.getpid(), 11)", "crashed before it took over: SIGSEGV"),
     "aborts": ("cli", "import os; os.abort()", "crashed before it took over: SIGABRT"),
     "hangs": ("cli", "import threading; threading.Event().wait()", "in time"),

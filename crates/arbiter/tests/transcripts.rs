@@ -27,7 +27,7 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "boot.md",
     "crash-loop.md",
     "recycling.md",
@@ -38,6 +38,7 @@ const PAGES: [&str; 10] = [
     "shutdown.md",
     "signals.md",
     "timeouts.md",
+    "upgrade.md",
 ];
 
 #[test]
@@ -53,6 +54,11 @@ fn crash_loops_are_as_specified() {
 #[test]
 fn recycling_is_as_specified() {
     holds("recycling.md");
+}
+
+#[test]
+fn upgrades_are_as_specified() {
+    holds("upgrade.md");
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl Arbiter {
     /// Takes the pidfile and the listening sockets, or, after an upgrade, those of the version before.
     fn bind(&self, py: Python<'_>) -> PyResult<()> {
         let listen_fds = take_listen_fds(py)?;
-        let inheritance = upgrade::take_inheritance();
+        let inheritance = upgrade::take_inheritance(py)?;
         let setup = Setup {
             notify: take_notify_options(py)?,
             kept: upgrade::keep(py, inheritance.as_ref())?,

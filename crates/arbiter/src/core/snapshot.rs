@@ -18,6 +18,21 @@ use super::worker::{Force, Phase, Worker};
 use super::{Policy, State};
 
 impl State {
+    /// What [`from_text`](Self::from_text) needs to go on from here.
+    pub fn to_text(&self) -> String {
+        let mut ledger = Ledger::default();
+        self.write(&mut ledger);
+        ledger.finish().0
+    }
+
+    /// The state as it was, after an upgrade, with the policy as it is now.
+    ///
+    /// # Errors
+    /// What of the text cannot be understood.
+    pub fn from_text(text: &str, policy: Policy) -> Result<Self, String> {
+        Self::read(&Entries::of(text), policy).map_err(|damaged| damaged.to_string())
+    }
+
     pub(crate) fn write(&self, ledger: &mut Ledger) {
         ledger.put(
             "counters",

@@ -106,7 +106,8 @@ impl State {
     }
 
     pub(super) fn upgrade_checked(&mut self, version: String) {
-        let Some(Upgrade { stage, .. }) = &mut self.upgrade else {
+        let Some(stage @ Stage::Checking { .. }) = self.upgrade.as_mut().map(|one| &mut one.stage)
+        else {
             return;
         };
         *stage = Stage::Replacing;
@@ -172,11 +173,11 @@ impl State {
     }
 
     pub(super) fn end_overdue_check(&mut self) {
-        if self.checked_at().is_none_or(|until| until > self.now) {
+        let Some(until) = self.checked_at().filter(|until| *until <= self.now) else {
             return;
-        }
+        };
         let began = self.upgrade_record.as_ref().map(|record| record.began_at);
-        let limit = self.now.saturating_sub(began.unwrap_or(self.now));
+        let limit = until.saturating_sub(began.unwrap_or(until));
         self.act(Action::AbandonUpgrade);
         let reason = format!(
             "the new version did not finish its check within {}.",

@@ -97,6 +97,21 @@ impl Player {
                 asker: *asker,
             },
             Happening::Scale(workers) => Event::Scale { workers: *workers },
+            Happening::Upgrade(asker) => Event::Upgrade {
+                from: "1.0".to_owned(),
+                asker: *asker,
+            },
+            Happening::UpgradeChecked(version) => Event::UpgradeChecked {
+                version: version.clone(),
+            },
+            Happening::UpgradeFailed(reason) => Event::UpgradeFailed {
+                reason: reason.clone(),
+            },
+            Happening::Upgraded => {
+                let text = self.state.to_text();
+                self.state = State::from_text(&text, *self.state.policy())?;
+                Event::Upgraded
+            }
             Happening::Refuse(reason) => {
                 self.refusal.clone_from(reason);
                 return Ok(());
@@ -259,6 +274,9 @@ impl Player {
                 format!("tell {}", format!("{news:?}").to_lowercase())
             }
             Action::ReopenLogs => "reopen logs".to_owned(),
+            Action::CheckUpgrade => "check upgrade".to_owned(),
+            Action::Upgrade => "become the new version".to_owned(),
+            Action::AbandonUpgrade => "abandon upgrade".to_owned(),
             Action::CloseListeners => "close listeners".to_owned(),
             Action::Reap => "reap".to_owned(),
             Action::ChildExited { worker, .. } => format!("mourn {worker}"),

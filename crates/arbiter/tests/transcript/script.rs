@@ -31,6 +31,11 @@ pub(crate) enum Happening {
     Signal(Signal),
     Restart(Option<RestartMode>, Option<u64>),
     Scale(usize),
+    /// Somebody asks for an upgrade.
+    Upgrade(Option<u64>),
+    UpgradeChecked(String),
+    UpgradeFailed(String),
+    Upgraded,
     /// From now on the configuration is refused for this reason, or read.
     Refuse(Option<String>),
     /// From now on the configuration says this.
@@ -128,21 +133,37 @@ fn happening(text: &str) -> Result<Happening, String> {
         "forks work" => Some(Happening::ForksFail(false)),
         "configuration is good" => Some(Happening::Refuse(None)),
         "restart" => Some(Happening::Restart(None, None)),
+        "upgrade" => Some(Happening::Upgrade(None)),
+        "upgraded" => Some(Happening::Upgraded),
         _ => signal(text).map(Happening::Signal),
     };
-    match fixed.or_else(|| of_the_configuration(text)) {
+    let found = fixed.or_else(|| of_the_configuration(text));
+    match found.or_else(|| of_an_upgrade(text)) {
         Some(happening) => Ok(happening),
         None if text.starts_with("client ") => of_a_client(text),
         None => of_a_process(text),
     }
 }
 
-/// `client 1 asks for restart [MODE]`, `client 1 asks for 3 workers`.
+/// `upgrade passes its check as VERSION`, `upgrade fails: REASON`.
+fn of_an_upgrade(text: &str) -> Option<Happening> {
+    let text = text.strip_prefix("upgrade ")?;
+    if let Some(version) = text.strip_prefix("passes its check as ") {
+        return Some(Happening::UpgradeChecked(version.to_owned()));
+    }
+    let reason = text.strip_prefix("fails: ")?;
+    Some(Happening::UpgradeFailed(reason.to_owned()))
+}
+
+/// `client 1 asks for restart [MODE]`, `client 1 asks for upgrade`, `client 1 asks for 3 workers`.
 fn of_a_client(text: &str) -> Result<Happening, String> {
     let words: Vec<&str> = text.split(' ').collect();
     match words[..] {
         ["client", asker, "asks", "for", "restart"] => {
             Ok(Happening::Restart(None, Some(number(asker)?)))
+        }
+        ["client", asker, "asks", "for", "upgrade"] => {
+            Ok(Happening::Upgrade(Some(number(asker)?)))
         }
         ["client", asker, "asks", "for", "restart", how] => {
             let how = mode(how).ok_or("hot, phased or regular")?;

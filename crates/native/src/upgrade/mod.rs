@@ -46,6 +46,10 @@ pub(crate) fn begin(py: Python<'_>) -> PyResult<()> {
             Beginning::Check => ("check", None),
             Beginning::Resume(inheritance) => ("resume", Some(inheritance)),
         };
+    if how == "resume" {
+        let hook = wrap_pyfunction!(leave, py)?;
+        py.import("sys")?.setattr("excepthook", hook)?;
+    }
     *lock() = Begun { how, inheritance };
     Ok(())
 }
@@ -71,9 +75,29 @@ pub(crate) fn undo(reason: &str) {
     oxicorn_arbiter::undo(reason);
 }
 
+/// `sys.excepthook` until there is an arbiter: what nobody catches leaves the process to the former version.
+#[pyfunction]
+fn leave(
+    kind: &Bound<'_, PyAny>,
+    error: &Bound<'_, PyAny>,
+    traceback: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let sys = kind.py().import("sys")?;
+    sys.getattr("__excepthook__")?
+        .call1((kind, error, traceback))?;
+    let name = kind.getattr("__name__")?;
+    oxicorn_arbiter::undo(&format!("{name}: {error}"));
+    Ok(())
+}
+
 /// The state of the arbiter in whose place this process began; it can be had once.
-pub(crate) fn take_inheritance() -> Option<Inheritance> {
-    lock().inheritance.take()
+pub(crate) fn take_inheritance(py: Python<'_>) -> PyResult<Option<Inheritance>> {
+    let taken = lock().inheritance.take();
+    if taken.is_some() {
+        let sys = py.import("sys")?;
+        sys.setattr("excepthook", sys.getattr("__excepthook__")?)?;
+    }
+    Ok(taken)
 }
 
 /// The package's version.
