@@ -330,6 +330,35 @@ def test_a_version_that_fails_to_take_over_leaves_the_place_to_the_one_before(
     server.stop()
 
 
+def test_a_version_that_comes_back_need_not_understand_the_new_configuration(site: Site) -> None:
+    configuration = site.folder / "gunicorn.conf.py"
+    configuration.write_text("raw_env = ['COLOUR=green']\nworkers = 2\n")
+    server = site.start()
+    server.wait_for_workers(2)
+    # It is for a version that never takes over; the check understands it.
+    code = "raise RuntimeError('broken later')"
+    site.install("2.0", configuration=RESUMES + code, config_file=UNDERSTANDS)
+    configuration.write_text("from_the_future()\n")
+    with Load(server) as load:
+        assert "broken later" in site.refused()
+        load.wait_for("1.0")
+    server.wait_for_log("The configuration is that of the start, for it cannot be read now")
+    assert site.status()["target"] == 2
+    victim = server.workers()[0]
+    os.kill(victim, SIGKILL)
+    until(lambda: victim not in server.wait_for_workers(2), "it is replaced")
+    # A restart reads the file as ever.
+    mark = server.mark()
+    server.signal(SIGHUP)
+    server.wait_for_log("Restart refused", since=mark)
+
+
+UNDERSTANDS = """
+import builtins
+builtins.from_the_future = lambda: None
+"""
+
+
 # what happens meanwhile
 
 

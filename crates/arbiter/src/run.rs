@@ -38,8 +38,8 @@ use crate::pidfile::Pidfile;
 use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
 use crate::start_command::StartCommand;
 use crate::sys::signals::{self, SignalPipe};
-use crate::upgrade::{Kept, Upgrading};
 use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
+use crate::upgrade::{Kept, Upgrading};
 
 /// What the operator asked for, as far as the arbiter is concerned.
 #[derive(Debug, Clone, Default)]
@@ -172,13 +172,11 @@ impl<H: Host> Arbiter<H> {
     }
 
     fn begin(&mut self) {
-        match self.upgrading.inheritance.take() {
-            Some(inheritance) => self.take_over(inheritance),
-            None => {
-                self.announce();
-                self.events.push_back(Event::Started);
-            }
+        if let Some(inheritance) = self.upgrading.inheritance.take() {
+            return self.take_over(inheritance);
         }
+        self.announce();
+        self.events.push_back(Event::Started);
     }
 
     fn announce(&mut self) {

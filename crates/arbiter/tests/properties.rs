@@ -39,6 +39,10 @@ impl Chance {
     }
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that were seen, each on its own"
+)]
 struct World {
     chance: Chance,
     policy: Policy,

@@ -125,7 +125,7 @@ impl Arbiter {
         let inheritance = upgrade::take_inheritance(py)?;
         let setup = Setup {
             notify: take_notify_options(py)?,
-            kept: upgrade::keep(py, inheritance.as_ref())?,
+            kept: upgrade::keep(py, inheritance.as_ref(), &self.config),
             version: upgrade::version(py)?,
             command: self.command.clone(),
             ..setup(&self.config.config, self.owner, listen_fds)

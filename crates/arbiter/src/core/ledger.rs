@@ -170,6 +170,15 @@ impl Word for u64 {
     }
 }
 
+impl Word for u8 {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+    fn read(word: &str) -> Option<Self> {
+        number(word)
+    }
+}
+
 impl Word for u32 {
     fn write(&self) -> String {
         self.to_string()
@@ -333,7 +342,14 @@ mod tests {
 
     #[test]
     fn an_entry_with_a_word_too_few_or_too_many_is_damaged() {
-        for text in ["pair 1", "pair 1 2 3", "pair", "pair 1  2", "", "pair 1 2\npair 1 2"] {
+        for text in [
+            "pair 1",
+            "pair 1 2 3",
+            "pair",
+            "pair 1  2",
+            "",
+            "pair 1 2\npair 1 2",
+        ] {
             let entries = Entries::of(text);
             let read = entries.one("pair", |w| Ok((w.take::<u32>()?, w.take::<u32>()?)));
             let damaged = read.unwrap_err();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Arbiter, Setup, own_pid};
+use crate::channel;
 use crate::control::{self, Control};
 use crate::core::ledger::{Damaged, Ledger, Word, Words};
 use crate::core::{Asker, Event, Signal, State};
@@ -198,6 +199,7 @@ impl<H: Host> Arbiter<H> {
     fn written(&self, waiting: &[Signal]) -> Ledger {
         let mut ledger = Ledger::default();
         ledger.put("origin", [self.origin.time().write()]);
+        ledger.put("channel-messages", [channel::VERSION.write()]);
         ledger.put("directory", [self.command.directory.write()]);
         self.state.write(&mut ledger);
         for listener in &self.listeners {
@@ -223,4 +225,3 @@ impl<H: Host> Arbiter<H> {
 fn signal(words: &mut Words<'_>) -> Result<Signal, Damaged> {
     Signal::from_number(words.take()?).ok_or_else(|| words.damaged())
 }
-

@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn another_program_inherits_what_it_is_meant_to_and_nothing_else() {
-        let (reader, writer) = std::io::pipe().unwrap();
-        let (_, other) = std::io::pipe().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        let (_, other) = io::pipe().unwrap();
         let script = format!(
             "exec >&{}; echo $0 $COLOUR $(pwd); test -e /proc/$$/fd/{} || echo closed",
             writer.as_raw_fd(),
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_program_that_is_not_there_leaves_everything_as_it_was() {
-        let (reader, _writer) = std::io::pipe().unwrap();
+        let (reader, _writer) = io::pipe().unwrap();
         let number = reader.as_raw_fd();
         let none = [""; 0];
         let (nowhere, root) = (OsStr::new("/nowhere/at/all"), Path::new("/"));
@@ -160,6 +160,15 @@ mod tests {
     #[test]
     fn a_text_that_no_program_can_be_given_is_refused() {
         let none = [""; 0];
-        assert!(Image::new(OsStr::new("/bin/sh"), ["a\0b"], none, Path::new("/"), Vec::new()).is_err());
+        assert!(
+            Image::new(
+                OsStr::new("/bin/sh"),
+                ["a\0b"],
+                none,
+                Path::new("/"),
+                Vec::new()
+            )
+            .is_err()
+        );
     }
 }

@@ -200,9 +200,8 @@ fn set_mask(blocked: bool, but: &[i32]) -> io::Result<()> {
         unsafe { libc::sigdelset(&raw mut mask, *number) };
     }
     // SAFETY: `mask` is valid for reading and the old mask is not asked for.
-    match unsafe {
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut())
-    } {
+    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut()) }
+    {
         0 => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno)),
     }

@@ -79,7 +79,10 @@ impl Check {
     pub(crate) fn ended(mut self, exit: Exit) -> Event {
         self.listen();
         let said = String::from_utf8_lossy(&self.said);
-        let answer = said.lines().rev().find_map(|line| line.strip_prefix(ANSWER));
+        let answer = said
+            .lines()
+            .rev()
+            .find_map(|line| line.strip_prefix(ANSWER));
         match (exit, answer) {
             (Exit::Code(0), Some(version)) => Event::UpgradeChecked {
                 version: version.trim().to_owned(),
@@ -160,7 +163,10 @@ mod tests {
         let Event::UpgradeFailed { reason } = check_that_said(&long).ended(exit) else {
             panic!("it was a refusal");
         };
-        assert!(reason.starts_with("the new version was ended by SIGSEGV"), "{reason}");
+        assert!(
+            reason.starts_with("the new version was ended by SIGSEGV"),
+            "{reason}"
+        );
         assert!(reason.ends_with("élast") && !reason.contains("first"));
     }
 }

@@ -23,6 +23,7 @@ use super::check::ANSWER;
 use super::kept::{Kept, Way};
 use super::order::Order;
 use super::state::{MOST_BYTES, entries};
+use crate::channel;
 use crate::core::ledger::{Damaged, Entries, Words};
 use crate::core::{Pid, Policy, State, signal_name};
 use crate::sys::image::{Image, set_inherited};
@@ -99,7 +100,7 @@ fn take(state: RawFd, own: Pid) -> Result<Inheritance, String> {
     let entries = found.entries()?;
     let way = Way::read(&entries).map_err(|damaged| damaged.to_string())?;
     let directory: PathBuf = entries
-        .one("directory", |words| words.take())
+        .one("directory", Words::take)
         .map_err(|damaged| damaged.to_string())?;
     let given = found.given.clone();
     let retreat = Retreat {
@@ -143,7 +144,10 @@ fn reason_of(cause: Cause) -> String {
     match cause {
         Cause::Late => "the new version did not take over in time.".to_owned(),
         Cause::Crash(number) => {
-            format!("the new version crashed before it took over: {}.", signal_name(number))
+            format!(
+                "the new version crashed before it took over: {}.",
+                signal_name(number)
+            )
         }
         Cause::Exit => "the new version ended before it took over; its own words are in the log \
                         or on standard error."
@@ -173,9 +177,19 @@ pub fn check(state: &mut impl Read) -> Result<(), String> {
         .read_to_string(&mut text)
         .map_err(|error| error.to_string())?;
     let entries = Entries::of(entries(&text)?);
+    let speak: u8 = entries
+        .one("channel-messages", Words::take)
+        .map_err(|damaged| damaged.to_string())?;
+    if speak != channel::VERSION {
+        let ours = channel::VERSION;
+        return Err(format!(
+            "the workers speak version {speak} of the channel's messages, and this version speaks \
+             {ours}: stop the server and start it again"
+        ));
+    }
     let complete = Way::read(&entries)
-        .and_then(|_| entries.one("directory", |words| words.take::<PathBuf>()))
-        .and_then(|_| entries.one("origin", |words| words.take::<Duration>()))
+        .and_then(|_| entries.one("directory", Words::take::<PathBuf>))
+        .and_then(|_| entries.one("origin", Words::take::<Duration>))
         .and_then(|_| State::read(&entries, Policy::default()));
     complete.map(drop).map_err(|damaged| damaged.to_string())
 }
@@ -193,7 +207,7 @@ impl Inheritance {
             .and_then(|()| file.take(MOST_BYTES).read_to_string(&mut text))
             .map_err(|error| format!("the state cannot be read: {error}"))?;
         let mut given = Entries::of(entries(&text)?)
-            .all("descriptor", |words| words.take())
+            .all("descriptor", Words::take)
             .map_err(|damaged| damaged.to_string())?;
         given.push(state);
         // No process that this one starts meanwhile may have them.
@@ -265,4 +279,63 @@ fn own_pid() -> Pid {
 fn cut(reason: &str) -> String {
     const LONGEST: usize = 4000;
     reason.trim().chars().take(LONGEST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> String {
+        let core = State::new(Policy::default(), Duration::ZERO).to_text();
+        format!(
+            "oxicorn-state 1\norigin 5\ndirectory =/\nchannel-messages {}\nkept =/bin/sh 3 4 5\n{core}",
+            channel::VERSION
+        )
+    }
+
+    fn checked(text: &str) -> Result<(), String> {
+        check(&mut text.as_bytes())
+    }
+
+    #[test]
+    fn a_state_of_the_same_kind_passes_the_check() {
+        assert_eq!(checked(&state()), Ok(()));
+    }
+
+    #[test]
+    fn a_state_that_lacks_anything_does_not() {
+        for entry in [
+            "origin",
+            "directory",
+            "channel-messages",
+            "kept",
+            "counters",
+        ] {
+            let without: Vec<String> = state()
+                .lines()
+                .filter(|line| !line.starts_with(entry))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            let refusal = checked(&without.concat()).unwrap_err();
+            assert!(refusal.contains(entry), "{refusal}");
+        }
+        assert!(checked("").is_err());
+    }
+
+    #[test]
+    fn workers_that_speak_otherwise_are_not_taken_over() {
+        let ours = format!("channel-messages {}", channel::VERSION);
+        let refusal = checked(&state().replace(&ours, "channel-messages 99")).unwrap_err();
+        assert!(refusal.contains("speak version 99"), "{refusal}");
+    }
+
+    #[test]
+    fn a_process_without_the_variable_or_with_anothers_is_a_server_like_any_other() {
+        for value in [None, Some(""), Some("take:1:3"), Some("nonsense")] {
+            assert!(
+                matches!(Beginning::of(value), Ok(Beginning::Start)),
+                "{value:?}"
+            );
+        }
+    }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, open, stat};
 
 use super::inheritance::duplicate;
-use crate::core::ledger::{Damaged, Entries, Ledger, Word};
+use crate::core::ledger::{Damaged, Entries, Ledger, Word, Words};
 
 /// A program that is run by an interpreter: `PROGRAM OPTIONS SCRIPT LIBRARY ARGUMENTS`, where script
 /// and library are paths of descriptors.
@@ -100,10 +100,10 @@ impl Way {
         Ok(Self {
             program,
             executable,
-            options: entries.all("kept-option", |words| words.take())?,
+            options: entries.all("kept-option", Words::take)?,
             script,
             library,
-            arguments: entries.all("kept-argument", |words| words.take())?,
+            arguments: entries.all("kept-argument", Words::take)?,
         })
     }
 

@@ -76,7 +76,9 @@ mod tests {
 
     #[test]
     fn what_is_no_order_is_none() {
-        for value in ["", "check", "take:1", "take:1:x", "back:1:3", "walk:1:3", "check:x"] {
+        for value in [
+            "", "check", "take:1", "take:1:x", "back:1:3", "walk:1:3", "check:x",
+        ] {
             assert_eq!(Order::read(value, 1, Some(1)), None, "{value}");
         }
     }

@@ -12,7 +12,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
-/// The number of the format. To be raised with every change of the entries.
+/// The number of the format. To be raised with every change of the entries, of `core/snapshot.rs` and of
+/// `run/upgrade.rs`.
 pub(crate) const VERSION: u32 = 1;
 const GREETING: &str = "oxicorn-state";
 /// So much is read of a state at most.

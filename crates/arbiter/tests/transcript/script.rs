@@ -162,9 +162,7 @@ fn of_a_client(text: &str) -> Result<Happening, String> {
         ["client", asker, "asks", "for", "restart"] => {
             Ok(Happening::Restart(None, Some(number(asker)?)))
         }
-        ["client", asker, "asks", "for", "upgrade"] => {
-            Ok(Happening::Upgrade(Some(number(asker)?)))
-        }
+        ["client", asker, "asks", "for", "upgrade"] => Ok(Happening::Upgrade(Some(number(asker)?))),
         ["client", asker, "asks", "for", "restart", how] => {
             let how = mode(how).ok_or("hot, phased or regular")?;
             Ok(Happening::Restart(Some(how), Some(number(asker)?)))

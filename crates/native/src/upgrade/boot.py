@@ -1,8 +1,10 @@
 # ruff: noqa: D101, D102, E402, F821
 # The package as it was when this server was started, run again because a newer one could not take
-# over. Above: FILES (a module's file and source), COMMAND and NAME (what was typed). The extension
-# module is in the descriptor whose path is the first argument.
+# over. Above: FILES (a module's file and source), COMMAND and NAME (what was typed), CONFIGURATION
+# (label and values of the configuration file). The extension module is in the descriptor whose path
+# is the first argument.
 
+import marshal
 import os
 import sys
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
@@ -45,6 +47,22 @@ if not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
 # Nothing that the application starts can import this script by its name.
 del __file__
 
+from oxicorn import configuration
 from oxicorn.cli import main
 
+read = configuration.Source._resolve
+
+
+def read_or_remember(source):
+    """The configuration may be for the newer version by now: this one must go on all the same."""
+    configuration.Source._resolve = read
+    try:
+        return read(source)
+    except BaseException as error:
+        config = source._command_line.resolve(*marshal.loads(CONFIGURATION))
+        text = f"The configuration is that of the start, for it cannot be read now: {error}"
+        return config, [text, *config.warnings]
+
+
+configuration.Source._resolve = read_or_remember
 sys.exit(main())

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use oxicorn_arbiter::{Beginning, Inheritance, Kept};
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
+use pyo3::types::{PyAny, PyDict};
 
-use crate::config::ConfigError;
+use crate::config::{Config, ConfigError};
 
 /// What the script that is kept does with the files that it carries.
 const BOOT: &str = include_str!("boot.py");
@@ -110,10 +111,18 @@ pub(crate) fn version(py: Python<'_>) -> PyResult<String> {
 pub(crate) fn keep(
     py: Python<'_>,
     inheritance: Option<&Inheritance>,
-) -> PyResult<Option<Arc<Kept>>> {
+    config: &Config,
+) -> Option<Arc<Kept>> {
     if inheritance.is_some_and(Inheritance::is_undone) {
-        return Ok(None);
+        return None;
     }
+    let kept = try_to_keep(py, config).inspect_err(|error| {
+        ::log::info!(target: "oxicorn", "There can be no upgrade, for the program can't be kept: {error}");
+    });
+    kept.ok().map(Arc::new)
+}
+
+fn try_to_keep(py: Python<'_>, config: &Config) -> PyResult<Kept> {
     let package: PathBuf = py.import(PACKAGE)?.getattr("__file__")?.extract()?;
     let library: PathBuf = py
         .import("oxicorn._native")?
@@ -123,21 +132,18 @@ pub(crate) fn keep(
     let command: Vec<OsString> = sys.getattr("orig_argv")?.extract()?;
     let arguments: Vec<OsString> = sys.getattr("argv")?.extract()?;
     let program: PathBuf = sys.getattr("executable")?.extract()?;
-    let kept = script(package.parent().unwrap_or(&package), &command, &arguments).and_then(
-        |script| {
-            let options = options(&command, arguments.len());
-            let arguments = arguments.iter().skip(1).cloned().collect();
-            Kept::new(program, options, &script, &library, arguments)
-        },
-    );
-    let kept = kept.inspect_err(|error| {
-        ::log::warn!(target: "oxicorn", "The program can't be kept, so there can be no upgrade: {error}");
-    });
-    Ok(kept.ok().map(Arc::new))
+    let mut script = files(package.parent().unwrap_or(&package))?;
+    script.push_str(&typed(&command, &arguments));
+    script.push_str(&configuration(py, config)?);
+    script.push_str(BOOT);
+    let options = options(&command, arguments.len());
+    let arguments = arguments.into_iter().skip(1).collect();
+    let kept = Kept::new(program, options, script.as_bytes(), &library, arguments)?;
+    Ok(kept)
 }
 
-/// A Python program with the sources of the package in it, that does the same as the command that was typed.
-fn script(package: &Path, command: &[OsString], arguments: &[OsString]) -> std::io::Result<Vec<u8>> {
+/// The package's modules, each with its file and its source.
+fn files(package: &Path) -> std::io::Result<String> {
     let mut text = String::from("FILES = {\n");
     for entry in std::fs::read_dir(package)? {
         let path = entry?.path();
@@ -149,18 +155,38 @@ fn script(package: &Path, command: &[OsString], arguments: &[OsString]) -> std::
             "__init__" => PACKAGE.to_owned(),
             stem => format!("{PACKAGE}.{stem}"),
         };
-        let (file, source) = (literal(path.as_os_str().as_encoded_bytes()), std::fs::read(&path)?);
+        let source = literal(&std::fs::read(&path)?);
+        let file = literal(path.as_os_str().as_encoded_bytes());
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:?}: ({file}, {}),", literal(&source));
+        let _ = writeln!(text, "{name:?}: ({file}, {source}),");
     }
-    text.push_str("}\nCOMMAND = [\n");
+    text.push_str("}\n");
+    Ok(text)
+}
+
+/// The command as it was typed, and the program's name in it.
+fn typed(command: &[OsString], arguments: &[OsString]) -> String {
+    let mut text = String::from("COMMAND = [\n");
     for word in command {
         let _ = writeln!(text, "{},", literal(word.as_encoded_bytes()));
     }
     let name = arguments.first().cloned().unwrap_or_default();
-    let name = literal(name.as_encoded_bytes());
-    let _ = write!(text, "]\nNAME = {name}\n{BOOT}");
-    Ok(text.into_bytes())
+    let _ = writeln!(text, "]\nNAME = {}", literal(name.as_encoded_bytes()));
+    text
+}
+
+/// What the configuration file said; without what is no plain value.
+fn configuration(py: Python<'_>, config: &Config) -> PyResult<String> {
+    let dumps = py.import("marshal")?.getattr("dumps")?;
+    let (label, values) = &*config.source;
+    let plain = PyDict::new(py);
+    for (name, value) in values.bind(py) {
+        if dumps.call1((&value,)).is_ok() {
+            plain.set_item(name, value)?;
+        }
+    }
+    let all: Vec<u8> = dumps.call1(((label, plain),))?.extract()?;
+    Ok(format!("CONFIGURATION = {}\n", literal(&all)))
 }
 
 /// The bytes as a Python literal.
@@ -211,7 +237,11 @@ mod tests {
         for (command, arguments, options) in [
             ("python -m oxicorn app -b :1", 4, ""),
             ("python /bin/oxicorn app", 2, ""),
-            ("python -X dev -W error -m oxicorn app", 2, "-X dev -W error"),
+            (
+                "python -X dev -W error -m oxicorn app",
+                2,
+                "-X dev -W error",
+            ),
             ("python -E /bin/oxicorn", 1, "-E"),
             ("python -Im oxicorn app", 2, "-I"),
             ("python -moxicorn app", 2, ""),
