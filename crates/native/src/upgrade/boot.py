@@ -1,8 +1,11 @@
+"""The package as it was when this server was started, run again because a newer one failed.
+
+Above, as it is executed: FILES (a module's file and source), COMMAND and NAME (what was typed),
+CONFIGURATION (label and values of the configuration file). The extension module is in the
+descriptor whose path is the first argument. Invariant: of the package nothing on the disk is used.
+"""
+
 # ruff: noqa: D101, D102, E402, F821
-# The package as it was when this server was started, run again because a newer one could not take
-# over. Above: FILES (a module's file and source), COMMAND and NAME (what was typed), CONFIGURATION
-# (label and values of the configuration file). The extension module is in the descriptor whose path
-# is the first argument.
 
 import marshal
 import os
