@@ -114,7 +114,7 @@ def _check(config: Config, warnings: list[str]) -> int:
 
 
 def _check_upgrade(config: Config) -> int:
-    """For a server that is to become this version: could it be configured, and go on?"""
+    """A running server asks whether it could go on as this version."""
     Identity.of(config)
     setup_logs(config)
     print(check_state(), flush=True)

@@ -58,7 +58,7 @@ pub struct State {
     pub(super) stop_at: Option<Duration>,
     /// How often connections were given away out of need.
     pub(super) gifts: u64,
-    actions: Vec<Action>,
+    pub(super) actions: Vec<Action>,
 }
 
 impl State {

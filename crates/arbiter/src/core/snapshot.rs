@@ -33,43 +33,65 @@ impl State {
         Self::read(&Entries::of(text), policy).map_err(|damaged| damaged.to_string())
     }
 
+    /// Every field is named, so that none can be forgotten. Those that are not written are what they
+    /// are between two restarts, or the new version's own.
     pub(crate) fn write(&self, ledger: &mut Ledger) {
-        ledger.put(
-            "counters",
-            [
-                self.now.write(),
-                self.target.write(),
-                self.generation.write(),
-                self.last_generation.write(),
-                self.last_id.write(),
-                self.outgoing.write(),
-                self.gifts.write(),
-                self.ever_ready.write(),
-                self.announced.write(),
-            ],
-        );
-        for worker in self.workers.values() {
+        let Self {
+            policy: _,
+            now,
+            mode: _,
+            target,
+            generation,
+            last_generation,
+            last_id,
+            workers,
+            slots,
+            succession,
+            restart: _,
+            reading: _,
+            follow_up,
+            askers: _,
+            record,
+            upgrade,
+            upgrade_record,
+            outgoing,
+            ever_ready,
+            announced,
+            stop_at: _,
+            gifts,
+            actions: _,
+        } = self;
+        let counters = [
+            now.write(),
+            target.write(),
+            generation.write(),
+            last_generation.write(),
+            last_id.write(),
+            outgoing.write(),
+            gifts.write(),
+            ever_ready.write(),
+            announced.write(),
+        ];
+        ledger.put("counters", counters);
+        for worker in workers.values() {
             worker.write(ledger);
         }
-        for (number, slot) in &self.slots {
-            let deaths = slot.early_deaths.write();
-            let failures = slot.fork_failures.write();
-            let words = [number.write(), deaths, failures, slot.resume_at.write()];
-            ledger.put("slot", words);
+        for (number, slot) in slots {
+            slot.write(*number, ledger);
         }
-        if let Some(Succession { old, new }) = self.succession {
+        if let Some(Succession { old, new }) = succession {
             ledger.put("succession", [old.write(), new.write()]);
         }
-        if let Some(record) = &self.record {
+        if let Some(record) = record {
             record.write(ledger);
         }
-        if let Some(record) = &self.upgrade_record {
+        if let Some(record) = upgrade_record {
             record.write(ledger);
         }
-        for asker in self.upgrade.iter().flat_map(|upgrade| &upgrade.askers) {
+        for asker in upgrade.iter().flat_map(|upgrade| &upgrade.askers) {
             ledger.put("asks-for-upgrade", [asker.write()]);
         }
-        if let Some(Request { mode, askers }) = &self.follow_up {
+        if let Some(Request { mode, askers }) = follow_up {
             ledger.put("follow-up", [mode.write()]);
             for asker in askers {
                 ledger.put("asks-for-restart", [asker.write()]);
@@ -115,6 +137,21 @@ impl State {
 }
 
 impl Slot {
+    fn write(&self, number: usize, ledger: &mut Ledger) {
+        let Self {
+            early_deaths,
+            fork_failures,
+            resume_at,
+        } = self;
+        let words = [
+            number.write(),
+            early_deaths.write(),
+            fork_failures.write(),
+            resume_at.write(),
+        ];
+        ledger.put("slot", words);
+    }
+
     fn read(words: &mut Words<'_>) -> Result<Self, Damaged> {
         Ok(Self {
             early_deaths: words.take()?,

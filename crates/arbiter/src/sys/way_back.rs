@@ -190,3 +190,100 @@ fn set_action(number: i32, handler: libc::sighandler_t) -> io::Result<()> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Fork;
+    use crate::sys::process::fork;
+    use rustix::process::{Pid, WaitOptions, waitpid};
+    use std::ffi::OsStr;
+    use std::path::Path;
+
+    /// How a process ends that has armed the way back, each cause leading to a code of its own, and
+    /// then does `what`.
+    fn end_of(what: fn()) -> rustix::process::WaitStatus {
+        match fork().unwrap() {
+            Fork::Child => {
+                let images = (0..Cause::ALL.len()).map(|code| {
+                    let script = format!("exit {}", code + 10);
+                    let words = ["sh", "-c", script.as_str()];
+                    let (shell, root) = (OsStr::new("/bin/sh"), Path::new("/"));
+                    Image::new(shell, words, [""; 0], root, Vec::new()).unwrap()
+                });
+                arm(images.collect()).unwrap();
+                what();
+                // SAFETY: _exit takes a number and does not return.
+                unsafe { libc::_exit(1) }
+            }
+            Fork::Parent(pid) => {
+                let ended = waitpid(Pid::from_raw(pid), WaitOptions::empty());
+                ended.unwrap().unwrap().1
+            }
+        }
+    }
+
+    fn raise(number: i32) {
+        // SAFETY: raise takes a number; its handler is the one under test.
+        unsafe { libc::raise(number) };
+    }
+
+    #[test]
+    fn every_cause_leads_to_its_own_image() {
+        let causes: [fn(); 7] = [
+            || {
+                set_timer(Duration::from_millis(1)).unwrap();
+                // SAFETY: pause takes nothing and returns after a handler, of which there is none.
+                unsafe { libc::pause() };
+            },
+            || raise(libc::SIGSEGV),
+            || raise(libc::SIGBUS),
+            || raise(libc::SIGILL),
+            || raise(libc::SIGFPE),
+            || raise(libc::SIGABRT),
+            // SAFETY: exit takes a number; what runs at the exit is under test.
+            || unsafe { libc::exit(0) },
+        ];
+        for (code, cause) in (10..).zip(causes) {
+            assert_eq!(end_of(cause).exit_status(), Some(code));
+        }
+    }
+
+    #[test]
+    fn a_stack_that_is_used_up_leads_back_as_well() {
+        #[expect(unconditional_recursion, reason = "it is to use up the stack")]
+        fn deep(of: &[u8; 4096]) -> u8 {
+            let more = std::hint::black_box([of[0]; 4096]);
+            deep(&more) + more[1]
+        }
+        let ended = end_of(|| {
+            std::hint::black_box(deep(&[0; 4096]));
+        });
+        assert_eq!(ended.exit_status(), Some(11));
+    }
+
+    #[test]
+    fn a_child_and_one_that_has_disarmed_end_as_ever() {
+        let ended = end_of(|| {
+            if let Fork::Parent(pid) = fork().unwrap() {
+                let child = waitpid(Pid::from_raw(pid), WaitOptions::empty());
+                let signal = child.unwrap().unwrap().1.terminating_signal();
+                assert_eq!(signal, Some(libc::SIGSEGV));
+                disarm().unwrap();
+            }
+            raise(libc::SIGSEGV);
+        });
+        assert_eq!(ended.terminating_signal(), Some(libc::SIGSEGV));
+    }
+
+    #[test]
+    fn an_alarm_that_waits_is_forgotten_when_the_timer_is_stopped() {
+        let ended = end_of(|| {
+            crate::sys::signals::block_all_but(&[]).unwrap();
+            raise(libc::SIGALRM);
+            stop_timer().unwrap();
+            crate::sys::signals::unblock_all().unwrap();
+        });
+        assert_eq!(ended.exit_status(), Some(1));
+    }
+}

@@ -5,7 +5,7 @@ CONFIGURATION (label and values of the configuration file). The extension module
 descriptor whose path is the first argument. Invariant: of the package nothing on the disk is used.
 """
 
-# ruff: noqa: D101, D102, E402, F821
+# ruff: noqa: D102, E402, F821
 
 import marshal
 import os
