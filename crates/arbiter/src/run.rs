@@ -39,7 +39,7 @@ use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bi
 use crate::start_command::StartCommand;
 use crate::sys::signals::{self, SignalPipe};
 use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
-use crate::upgrade::{Kept, Upgrading};
+use crate::upgrade::{Check, Kept, Upgrading};
 
 /// What the operator asked for, as far as the arbiter is concerned.
 #[derive(Debug, Clone, Default)]
@@ -393,8 +393,8 @@ impl<H: Host> Arbiter<H> {
                 .iter()
                 .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
         );
-        let check = self.upgrading.check.iter();
-        fds.extend(check.map(|check| PollFd::new(check, PollFlags::IN)));
+        let check = self.upgrading.check.as_ref().and_then(Check::output);
+        fds.extend(check.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match poll(&mut fds, patience.map(timespec).as_ref()) {
             Ok(_) => {}
             Err(error) => {

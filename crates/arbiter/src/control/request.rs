@@ -42,10 +42,7 @@ impl Request {
 
     /// Whether it is of no use to an arbiter that stops.
     pub(crate) fn needs_a_serving_arbiter(self) -> bool {
-        matches!(
-            self,
-            Self::Restart { .. } | Self::Upgrade { .. } | Self::Workers(_)
-        )
+        matches!(self, Self::Restart { .. } | Self::Workers(_))
     }
 
     /// Reads a line.

@@ -30,7 +30,8 @@ const LONGEST_REASON: usize = 2000;
 #[derive(Debug)]
 pub(crate) struct Check {
     pid: Pid,
-    output: PipeReader,
+    /// `None` once its end was closed.
+    output: Option<PipeReader>,
     said: Vec<u8>,
 }
 
@@ -51,7 +52,7 @@ impl Check {
         let pid = Pid::try_from(child.id()).map_err(|_| io::ErrorKind::InvalidData)?;
         Ok(Self {
             pid,
-            output,
+            output: Some(output),
             said: Vec::new(),
         })
     }
@@ -60,15 +61,20 @@ impl Check {
         self.pid
     }
 
+    /// What is readable when it has printed something; `None` when it can print no more.
+    pub(crate) fn output(&self) -> Option<BorrowedFd<'_>> {
+        self.output.as_ref().map(AsFd::as_fd)
+    }
+
     /// Takes in what it has printed.
     pub(crate) fn listen(&mut self) {
         let mut bytes = [0; 4096];
-        loop {
-            match read(&self.output, &mut bytes) {
-                Ok(0) => return,
-                Ok(count) => self.said.extend(bytes.iter().take(count)),
+        while let Some(output) = &self.output {
+            match read(output, &mut bytes) {
+                Ok(count @ 1..) => self.said.extend(bytes.iter().take(count)),
                 Err(Errno::INTR) => {}
-                Err(_) => return,
+                Err(Errno::AGAIN) => return,
+                Ok(_) | Err(_) => self.output = None,
             }
             let surplus = self.said.len().saturating_sub(MOST_BYTES);
             self.said.drain(..surplus);
@@ -102,12 +108,6 @@ impl Check {
     }
 }
 
-impl AsFd for Check {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.output.as_fd()
-    }
-}
-
 fn reason(exit: Exit, said: &str) -> String {
     let how = match exit {
         Exit::Code(code) => format!("the new version ended its check with code {code}"),
@@ -128,11 +128,12 @@ fn reason(exit: Exit, said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
 
     fn check_that_said(text: &str) -> Check {
         Check {
             pid: 1,
-            output: pipe().unwrap().0,
+            output: None,
             said: text.as_bytes().to_vec(),
         }
     }
@@ -151,6 +152,22 @@ mod tests {
             let ended = check_that_said(text).ended(exit);
             assert!(matches!(ended, Event::UpgradeFailed { .. }), "{text}");
         }
+    }
+
+    #[test]
+    fn an_output_that_was_closed_is_not_watched_any_more() {
+        let (output, mut writer) = pipe().unwrap();
+        fcntl_setfl(&output, OFlags::NONBLOCK).unwrap();
+        let output = Some(output);
+        let (pid, said) = (1, Vec::new());
+        let mut check = Check { pid, output, said };
+        writer.write_all(b"words").unwrap();
+        check.listen();
+        assert!(check.output().is_some());
+        drop(writer);
+        check.listen();
+        assert!(check.output().is_none());
+        assert_eq!(check.said, b"words");
     }
 
     #[test]
