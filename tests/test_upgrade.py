@@ -67,12 +67,16 @@ class Site:
         with (self._path / "oxicorn" / f"{module}.py").open("a") as file:
             file.write(f"\n{text}\n")
 
-    def start(self, *options: str, observe: str = "0.2", **how: Any) -> Server:
+    def launch(self, *options: str, observe: str = "0.2", **how: Any) -> Server:
         env = {**self.env, **how.pop("env", {})}
         places = ("--control-socket", str(self.control), "--observe-timeout", observe)
         server: Server = self._serve(
             "site_app:app", *places, *options, cwd=self.folder, env=env, launch=True, **how
         )
+        return server
+
+    def start(self, *options: str, **how: Any) -> Server:
+        server = self.launch(*options, **how)
         server.wait_accepting()
         assert server.request().text == "1.0"
         return server
@@ -209,6 +213,25 @@ def test_signals_work_after_an_upgrade(site: Site) -> None:
     assert server.request().text == "1.0"
     assert processes.zombies(server.pid) == []
     server.stop()
+
+
+def test_a_daemon_is_upgraded_as_any_server(site: Site) -> None:
+    pidfile, log = site.folder / "pid", site.folder / "error.log"
+    launcher = site.launch("--daemon", "--pid", str(pidfile), "--error-logfile", str(log))
+    assert launcher.wait() == 0
+    until(lambda: log.exists() and "Booting worker" in log.read_text(), "the daemon boots")
+    daemon = int(pidfile.read_text())
+    try:
+        site.install("2.0")
+        site.upgrade()
+        assert (site.status()["version"], site.status()["pid"]) == ("2.0", daemon)
+        assert "Upgraded from 1.0 to 2.0" in log.read_text()
+        site.install("3.0", cli=RESUMES + "raise RuntimeError('broken later')")
+        assert "broken later" in site.refused()
+        assert (site.status()["version"], site.status()["pid"]) == ("2.0", daemon)
+    finally:
+        os.kill(daemon, SIGTERM)
+        until(lambda: not processes.alive(daemon), "the daemon ends")
 
 
 def test_twenty_upgrades_leave_nothing_behind(site: Site) -> None:
