@@ -1,7 +1,7 @@
 //! The state written down for the next version of the arbiter, and read by it.
 //!
 //! What is written is what is true between two restarts: an upgrade begins in no other moment. The
-//! policy is not written: the new version has read the configuration itself.
+//! policy is the one in force; what the new version has read itself comes with its restart.
 //!
 //! Invariant: a state that was read decides as the one that was written would have.
 
@@ -25,19 +25,19 @@ impl State {
         ledger.finish().0
     }
 
-    /// The state as it was, after an upgrade, with the policy as it is now.
+    /// The state as it was, after an upgrade.
     ///
     /// # Errors
     /// What of the text cannot be understood.
-    pub fn from_text(text: &str, policy: Policy) -> Result<Self, String> {
-        Self::read(&Entries::of(text), policy).map_err(|damaged| damaged.to_string())
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        Self::read(&Entries::of(text)).map_err(|damaged| damaged.to_string())
     }
 
     /// Every field is named, so that none can be forgotten. Those that are not written are what they
-    /// are between two restarts, or the new version's own.
+    /// are between two restarts.
     pub(crate) fn write(&self, ledger: &mut Ledger) {
         let Self {
-            policy: _,
+            policy,
             now,
             mode: _,
             target,
@@ -73,6 +73,7 @@ impl State {
             announced.write(),
         ];
         ledger.put("counters", counters);
+        policy.write(ledger);
         for worker in workers.values() {
             worker.write(ledger);
         }
@@ -99,8 +100,9 @@ impl State {
         }
     }
 
-    /// The state as it was, with the policy as it is now.
-    pub(crate) fn read(entries: &Entries<'_>, policy: Policy) -> Result<Self, Damaged> {
+    /// The state as it was.
+    pub(crate) fn read(entries: &Entries<'_>) -> Result<Self, Damaged> {
+        let policy = entries.one("policy", Policy::read)?;
         let mut state = Self::new(policy, Duration::ZERO);
         state.mode = Mode::Serving;
         entries.one("counters", |words| {
@@ -133,6 +135,42 @@ impl State {
         let mode = entries.maybe("follow-up", Words::take)?;
         state.follow_up = mode.map(|mode| Request::of(mode, askers));
         Ok(state)
+    }
+}
+
+impl Policy {
+    fn write(&self, ledger: &mut Ledger) {
+        let Self {
+            workers,
+            graceful_timeout,
+            shutdown_delay,
+            boot_timeout,
+            daemon,
+            restart_mode,
+            observe_timeout,
+        } = self;
+        let words = [
+            workers.write(),
+            graceful_timeout.write(),
+            shutdown_delay.write(),
+            boot_timeout.write(),
+            daemon.write(),
+            restart_mode.write(),
+            observe_timeout.write(),
+        ];
+        ledger.put("policy", words);
+    }
+
+    fn read(words: &mut Words<'_>) -> Result<Self, Damaged> {
+        Ok(Self {
+            workers: words.take()?,
+            graceful_timeout: words.take()?,
+            shutdown_delay: words.take()?,
+            boot_timeout: words.take()?,
+            daemon: words.take()?,
+            restart_mode: words.take()?,
+            observe_timeout: words.take()?,
+        })
     }
 }
 

@@ -37,7 +37,7 @@ const NOTHING_KEPT: &str =
 
 impl<H: Host> Arbiter<H> {
     /// Goes on in the place of an arbiter of another version: with its sockets, workers and clients,
-    /// with the policy, the service manager and the version of `setup`, and nothing else of it.
+    /// with the service manager, the command and the version of `setup`, and nothing else of it.
     ///
     /// Until [`run`](Self::run) is called nothing is changed that the former version needs to come
     /// back.
@@ -54,7 +54,7 @@ impl<H: Host> Arbiter<H> {
         let origin = entries.one("origin", Words::take).map_err(damaged)?;
         Ok(Self {
             host,
-            state: State::read(&entries, setup.policy).map_err(damaged)?,
+            state: State::read(&entries).map_err(damaged)?,
             listeners: entries.all("listener", Listener::read).map_err(damaged)?,
             crew: Crew::read(&entries).map_err(damaged)?,
             events: entries

@@ -25,7 +25,7 @@ use super::order::Order;
 use super::state::{MOST_BYTES, entries};
 use crate::channel;
 use crate::core::ledger::{Damaged, Entries, Words};
-use crate::core::{Pid, Policy, State, signal_name};
+use crate::core::{Pid, State, signal_name};
 use crate::sys::image::{Image, set_inherited};
 use crate::sys::way_back::{self, Cause};
 use crate::sys::{descriptors, signals};
@@ -190,7 +190,7 @@ pub fn check(state: &mut impl Read) -> Result<(), String> {
     let complete = Way::read(&entries)
         .and_then(|_| entries.one("directory", Words::take::<PathBuf>))
         .and_then(|_| entries.one("origin", Words::take::<Duration>))
-        .and_then(|_| State::read(&entries, Policy::default()));
+        .and_then(|_| State::read(&entries));
     complete.map(drop).map_err(|damaged| damaged.to_string())
 }
 
@@ -284,6 +284,7 @@ fn cut(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::Policy;
 
     fn state() -> String {
         let core = State::new(Policy::default(), Duration::ZERO).to_text();

@@ -109,7 +109,7 @@ impl Player {
             },
             Happening::Upgraded => {
                 let text = self.state.to_text();
-                self.state = State::from_text(&text, *self.state.policy())?;
+                self.state = State::from_text(&text)?;
                 Event::Upgraded
             }
             Happening::Refuse(reason) => {
