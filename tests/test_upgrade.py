@@ -470,6 +470,46 @@ def test_a_restart_that_is_asked_for_meanwhile_follows(site: Site) -> None:
     assert server.request().text == "2.0"
 
 
+LATE = RESUMES + """made = Arbiter
+    def Arbiter(*how):
+        made(*how).bind()
+        raise RuntimeError("broken at the last moment")
+"""
+
+
+def test_a_version_that_comes_back_at_the_last_moment_has_lost_nothing(site: Site) -> None:
+    with Manager(site.folder) as manager:
+        configuration = site.folder / "gunicorn.conf.py"
+        configuration.write_text("raw_env = ['COLOUR=green']\n")
+        server = site.start(env={**manager.variables, "WATCHDOG_USEC": "2000000"})
+        manager.wait_for("READY")
+        site.install("2.0", cli=LATE)
+        assert "broken at the last moment" in site.refused()
+        told = manager.wait_for("STATUS")["STATUS"]
+        while not told.startswith("Upgrade undone"):
+            told = manager.wait_for("STATUS")["STATUS"]
+        for _ in range(3):
+            manager.wait_for("WATCHDOG")
+        # What the failed version had read is not taken for what the server was started with.
+        configuration.write_text("")
+        site.install("3.0")
+        (site.folder / "site_app.py").write_text(COLOUR)
+        site.upgrade()
+        assert server.request().text == "no colour"
+        assert manager.wait_for("READY")["MAINPID"] == str(server.pid)
+        server.stop()
+
+
+COLOUR = """
+import os
+
+def app(environ, start_response):
+    body = os.environ.get("COLOUR", "no colour").encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
 def test_a_service_manager_hears_of_the_restart_and_signs_of_life(site: Site) -> None:
     with Manager(site.folder) as manager:
         env = {**manager.variables, "WATCHDOG_USEC": "2000000"}

@@ -61,6 +61,8 @@ static RETREAT: Mutex<Option<Retreat>> = Mutex::new(None);
 struct Retreat {
     way: Way,
     directory: PathBuf,
+    /// As it was at the beginning: what this program makes of it is not the former one's.
+    environment: Vec<OsString>,
     state: RawFd,
     given: Vec<RawFd>,
     /// The process that may.
@@ -103,9 +105,11 @@ fn take(state: RawFd, own: Pid) -> Result<Inheritance, String> {
         .one("directory", Words::take)
         .map_err(|damaged| damaged.to_string())?;
     let given = found.given.clone();
+    let others = env::vars_os().filter(|(name, _)| name != Order::VARIABLE);
     let retreat = Retreat {
         way,
         directory,
+        environment: others.map(variable).collect(),
         state,
         given,
         owner: own,
@@ -125,8 +129,7 @@ fn take(state: RawFd, own: Pid) -> Result<Inheritance, String> {
 impl Retreat {
     fn image(&self, reason: &str) -> io::Result<Image> {
         let order = Order::Back(self.state, cut(reason)).variable(self.owner);
-        let others = env::vars_os().filter(|(name, _)| name != Order::VARIABLE);
-        let environment: Vec<OsString> = others.map(variable).chain([order]).collect();
+        let environment = self.environment.iter().chain([&order]);
         let (program, arguments) = (self.way.executable(), self.way.arguments());
         let given = self.given.clone();
         Image::new(&program, arguments, environment, &self.directory, given)
