@@ -470,11 +470,14 @@ def test_a_restart_that_is_asked_for_meanwhile_follows(site: Site) -> None:
     assert server.request().text == "2.0"
 
 
-LATE = RESUMES + """made = Arbiter
+LATE = (
+    RESUMES
+    + """made = Arbiter
     def Arbiter(*how):
         made(*how).bind()
         raise RuntimeError("broken at the last moment")
 """
+)
 
 
 def test_a_version_that_comes_back_at_the_last_moment_has_lost_nothing(site: Site) -> None:
