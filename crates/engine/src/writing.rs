@@ -24,8 +24,8 @@ const MEMORY_SLACK: usize = 1 << 20;
 /// A lingering close takes this many times `linger_timeout` at the most, however much the client goes on sending.
 const LINGER_TOTAL: u64 = 15;
 
-/// The most parts of one system call (`IOV_MAX`).
-const PARTS: usize = 1024;
+/// Up to so many parts leave as they are; more are copied together.
+const PARTS: usize = 4;
 
 /// What became of bytes given to [`Engine::send`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -354,15 +354,18 @@ fn flow_of(connection: &Connection, options: &Options) -> Flow {
 /// One system call with as much as the socket takes.
 fn send_now(connection: &Connection, parts: &[&[u8]]) -> io::Result<usize> {
     let socket = &connection.transport;
+    let mut slices = [IoSlice::new(&[]); PARTS];
     let sent = if let [only] = parts {
         retry(|| send(socket, only, SendFlags::NOSIGNAL))?
-    } else if parts.len() > PARTS {
+    } else if let Some(slices) = slices.get_mut(..parts.len()) {
+        for (slice, part) in slices.iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+        }
+        let mut none = SendAncillaryBuffer::default();
+        retry(|| sendmsg(socket, slices, &mut none, SendFlags::NOSIGNAL))?
+    } else {
         let all = parts.concat();
         retry(|| send(socket, &all, SendFlags::NOSIGNAL))?
-    } else {
-        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        let mut none = SendAncillaryBuffer::default();
-        retry(|| sendmsg(socket, &slices, &mut none, SendFlags::NOSIGNAL))?
     };
     Ok(sent.unwrap_or(0))
 }

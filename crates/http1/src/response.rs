@@ -65,12 +65,16 @@ pub fn has_body(status: u16, head_request: bool) -> bool {
 /// end the body.
 #[inline]
 pub fn chunk_head(len: usize, out: &mut Vec<u8>) {
-    let digits = (usize::BITS - len.leading_zeros()).div_ceil(4).max(1);
-    for place in (0..digits).rev() {
-        let digit = (len >> (place * 4)) & 0xf;
-        out.push(b"0123456789abcdef"[digit]);
+    const WIDTH: usize = usize::BITS as usize / 4;
+    let mut line = [b'\r'; WIDTH + 2];
+    line[WIDTH + 1] = b'\n';
+    let (mut start, mut left) = (WIDTH, len);
+    while left > 0 {
+        start -= 1;
+        line[start] = b"0123456789abcdef"[left & 0xf];
+        left >>= 4;
     }
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(&line[start..]);
 }
 
 /// A complete response that ends the connection, with `text` as its explanation. `date` is the

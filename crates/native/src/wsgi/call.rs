@@ -18,11 +18,11 @@ use crate::wsgi::head::{Framing, Head};
 /// Bytes given to the engine at once when they may have to be copied: nobody else can use the engine meanwhile.
 const SLICE: usize = 128 * 1024;
 
-/// Blocks up to this size are copied behind the head and leave with it in one call.
-pub(crate) const SMALL: usize = 16 * 1024;
+/// Blocks up to this size are copied behind what goes before them: cheaper than a system call with several parts.
+const SMALL: usize = 2 * 1024;
 
 /// Sending more than this at once lets other threads run meanwhile, and is not copied for a slow client.
-const BIG: usize = 64 * 1024;
+pub(crate) const BIG: usize = 64 * 1024;
 
 /// A response in the making, with the request it answers.
 #[derive(Debug)]
@@ -87,65 +87,73 @@ impl Transaction {
 
     /// Sends the whole body at once, with its length. For responses that are known to be complete.
     pub(crate) fn send_whole(&mut self, object: &Bound<'_, PyBytes>) {
-        let py = object.py();
         let framing = self.begin(Some(object.as_bytes().len() as u64));
-        let block = self.clip(framing, object.as_bytes());
-        self.exchange.response.body_bytes += block.len() as u64;
-        if block.len() > BIG {
-            self.send_big(object, true, [&[], block, &[]]);
-        } else {
-            self.send_with_head(py, &[block]);
-        }
+        self.send_framed(object, framing, true);
     }
 
-    /// Completes the head and puts the whole body behind it, for whoever sends both at once. Returns the head's length.
-    pub(crate) fn append_whole(&mut self, body: &[u8]) -> usize {
+    /// Completes the head of a response whose whole body this is, for whoever sends both at once: the head's length, and the
+    /// body. A small body is copied behind the head, and none is left.
+    pub(crate) fn begin_whole<'b>(&mut self, body: &'b [u8]) -> (usize, &'b [u8]) {
         let framing = self.begin(Some(body.len() as u64));
         let body = self.clip(framing, body);
         let response = &mut self.exchange.response;
         response.body_bytes += body.len() as u64;
         let head = response.head.len();
+        if body.len() > SMALL {
+            return (head, body);
+        }
         response.head.extend_from_slice(body);
-        head
+        (head, &[])
     }
 
     /// Sends one block of a body; the head first, if it is the first.
     pub(crate) fn send_block(&mut self, object: &Bound<'_, PyBytes>) {
-        let py = object.py();
         let first = !self.begun();
         let framing = self.framing.unwrap_or_else(|| self.begin(None));
-        let block = self.clip(framing, object.as_bytes());
         if !first {
-            if block.is_empty() {
+            if object.as_bytes().is_empty() {
                 return;
             }
             self.now = Now::read();
         }
+        self.send_framed(object, framing, first);
+    }
+
+    /// The head if `with_head`, the block and its frame, in one system call.
+    fn send_framed(&mut self, object: &Bound<'_, PyBytes>, framing: Framing, with_head: bool) {
+        let block = self.clip(framing, object.as_bytes());
         self.exchange.response.body_bytes += block.len() as u64;
-        let mut size = Vec::new();
+        let mut buffer = std::mem::take(&mut self.exchange.response.head);
+        let head = buffer.len();
+        let from = if with_head { 0 } else { head };
         let mut end: &[u8] = b"";
         if framing == Framing::Chunked && !block.is_empty() {
-            size.reserve(18);
-            response::chunk_head(block.len(), &mut size);
+            response::chunk_head(block.len(), &mut buffer);
             end = b"\r\n";
         }
-        let parts = [&size[..], block, end];
-        // Most have no frame: one part is sent by a cheaper system call.
-        let parts = if end.is_empty() { &parts[1..2] } else { &parts };
         if block.len() > BIG {
-            self.send_big(object, first, [&size, block, end]);
-        } else if first {
-            self.send_with_head(py, parts);
+            let before = buffer.get(from..).unwrap_or_default();
+            self.send_big(object, [before, block, end]);
+        } else if buffer.len() == from {
+            self.send(object.py(), &[block]);
+        } else if block.len() > SMALL {
+            let before = buffer.get(from..).unwrap_or_default();
+            self.send(object.py(), &[before, block, end]);
         } else {
-            self.send(py, parts);
+            buffer.extend_from_slice(block);
+            buffer.extend_from_slice(end);
+            let all = buffer.get(from..).unwrap_or_default();
+            self.send(object.py(), &[all]);
         }
+        buffer.truncate(head);
+        self.exchange.response.head = buffer;
     }
 
     /// Ends the body. The head goes out now if nothing else did.
     pub(crate) fn end(&mut self, py: Python<'_>) {
         if !self.begun() {
             self.begin(Some(0));
-            self.send_with_head(py, &[]);
+            self.send_only_head(py);
         } else if self.framing == Some(Framing::Chunked) {
             self.send(py, &[b"0\r\n\r\n"]);
         }
@@ -172,57 +180,29 @@ impl Transaction {
         }
     }
 
-    /// A block of which the client may leave much to be sent: `object`, of which `block` is what may be sent, is kept for it
-    /// instead of a copy, if there is room.
-    fn send_big(
-        &mut self,
-        object: &Bound<'_, PyBytes>,
-        with_head: bool,
-        [size, block, end]: [&[u8]; 3],
-    ) {
+    /// A block of which the client may leave much to be sent, between its frame: `object`, of which it is what may be sent,
+    /// is kept for the client instead of a copy, if there is room.
+    fn send_big(&mut self, object: &Bound<'_, PyBytes>, parts: [&[u8]; 3]) {
         let py = object.py();
-        let mut before = if with_head {
-            std::mem::take(&mut self.exchange.response.head)
-        } else {
-            Vec::new()
-        };
-        let head = before.len();
-        before.extend_from_slice(size);
-        let parts = [&before[..], block, end];
         if self.gone || self.crew.is_forked() {
             // As in `send_slice`.
-        } else if self.crew.engine().may_keep(&self.exchange) {
-            let mut owner: Option<Shared> = Some(Box::new(PyBackedBytes::from(object.clone())));
-            let (crew, exchange, now) = (&self.crew, &self.exchange, self.now);
-            let flow = py.detach(|| crew.engine().send_kept(exchange, parts, &mut owner, now));
-            drop(owner);
-            self.settle(py, flow);
-        } else {
+            return;
+        }
+        if !self.crew.engine().may_keep(&self.exchange) {
             self.send(py, &parts);
+            return;
         }
-        if with_head {
-            before.truncate(head);
-            self.exchange.response.head = before;
-        }
+        let mut owner: Option<Shared> = Some(Box::new(PyBackedBytes::from(object.clone())));
+        let (crew, exchange, now) = (&self.crew, &self.exchange, self.now);
+        let flow = py.detach(|| crew.engine().send_kept(exchange, parts, &mut owner, now));
+        drop(owner);
+        self.settle(py, flow);
     }
 
-    /// The head and what follows it in as few system calls as possible.
-    fn send_with_head(&mut self, py: Python<'_>, parts: &[&[u8]]) {
-        let mut head = std::mem::take(&mut self.exchange.response.head);
-        let len = head.len();
-        let total: usize = parts.iter().map(|part| part.len()).sum();
-        if total <= SMALL {
-            for part in parts {
-                head.extend_from_slice(part);
-            }
-            self.send(py, &[&head]);
-            head.truncate(len);
-        } else {
-            let mut all: Vec<&[u8]> = Vec::with_capacity(parts.len() + 1);
-            all.push(&head);
-            all.extend_from_slice(parts);
-            self.send(py, &all);
-        }
+    /// The head alone.
+    fn send_only_head(&mut self, py: Python<'_>) {
+        let head = std::mem::take(&mut self.exchange.response.head);
+        self.send(py, &[&head]);
         self.exchange.response.head = head;
     }
 
@@ -267,7 +247,7 @@ impl Transaction {
     /// Sends the head alone; a file follows.
     pub(crate) fn send_head(&mut self, py: Python<'_>, total: u64) -> Framing {
         let framing = self.begin(Some(total));
-        self.send_with_head(py, &[]);
+        self.send_only_head(py);
         framing
     }
 

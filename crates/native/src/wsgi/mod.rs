@@ -17,7 +17,7 @@ use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::crew::Crew;
 use crate::ffi;
-use crate::wsgi::call::{Call, EarlyHints, SMALL, StartResponse, Transaction, Write};
+use crate::wsgi::call::{BIG, Call, EarlyHints, StartResponse, Transaction, Write};
 use crate::wsgi::environ::Environs;
 use crate::wsgi::head::Framing;
 pub(crate) use crate::wsgi::input::EmptyInput;
@@ -180,7 +180,7 @@ impl Gateway {
                 transaction.end(py);
                 Ok(())
             }
-            Ok(bytes) if bytes.as_bytes().len() <= SMALL => {
+            Ok(bytes) if bytes.as_bytes().len() <= BIG => {
                 return self.respond(py, transaction, bytes.as_bytes());
             }
             Ok(bytes) => {
@@ -192,15 +192,17 @@ impl Gateway {
         self.finish(py, transaction, served);
     }
 
-    /// Sends a small complete response and gives the exchange back, in one visit to the engine.
+    /// Sends a complete response and gives the exchange back, in one visit to the engine.
     fn respond(&self, py: Python<'_>, mut transaction: Transaction, body: &[u8]) {
-        let head = transaction.append_whole(body);
+        let (head, rest) = transaction.begin_whole(body);
         let ending = conclude(py, &mut transaction, Ok(()));
         let Transaction {
             mut exchange, now, ..
         } = transaction;
         self.crew.with_engine(|engine| {
-            engine.send(&exchange, &[&exchange.response.head], now);
+            let parts = [&exchange.response.head[..], rest];
+            let parts = if rest.is_empty() { &parts[..1] } else { &parts };
+            engine.send(&exchange, parts, now);
             exchange.response.head.truncate(head);
             engine.finish(exchange, ending, now);
         });
