@@ -44,7 +44,7 @@ pub enum Fatal {
         source: io::Error,
     },
     /// The state of the arbiter in whose place this process began cannot be gone on from.
-    Inheritance {
+    Resume {
         /// What is wrong with it.
         reason: String,
     },
@@ -97,7 +97,7 @@ impl fmt::Display for Fatal {
             Self::Pidfile { path, source } => {
                 write!(f, "Can't create pidfile '{}': {source}", path.display())
             }
-            Self::Inheritance { reason } => write!(f, "Can't take over: {reason}"),
+            Self::Resume { reason } => write!(f, "Can't take over: {reason}"),
             Self::Signals { source } => write!(f, "Can't receive signals: {source}"),
             Self::Stopped { signal } => {
                 write!(
@@ -119,7 +119,7 @@ impl std::error::Error for Fatal {
             | Self::Signals { source } => Some(source),
             Self::NotASocket { .. }
             | Self::AlreadyRunning { .. }
-            | Self::Inheritance { .. }
+            | Self::Resume { .. }
             | Self::Stopped { .. } => None,
         }
     }

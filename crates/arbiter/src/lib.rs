@@ -29,4 +29,4 @@ pub use crate::pidfile::Pidfile;
 pub use crate::run::{Arbiter, Setup};
 pub use crate::sockets::{ListenAddr, ListenFds, Listener, SocketOptions};
 pub use crate::start_command::StartCommand;
-pub use crate::upgrade::{Beginning, Inheritance, Kept, answer_check, check, undo};
+pub use crate::upgrade::{Beginning, Kept, Predecessor, answer_check, check, undo};

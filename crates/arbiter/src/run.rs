@@ -172,8 +172,8 @@ impl<H: Host> Arbiter<H> {
     }
 
     fn begin(&mut self) {
-        if let Some(inheritance) = self.upgrading.inheritance.take() {
-            return self.take_over(inheritance);
+        if let Some(predecessor) = self.upgrading.predecessor.take() {
+            return self.take_over(predecessor);
         }
         self.announce();
         self.events.push_back(Event::Started);

@@ -122,10 +122,10 @@ impl Arbiter {
     /// Takes the pidfile and the listening sockets, or, after an upgrade, those of the version before.
     fn bind(&self, py: Python<'_>) -> PyResult<()> {
         let listen_fds = take_listen_fds(py)?;
-        let inheritance = upgrade::take_inheritance(py)?;
+        let predecessor = upgrade::take_predecessor(py)?;
         let setup = Setup {
             notify: take_notify_options(py)?,
-            kept: upgrade::keep(py, inheritance.as_ref(), &self.config),
+            kept: upgrade::keep(py, predecessor.as_ref(), &self.config),
             version: upgrade::version(py)?,
             command: self.command.clone(),
             ..setup(&self.config.config, self.owner, listen_fds)
@@ -136,8 +136,8 @@ impl Arbiter {
             configurations: self.configurations.clone(),
         };
         let bound = py
-            .detach(|| match inheritance {
-                Some(inheritance) => oxicorn_arbiter::Arbiter::resume(setup, host, inheritance),
+            .detach(|| match predecessor {
+                Some(predecessor) => oxicorn_arbiter::Arbiter::resume(setup, host, predecessor),
                 None => oxicorn_arbiter::Arbiter::start(setup, host),
             })
             .map_err(|fatal| BindError::new_err(fatal.to_string()))?;

@@ -27,7 +27,7 @@ use crate::sockets::Listener;
 use crate::sys::image::Image;
 use crate::sys::{signals, way_back};
 use crate::translate::TARGET;
-use crate::upgrade::{Check, Inheritance, Order, Upgrading, VERSION, sealed, variable};
+use crate::upgrade::{Check, Order, Predecessor, Upgrading, VERSION, sealed, variable};
 
 /// How long a new version has to take over.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,13 +44,13 @@ impl<H: Host> Arbiter<H> {
     ///
     /// # Errors
     /// When something that it needs is not there.
-    pub fn resume(setup: Setup, host: H, inheritance: Inheritance) -> Result<Self, Fatal> {
+    pub fn resume(setup: Setup, host: H, predecessor: Predecessor) -> Result<Self, Fatal> {
         let signals = signals::install_blocked(&Signal::HANDLED)
             .map_err(|source| Fatal::Signals { source })?;
-        let failed = |reason| Fatal::Inheritance { reason };
+        let failed = |reason| Fatal::Resume { reason };
         let damaged = |damaged: Damaged| failed(damaged.to_string());
-        let entries = inheritance.entries().map_err(failed)?;
-        let kept = inheritance.kept().map_err(failed)?;
+        let entries = predecessor.entries().map_err(failed)?;
+        let kept = predecessor.kept().map_err(failed)?;
         let origin = entries.one("origin", Words::take).map_err(damaged)?;
         Ok(Self {
             host,
@@ -73,7 +73,7 @@ impl<H: Host> Arbiter<H> {
             version: setup.version,
             upgrading: Upgrading {
                 kept: kept.map(Arc::new).or(setup.kept),
-                inheritance: Some(inheritance),
+                predecessor: Some(predecessor),
                 ..Upgrading::default()
             },
         })
@@ -86,8 +86,8 @@ impl<H: Host> Arbiter<H> {
 
     /// From here on there is no way back. What happened meanwhile comes first: the signals that were
     /// held back, then the ends of workers.
-    pub(super) fn take_over(&mut self, inheritance: Inheritance) {
-        let confirmed = inheritance
+    pub(super) fn take_over(&mut self, predecessor: Predecessor) {
+        let confirmed = predecessor
             .confirm()
             .and_then(|undone| signals::unblock_all().map(|()| undone));
         let mut late = self.signals.received();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, open, stat};
 
-use super::inheritance::duplicate;
+use super::predecessor::duplicate;
 use crate::core::ledger::{Damaged, Entries, Ledger, Word, Words};
 
 /// A program that is run by an interpreter: `PROGRAM OPTIONS SCRIPT LIBRARY ARGUMENTS`, where script

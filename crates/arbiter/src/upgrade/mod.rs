@@ -6,7 +6,7 @@
 //! | `order.rs` | the variable that tells a program how it begins |
 //! | `check.rs` | the process in which the new version checks a copy of the state |
 //! | `state.rs` | the state's file, and the form of what is in it |
-//! | `inheritance.rs` | the state and the descriptors in the new program, until it has taken over |
+//! | `predecessor.rs` | the state and the descriptors in the new program, until it has taken over |
 //!
 //! When it happens is the core's (`core/upgrade.rs`), the steps are the loop's (`run/upgrade.rs`).
 //!
@@ -14,18 +14,18 @@
 //! needs to go on is closed, read or changed.
 
 mod check;
-mod inheritance;
 mod kept;
 mod order;
+mod predecessor;
 mod state;
 
 use std::sync::Arc;
 
 pub(crate) use check::Check;
-pub(crate) use inheritance::variable;
-pub use inheritance::{Beginning, Inheritance, answer_check, check, undo};
 pub use kept::Kept;
 pub(crate) use order::Order;
+pub(crate) use predecessor::variable;
+pub use predecessor::{Beginning, Predecessor, answer_check, check, undo};
 pub(crate) use state::{VERSION, sealed};
 
 /// What the loop knows of upgrades.
@@ -38,5 +38,5 @@ pub(crate) struct Upgrading {
     /// The program is to be replaced when nothing else is to be done.
     pub(crate) due: bool,
     /// In a program that has not yet taken over.
-    pub(crate) inheritance: Option<Inheritance>,
+    pub(crate) predecessor: Option<Predecessor>,
 }

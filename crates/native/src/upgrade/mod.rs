@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use oxicorn_arbiter::{Beginning, Inheritance, Kept};
+use oxicorn_arbiter::{Beginning, Kept, Predecessor};
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict};
@@ -21,14 +21,14 @@ const PACKAGE: &str = "oxicorn";
 
 static BEGUN: Mutex<Begun> = Mutex::new(Begun {
     how: "start",
-    inheritance: None,
+    predecessor: None,
 });
 
 /// How this process began.
 struct Begun {
     how: &'static str,
     /// Until it is taken.
-    inheritance: Option<Inheritance>,
+    predecessor: Option<Predecessor>,
 }
 
 fn lock() -> MutexGuard<'static, Begun> {
@@ -41,17 +41,17 @@ pub(crate) fn begin(py: Python<'_>) -> PyResult<()> {
     let value: Option<String> = environ
         .call_method1("pop", (Beginning::VARIABLE, py.None()))?
         .extract()?;
-    let (how, inheritance) =
+    let (how, predecessor) =
         match Beginning::of(value.as_deref()).map_err(PyImportError::new_err)? {
             Beginning::Start => ("start", None),
             Beginning::Check => ("check", None),
-            Beginning::Resume(inheritance) => ("resume", Some(inheritance)),
+            Beginning::Resume(predecessor) => ("resume", Some(predecessor)),
         };
     if how == "resume" {
         let hook = wrap_pyfunction!(leave, py)?;
         py.import("sys")?.setattr("excepthook", hook)?;
     }
-    *lock() = Begun { how, inheritance };
+    *lock() = Begun { how, predecessor };
     Ok(())
 }
 
@@ -92,8 +92,8 @@ fn leave(
 }
 
 /// The state of the arbiter in whose place this process began; it can be had once.
-pub(crate) fn take_inheritance(py: Python<'_>) -> PyResult<Option<Inheritance>> {
-    let taken = lock().inheritance.take();
+pub(crate) fn take_predecessor(py: Python<'_>) -> PyResult<Option<Predecessor>> {
+    let taken = lock().predecessor.take();
     if taken.is_some() {
         let sys = py.import("sys")?;
         sys.setattr("excepthook", sys.getattr("__excepthook__")?)?;
@@ -110,10 +110,10 @@ pub(crate) fn version(py: Python<'_>) -> PyResult<String> {
 /// be kept, the server runs as well.
 pub(crate) fn keep(
     py: Python<'_>,
-    inheritance: Option<&Inheritance>,
+    predecessor: Option<&Predecessor>,
     config: &Config,
 ) -> Option<Arc<Kept>> {
-    if inheritance.is_some_and(Inheritance::is_undone) {
+    if predecessor.is_some_and(Predecessor::is_undone) {
         return None;
     }
     let kept = try_to_keep(py, config).inspect_err(|error| {

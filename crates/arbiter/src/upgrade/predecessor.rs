@@ -1,7 +1,7 @@
 //! What a program finds that begins in the place of another version's arbiter.
 //!
 //! It works on duplicates of the descriptors; the ones that it was given stay as they are until it
-//! has confirmed ([`Inheritance::confirm`]), so that the former version finds everything in its
+//! has confirmed ([`Predecessor::confirm`]), so that the former version finds everything in its
 //! place if it has to come back. What brings it back is armed as the very first thing
 //! ([`Beginning::of`]).
 //!
@@ -38,12 +38,12 @@ pub enum Beginning {
     /// To check the state on standard input, with [`check`] and [`answer_check`], and to end.
     Check,
     /// In the place of an arbiter: [`Arbiter::resume`](crate::Arbiter::resume).
-    Resume(Inheritance),
+    Resume(Predecessor),
 }
 
 /// The state of an arbiter in whose place this program began.
 #[derive(Debug)]
-pub struct Inheritance {
+pub struct Predecessor {
     /// The whole text.
     text: String,
     /// What the descriptors' numbers are: the state's and those in it.
@@ -91,14 +91,14 @@ impl Beginning {
             Some(Order::Back(state, reason)) => {
                 way_back::stop_timer().map_err(|error| error.to_string())?;
                 let undone = Some(reason);
-                Ok(Self::Resume(Inheritance::open(state, undone)?))
+                Ok(Self::Resume(Predecessor::open(state, undone)?))
             }
         }
     }
 }
 
-fn take(state: RawFd, own: Pid) -> Result<Inheritance, String> {
-    let found = Inheritance::open(state, None)?;
+fn take(state: RawFd, own: Pid) -> Result<Predecessor, String> {
+    let found = Predecessor::open(state, None)?;
     let entries = found.entries()?;
     let way = Way::read(&entries).map_err(|damaged| damaged.to_string())?;
     let directory: PathBuf = entries
@@ -202,7 +202,7 @@ pub fn answer_check(version: &str) -> String {
     format!("{ANSWER}{version}")
 }
 
-impl Inheritance {
+impl Predecessor {
     fn open(state: RawFd, undone: Option<String>) -> Result<Self, String> {
         let mut file = File::from(duplicate(state)?);
         let mut text = String::new();
