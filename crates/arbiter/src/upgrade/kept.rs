@@ -5,14 +5,14 @@
 //! what runs.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, open, stat};
+use rustix::fs::{Mode, OFlags, open, stat};
 
 use super::predecessor::duplicate;
+use super::state::memory_file;
 use crate::core::ledger::{Damaged, Entries, Ledger, Word, Words};
 
 /// A program that is run by an interpreter: `PROGRAM OPTIONS SCRIPT LIBRARY ARGUMENTS`, where script
@@ -41,8 +41,7 @@ impl Kept {
         library: &Path,
         arguments: Vec<OsString>,
     ) -> io::Result<Self> {
-        let file = memfd_create("oxicorn", MemfdFlags::CLOEXEC)?;
-        let mut file = File::from(file);
+        let mut file = memory_file("oxicorn")?;
         file.write_all(script)?;
         let flags = OFlags::CLOEXEC | OFlags::PATH;
         Ok(Self {

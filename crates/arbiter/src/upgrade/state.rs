@@ -11,6 +11,7 @@ use std::io::{self, Seek, Write};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::io::Errno;
 
 /// The number of the format. To be raised with every change of the entries, of `core/snapshot.rs` and of
 /// `run/upgrade.rs`.
@@ -21,8 +22,7 @@ pub(super) const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The entries in a file, which is close-on-exec and is read from its beginning.
 pub(crate) fn sealed(version: u32, entries: &str) -> io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut file = File::from(memfd_create("oxicorn-state", flags)?);
+    let mut file = memory_file("oxicorn-state")?;
     file.write_all(format!("{GREETING} {version}\n{entries}").as_bytes())?;
     fcntl_add_seals(
         &file,
@@ -30,6 +30,17 @@ pub(crate) fn sealed(version: u32, entries: &str) -> io::Result<OwnedFd> {
     )?;
     file.rewind()?;
     Ok(file.into())
+}
+
+/// A file without a name, which is close-on-exec and can be sealed. Where the system wants to be told
+/// that nothing in it is executed (`vm.memfd_noexec`), it is told; older ones do not know the word.
+pub(super) fn memory_file(name: &str) -> rustix::io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let made = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create(name, flags),
+        settled => settled,
+    };
+    made.map(File::from)
 }
 
 /// The entries of a text of the known format.
