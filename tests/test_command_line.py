@@ -178,6 +178,7 @@ def test_a_name_that_is_no_application_ends_with_4(folder: Path, spec: str) -> N
     ("options", "message"),
     [
         (["--chdir", "nowhere"], "nowhere"),
+        (["--tmp-upload-dir", "nowhere"], "tmp_upload_dir: 'nowhere'"),
         (["--user", "nobody-of-that-name"], "nobody-of-that-name"),
         (["--group", "nobody-of-that-name"], "nobody-of-that-name"),
     ],
@@ -189,6 +190,14 @@ def test_a_thing_that_does_not_exist_is_named(
     assert result.returncode == 1
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_upload_directory_is_looked_for_after_chdir(folder: Path) -> None:
+    (folder / "inner" / "uploads").mkdir(parents=True)
+    (folder / "inner" / "inner_app.py").write_text(SITE)
+    options = ("--chdir", "inner", "--tmp-upload-dir", "uploads")
+    result = run(folder, "--check-config", *options, "inner_app:app")
+    assert result.returncode == 0, result.stderr
 
 
 # What a worker finds.

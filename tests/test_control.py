@@ -25,6 +25,14 @@ from harness.load import Load
 from harness.server import Server
 from harness.wait import PATIENCE, until
 
+#: Waiting times that mean nothing.
+LIMITS = (
+    ["restart", "--timeout", "5"],
+    ["restart", "--wait", "--timeout", "0"],
+    ["restart", "--wait", "--timeout", "nan"],
+    ["restart", "--wait", "--timeout", "soon"],
+)
+
 APP = """
 {before}
 import time
@@ -190,6 +198,19 @@ def test_two_who_wait_hear_of_their_own_restart(site: Site) -> None:
     assert answer(first) == {"ok": True, "generation": 2}
     failed = answer(second)
     assert not failed["ok"] and failed["generation"] == 2
+
+
+def test_who_waits_may_say_for_how_long(site: Site) -> None:
+    server = site.start("--observe-timeout", "600")
+    code, text = site.ctl("restart", "--wait", "--timeout", "0.3")
+    assert code == 5 and "not over after 0.3 s" in text, text
+    server.wait_for_log("Generation 2 serves")
+    assert site.status()["restart"]["state"] == "observing"
+
+
+def test_a_restart_that_ends_in_time_is_not_late(site: Site) -> None:
+    site.start()
+    assert "confirmed" in site.done("restart", "--wait", "--timeout", f"{PATIENCE}")
 
 
 def test_a_restart_goes_on_when_who_asked_for_it_vanishes(site: Site) -> None:
@@ -457,6 +478,6 @@ def test_the_only_server_is_found_and_several_are_named(site: Site) -> None:
 def test_help_names_the_exit_codes_and_nonsense_is_a_usage_error(site: Site) -> None:
     code, text = site.ctl("--help")
     assert code == 0 and "exit codes" in text
-    for words in ([], ["dance"], ["restart", "--mode", "cold"], ["workers", "many"]):
+    for words in ([], ["dance"], ["restart", "--mode", "cold"], ["workers", "many"], *LIMITS):
         code, text = site.ctl(*words)
         assert code == 2 and "usage" in text

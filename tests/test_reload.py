@@ -224,6 +224,19 @@ def test_an_error_is_a_page_until_the_next_save(
     answers(server, 200, b"mended")
 
 
+def test_a_file_that_is_no_text_at_all_is_watched_too(
+    site: Callable[..., Server], tmp_path: Path
+) -> None:
+    """Such an error does not say which file it is about."""
+    (tmp_path / "helper.py").write_text("TEXT = 'one'\0")
+    code = "from helper import TEXT\n" + GOOD.format("same")
+    server = site(code)
+    assert server.request().status == 500
+    (tmp_path / "helper.py").write_text("TEXT = 'one'")
+    server.wait_for_log(rf"Worker reloading: {tmp_path}/helper.py modified")
+    until(lambda: server.request().text == "same", "the mended code")
+
+
 def test_a_missing_module_ends_the_start_even_under_reload(serve: Serve, tmp_path: Path) -> None:
     server = serve("no_such_module:app", "--reload", cwd=tmp_path, launch=True)
     server.expect_exit(3)

@@ -222,3 +222,26 @@ def test_code_that_keeps_the_interpreter_lock_stops_no_other_thread_s_clients(
         assert elapsed(began) < SOON
         assert {answer.json()["pid"] for answer in answers} == {sibling}
         assert victim.is_closed()
+
+
+@pytest.mark.parametrize("threads", ["2", "4"])
+def test_code_that_takes_the_interpreter_lock_while_another_thread_leads_stops_nobody_else(
+    serve: Serve, tmp_path: Path, threads: str
+) -> None:
+    options = ("--timeout", "6", "--threads", threads, "--keep-alive", "60")
+    server, gate = serve(APP, *BRIEF, *options, workers=2), Gate(tmp_path)
+    stuck, sibling = server.workers()
+    with connections_of(server, stuck, OTHERS + 1) as (victim, *others):
+        hang(victim, gate.hanging_target)
+        gate.wait_entered()
+        # Another thread leads, and waits for the network when the lock is taken for ever.
+        assert {answer.json()["pid"] for answer in ask_all(others, get("/process"))} == {stuck}
+        gate.open()
+        gate.wait_hanging()
+        began = time.monotonic()
+        answers = ask_all(others, get("/process"))
+        assert elapsed(began) < SOON
+        assert {answer.json()["pid"] for answer in answers} == {sibling}
+        assert victim.is_closed()
+        server.wait_for_log("WORKER TIMEOUT")
+    server.wait_for_workers(2)

@@ -114,8 +114,8 @@ def test_new_connections_reach_only_the_new_code_while_the_old_stands_by(site: S
     server.signal(SIGHUP)
     server.wait_for_log("Generation 2 serves; 1 stands by for 600 s")
     assert len(server.workers()) == 4
-    # The last connection that an old worker took may cross the word to stop.
-    until(lambda: server.request().text == "two", "the new code answers")
+    # Until both have heard the word to stop, they may still take a connection.
+    server.wait_for_log("gave its connections away", 2)
     assert {server.request().text for _ in range(50)} == {"two"}
 
 
@@ -124,14 +124,15 @@ def test_a_request_inside_the_application_is_answered_by_the_old_worker(
     serve: Serve, tmp_path: Path, threads: str
 ) -> None:
     """Also while nobody but the steward looks after the network in the old worker."""
-    server = serve("apps.probe:application", "--observe-timeout", "600", "--threads", threads)
+    options = ("--observe-timeout", "600", "--threads", threads, "--log-level", "debug")
+    server = serve("apps.probe:application", *options)
     gate, old = Gate(tmp_path), server.worker
     with server.connect() as connection:
         connection.send(message(gate.target))
         gate.wait_entered()
         server.signal(SIGHUP)
         server.wait_for_log("Generation 2 serves")
-        until(lambda: server.request("/process").json()["pid"] != old, "the new worker answers")
+        server.wait_for_log(rf"Worker \(pid: {old}\) has given")
         assert old not in {server.request("/process").json()["pid"] for _ in range(50)}
         gate.open()
         assert connection.receive().status == 200
@@ -237,8 +238,9 @@ def test_a_restart_may_serve_another_application(site: Site) -> None:
         ("raise RuntimeError('no database')\n", "RuntimeError: no database"),
         ("import sys; sys.exit(3)\n", "failed"),
         ("chdir = '/no/such/folder'\n", "chdir"),
+        ("tmp_upload_dir = '/no/such/folder'\n", "tmp_upload_dir"),
     ],
-    ids=["syntax", "value", "exception", "exit", "chdir"],
+    ids=["syntax", "value", "exception", "exit", "chdir", "uploads"],
 )
 def test_a_wrong_configuration_changes_nothing(site: Site, text: str, reason: str) -> None:
     server = site.start()

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 
-from oxicorn import banner, worker
+from oxicorn import banner, pipe, worker
 from oxicorn._native import (
     Arbiter,
     BindError,
@@ -55,8 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        pipe.let_go()
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -65,6 +65,7 @@ class Source:
             self._modules = {name: sys.modules[name] for name in set(sys.modules) - known}
         if config.app is None:
             raise OperatorError("No application was named: oxicorn [OPTIONS] MODULE[:VARIABLE]")
+        _check(config)
         return config, warnings
 
     def read_again(self) -> tuple[Config, list[str]]:
@@ -74,7 +75,6 @@ class Source:
             self._forget_modules()
             try:
                 config, warnings = self.read()
-                _check(config)
             except BaseException:
                 sys.modules.update(modules)  # type: ignore[arg-type]
                 self._modules = modules
@@ -185,6 +185,9 @@ def _working_directory() -> str:
 def _check(config: Config) -> None:
     if config.chdir and not os.path.isdir(config.chdir):
         raise OperatorError(f"chdir: {config.chdir!r} is not a directory.")
+    uploads = os.path.join(config.chdir or "", config.tmp_upload_dir or "")
+    if config.tmp_upload_dir and not os.path.isdir(uploads):
+        raise OperatorError(f"tmp_upload_dir: {config.tmp_upload_dir!r} is not a directory.")
 
 
 class _TooLate(BaseException):

@@ -18,11 +18,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from oxicorn import pipe
+
 __all__ = ["main"]
 
 REFUSED = 1
 UNREACHABLE = 3
 LOST = 4
+UNDER_WAY = 5
 INTERRUPTED = 130
 
 _PROTOCOL = "oxicorn/1"
@@ -42,6 +45,7 @@ exit codes:
   2    usage
   3    no server to ask: none found, more than one, or no permission
   4    the server went away, or gave no answer
+  5    with `--wait --timeout`: not over yet, and it goes on
 """
 
 
@@ -57,9 +61,18 @@ class Lost(Unreachable):
     code = LOST
 
 
+class UnderWay(Unreachable):
+    """What was asked for has begun, and was not over in time."""
+
+    code = UNDER_WAY
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command with `argv` (without the program's name) and returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if getattr(arguments, "timeout", None) is not None and not arguments.wait:
+        parser.error("--timeout is of use with --wait only")
     try:
         with _connect(arguments.socket) as connection:
             answer = _ask(connection, arguments)
@@ -68,8 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"oxicornctl: {error}", file=sys.stderr)
         return error.code
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not complain when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        pipe.let_go()
         return REFUSED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -92,15 +104,19 @@ def _parser() -> argparse.ArgumentParser:
     restart.add_argument(
         "--mode", choices=("hot", "phased", "regular"), help="how (default: as configured)"
     )
-    restart.add_argument(
-        "--wait", action="store_true", help="until it is confirmed (0) or rolled back (1)"
-    )
     upgrade = commands.add_parser(
         "upgrade", help="become the version of Oxicorn that is installed now, in place"
     )
-    upgrade.add_argument(
-        "--wait", action="store_true", help="until its workers are confirmed (0), or it failed (1)"
-    )
+    for command in (restart, upgrade):
+        command.add_argument(
+            "--wait", action="store_true", help="until it is confirmed (0) or has failed (1)"
+        )
+        command.add_argument(
+            "--timeout",
+            type=_seconds,
+            metavar="SECONDS",
+            help="with --wait: not for longer than this (5)",
+        )
     status = commands.add_parser("status", help="show workers, generations and the last restart")
     status.add_argument("--json", action="store_true", help="as the server says it")
     workers = commands.add_parser("workers", help="change the number of workers")
@@ -109,6 +125,14 @@ def _parser() -> argparse.ArgumentParser:
     stop.add_argument("--quick", action="store_true", help="without waiting for requests")
     commands.add_parser("reopen-logs", help="open the log files anew, after a rotation")
     return parser
+
+
+def _seconds(text: str) -> float:
+    """A time to wait for."""
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return seconds
 
 
 def _request(arguments: argparse.Namespace) -> str:
@@ -210,12 +234,17 @@ def _ask(connection: socket.socket, arguments: argparse.Namespace) -> dict[str, 
     waits = arguments.command in ("restart", "upgrade") and arguments.wait
     try:
         if waits:
-            connection.settimeout(None)
+            connection.settimeout(arguments.timeout)
         # A server that does not want to hear has said why.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(f"{_request(arguments)}\n".encode())
         line = _line(connection)
     except TimeoutError:
+        if waits:
+            raise UnderWay(
+                f"the {arguments.command} is not over after {arguments.timeout:g} s, and goes on:"
+                " see `oxicornctl status`."
+            ) from None
         raise Lost(f"the server gave no answer within {_PATIENCE:g} s.") from None
     except OSError as error:
         raise Lost(f"the connection to the server was lost: {error}") from None
@@ -297,7 +326,7 @@ def _status(status: dict[str, Any], paint: _Paint) -> list[str]:
         f" up {_time(status['uptime'])}",
         f"Generation {status['generation']}, workers wanted: {status['target']}",
         "",
-        *_workers(status["workers"], paint),
+        *_workers(status, paint),
     ]
     if restart := status["restart"]:
         lines += ["", *_restart(restart, paint)]
@@ -306,15 +335,40 @@ def _status(status: dict[str, Any], paint: _Paint) -> list[str]:
     return lines
 
 
-def _workers(workers: list[dict[str, Any]], paint: _Paint) -> list[str]:
-    lines = [paint(f"{'SLOT':>4} {'PID':>8} {'GENERATION':>10}  {'STATE':<11} {'AGE':>8}", "title")]
+_HEADING = (
+    f"{'SLOT':>4} {'PID':>8} {'GENERATION':>10}  {'STATE':<11} {'AGE':>8}"
+    f"  {'OPEN':>6} {'IDLE':>6} {'RECEIVING':>9} {'WAITING':>7} {'RUNNING':>7} {'SENDING':>7}"
+    f" {'BUSY':>7} {'ANSWERED':>10}"
+)
+
+
+def _workers(status: dict[str, Any], paint: _Paint) -> list[str]:
+    workers = status["workers"]
+    lines = [paint(_HEADING, "title")]
     for worker in sorted(workers, key=lambda worker: (worker["slot"], worker["id"])):
         state = paint(f"{worker['state']:<11}", _kind(worker["state"]))
         lines.append(
             f"{worker['slot']:>4} {worker['pid'] or '-':>8} {worker['generation']:>10}"
-            f"  {state} {_time(worker['age']):>8}"
+            f"  {state} {_time(worker['age']):>8}  {_counts(worker)}"
         )
+    if len(workers) > 1:
+        for sums in status["generations"]:
+            all_of_it = f"{sums['generation']:>10}  {'in all':<11}"
+            lines.append(f"{'':>4} {'':>8} {all_of_it} {'':>8}  {_counts(sums)}")
     return lines
+
+
+def _counts(counted: dict[str, Any]) -> str:
+    """Of a worker or a generation: connections by what happens on them, threads, requests."""
+    is_, threads, total = counted["connections"], counted["threads"], counted["total"]
+    if is_ is None:
+        return f"{'-':>6}"
+    busy = f"{threads['busy']}/{threads['all']}"
+    return (
+        f"{is_['open']:>6} {is_['idle']:>6} {is_['head'] + is_['body']:>9} {is_['waiting']:>7}"
+        f" {is_['application']:>7} {is_['sending'] + is_['closing']:>7} {busy:>7}"
+        f" {total['answered']:>10}"
+    )
 
 
 def _restart(restart: dict[str, Any], paint: _Paint) -> list[str]:

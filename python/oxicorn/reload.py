@@ -75,7 +75,8 @@ class Reloader:
 
         A file that is away is not a change: it is being replaced, and comes back different.
         """
-        for path in self._files():
+        # What an import has looked at counts also if it failed, and nothing is left of the module.
+        for path in (*self._seen, *self._files()):
             stamp = _stamp(path)
             if stamp is not None and self._seen.setdefault(path, stamp) != stamp:
                 return path
@@ -105,7 +106,8 @@ def _module_files() -> Iterable[str]:
 def _stamp(path: str) -> _Stamp | None:
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
+        # A path with a NUL character is one that cannot exist.
         return None
     return status.st_mtime_ns, status.st_size
 

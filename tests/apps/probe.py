@@ -289,6 +289,16 @@ def hang_in_c(environ: Environ, query: Query) -> bytes:
     return b""
 
 
+@view("/gate-and-hang-in-c")
+def hang_in_c_later(environ: Environ, query: Query) -> bytes:
+    """As above, behind a gate; makes FILE.hangs when it has the lock for ever."""
+    pass_gate(query)
+    library = ctypes.PyDLL(None)
+    library.creat(f"{query['file']}.hangs".encode(), 0o600)
+    library.pause()
+    return b""
+
+
 # errors
 
 

@@ -15,6 +15,7 @@ class Gate:
         self._base = folder / name
         self.target = f"/gate?file={quote(str(self._base))}"
         self.stream_target = f"/gated-stream?file={quote(str(self._base))}"
+        self.hanging_target = f"/gate-and-hang-in-c?file={quote(str(self._base))}"
 
     @property
     def entered(self) -> bool:
@@ -24,6 +25,11 @@ class Gate:
     def wait_entered(self) -> Gate:
         """Waits until the application waits at the gate."""
         until(lambda: self.entered, f"{self._base.name} is entered")
+        return self
+
+    def wait_hanging(self) -> Gate:
+        """Waits until the application keeps the interpreter lock, behind the gate."""
+        until(Path(f"{self._base}.hangs").exists, f"{self._base.name} hangs")
         return self
 
     def open(self) -> None:

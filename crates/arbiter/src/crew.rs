@@ -1,5 +1,5 @@
-//! The workers as the loop sees them: processes with a channel to each, and the commands that go
-//! over it. Not for deciding what is said; that is `core`'s.
+//! The workers as the loop sees them: processes with a channel to each, the commands that go over
+//! it, and what each shows of itself. Not for deciding what is said; that is `core`'s.
 //!
 //! Invariant: a worker is here from its fork until it is reaped.
 
@@ -8,8 +8,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use crate::channel::{ArbiterChannel, Incoming, Report, handover_pair};
+use crate::control::CountsOf;
 use crate::core::ledger::{Damaged, Entries, Ledger, Word};
 use crate::core::{Pid, WorkerId};
+use crate::sys::board::SharedBoard;
 use crate::translate::TARGET;
 
 /// Every worker that was forked and not yet reaped.
@@ -21,20 +23,46 @@ struct Member {
     pid: Pid,
     /// `None` once the worker's end was closed.
     channel: Option<ArbiterChannel>,
+    board: Option<SharedBoard>,
 }
 
 impl Crew {
-    pub(crate) fn add(&mut self, id: WorkerId, pid: Pid, channel: ArbiterChannel) {
+    pub(crate) fn add(
+        &mut self,
+        id: WorkerId,
+        pid: Pid,
+        channel: ArbiterChannel,
+        board: Option<SharedBoard>,
+    ) {
         let channel = Some(channel);
-        self.0.insert(id, Member { pid, channel });
+        let member = Member {
+            pid,
+            channel,
+            board,
+        };
+        self.0.insert(id, member);
+    }
+
+    /// What the workers count.
+    pub(crate) fn counts(&self) -> CountsOf {
+        let counts =
+            |(id, member): (&WorkerId, &Member)| Some((*id, member.board.as_ref()?.counts()));
+        self.0.iter().filter_map(counts).collect()
     }
 
     /// Writes it down for the next version of the arbiter.
     pub(crate) fn write(&self, ledger: &mut Ledger) {
-        for (id, Member { pid, channel }) in &self.0 {
+        for (id, member) in &self.0 {
+            let Member {
+                pid,
+                channel,
+                board,
+            } = member;
             let channel = channel.as_ref().map(|one| one.as_fd().as_raw_fd());
-            let channel = channel.map_or_else(|| "-".to_owned(), |fd| ledger.inherit(fd));
-            ledger.put("channel", [id.write(), pid.write(), channel]);
+            let channel = ledger.inherit_if_any(channel);
+            let board = board.as_ref().map(|board| board.as_fd().as_raw_fd());
+            let board = ledger.inherit_if_any(board);
+            ledger.put("channel", [id.write(), pid.write(), channel, board]);
         }
     }
 
@@ -43,7 +71,15 @@ impl Crew {
         let members = entries.all("channel", |words| {
             let (id, pid) = (words.take()?, words.take()?);
             let channel = words.maybe_descriptor()?.map(ArbiterChannel::of);
-            Ok((id, Member { pid, channel }))
+            // One of another layout is not understood, and the worker serves all the same.
+            let board = words.maybe_descriptor()?;
+            let board = board.and_then(|fd| SharedBoard::of(fd).ok());
+            let member = Member {
+                pid,
+                channel,
+                board,
+            };
+            Ok((id, member))
         })?;
         Ok(Self(members.into_iter().collect()))
     }

@@ -9,6 +9,7 @@ use std::io;
 use crate::channel::WorkerChannel;
 use crate::core::{Exit, Pid, Policy, WorkerId};
 use crate::sockets::Listener;
+use crate::sys::board::SharedBoard;
 
 /// What the embedder supplies.
 pub trait Host {
@@ -74,6 +75,8 @@ pub struct WorkerSeed {
     pub generation: u32,
     /// Its end of the channel to the arbiter.
     pub channel: WorkerChannel,
+    /// Where it shows what it counts; `None` if there is no memory for it.
+    pub board: Option<SharedBoard>,
     /// The listening sockets, non-blocking and close-on-exec.
     pub listeners: Vec<Listener>,
 }

@@ -37,6 +37,7 @@ use crate::origin::Origin;
 use crate::pidfile::Pidfile;
 use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
 use crate::start_command::StartCommand;
+use crate::sys::board::SharedBoard;
 use crate::sys::signals::{self, SignalPipe};
 use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
 use crate::upgrade::{Check, Kept, Upgrading};
@@ -244,7 +245,13 @@ impl<H: Host> Arbiter<H> {
             return self.asked_to_upgrade(asker, wait);
         }
         let Some(event) = event_asked(asker, request) else {
-            let answer = control::status(&self.version, own_pid(), uptime, &status);
+            let answer = control::status(
+                &self.version,
+                own_pid(),
+                uptime,
+                &status,
+                &self.crew.counts(),
+            );
             return self.control.answer(asker, answer);
         };
         log::info!(target: TARGET, "Asked over the control socket: {request}");
@@ -287,6 +294,7 @@ impl<H: Host> Arbiter<H> {
             slot,
             generation,
             channel,
+            board: board_for(id),
             listeners,
         };
         let fork = self.host.fork(&seed);
@@ -296,7 +304,7 @@ impl<H: Host> Arbiter<H> {
         }
         self.listeners = seed.listeners;
         if let Fork::Parent(pid) = fork? {
-            self.crew.add(id, pid, ours);
+            self.crew.add(id, pid, ours, seed.board);
             self.events.push_front(Event::Forked { worker: id, pid });
             self.host.notify(Notice::WorkerForked { worker: id, pid });
         }
@@ -462,6 +470,14 @@ fn send_signal(pid: Pid, signal: Signal) {
     if let Some(Err(error)) = target.map(|(pid, signal)| kill_process(pid, signal)) {
         log::warn!(target: TARGET, "Can't send SIG{signal:?} to worker (pid:{pid}): {error}");
     }
+}
+
+/// Without a board a worker serves all the same.
+fn board_for(worker: WorkerId) -> Option<SharedBoard> {
+    let refused = |error: &io::Error| {
+        log::warn!(target: TARGET, "What worker {worker} does cannot be counted: {error}");
+    };
+    SharedBoard::new().inspect_err(refused).ok()
 }
 
 fn become_child() {

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use mio::Interest;
 use mio::unix::SourceFd;
+use oxicorn_board::Count;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketAddrUnix, SocketFlags, acceptfrom_with};
@@ -236,7 +237,8 @@ impl Engine {
             Some(Connection::new(socket, peer, listener, trusted, now))
         });
         if let Some(id) = inserted {
-            self.stats.accepted += 1;
+            self.board.add(Count::Accepted, 1);
+            self.board.add(Count::Open, 1);
             self.set_deadline(id, self.head_deadline(now));
         } else {
             log::error!(target: "oxicorn", "A connection from {peer} could not be registered and was closed");
@@ -257,7 +259,7 @@ impl Engine {
             closed = self.evict_oldest(slow);
         }
         if closed > 0 {
-            self.stats.evicted += closed as u64;
+            self.board.add(Count::Evicted, closed as u64);
             log::debug!(target: "oxicorn", "Closed {closed} connections to make room for new ones");
         }
         closed > 0

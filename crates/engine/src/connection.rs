@@ -6,6 +6,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use oxicorn_board::Count;
 use oxicorn_http1::{Head, Step};
 use rustix::net::{RecvFlags, recv};
 
@@ -134,6 +135,8 @@ pub(crate) struct Connection {
     pub(crate) queued_deadline: u64,
     /// Monotonic milliseconds of the accept, or of the end of the last response.
     pub(crate) active: u64,
+    /// What the board counts it under.
+    pub(crate) shown: Option<Count>,
     /// Requests answered on this connection.
     pub(crate) served: u32,
 }
@@ -165,6 +168,7 @@ impl Connection {
             deadline: u64::MAX,
             queued_deadline: u64::MAX,
             active: now.mono,
+            shown: None,
             served: 0,
         }
     }

@@ -1,6 +1,8 @@
 //! Which deadline a connection has in which phase, and what happens when it passes. Invariant: every phase but an idle
 //! keep-alive without a limit has a deadline, so nothing and nobody is waited for without end.
 
+use oxicorn_board::Count;
+
 use crate::clock::Now;
 use crate::connection::Phase;
 use crate::engine::{Engine, Notice, Running, Stuck};
@@ -125,14 +127,14 @@ impl Engine {
             }
             Phase::Head if connection.inbuf.is_empty() => {
                 let silent = connection.served == 0;
-                self.stats.timed_out += u64::from(silent);
+                self.board.add(Count::TimedOut, u64::from(silent));
                 self.drop_connection(id);
             }
             Phase::Head => self.refuse(id, &Refusal::SlowHead, now),
             Phase::Body(_) => self.refuse(id, &Refusal::SlowBody, now),
             Phase::Flush { .. } => {
                 log::info!(target: "oxicorn", "Closed: {} does not read its response", connection.peer);
-                self.stats.timed_out += 1;
+                self.board.add(Count::TimedOut, 1);
                 self.drop_connection(id);
             }
             Phase::Linger { .. } => self.drop_connection(id),

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
+use oxicorn_board::Board;
 use oxicorn_logs::AccessLog;
 
 use crate::accept::{Listening, place_of};
@@ -20,7 +21,7 @@ use crate::options::Options;
 use crate::outbox::Kept;
 use crate::poller::{Poller, Ready};
 use crate::slab::{Id, Slab};
-use crate::stats::Stats;
+use crate::stats::forget;
 use crate::timer::Timer;
 
 /// The most bytes that the kernel keeps unsent for a client, as far as TCP is concerned. Large enough that a fast client never
@@ -113,7 +114,8 @@ pub struct Engine {
     )]
     pub(crate) pool: Vec<Box<Exchange>>,
     pub(crate) lines: Vec<Vec<u8>>,
-    pub(crate) stats: Stats,
+    /// The counters, where others may see them.
+    pub(crate) board: &'static Board,
     pub(crate) access: Option<AccessLog>,
     pub(crate) accepting: bool,
     /// Connections that may be accepted before new events are looked at.
@@ -146,14 +148,24 @@ pub struct Engine {
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
-            .field("stats", &self.stats)
+            .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
 }
 
 impl Engine {
-    /// A new engine on `poller`. Listeners and watches are added to it before the first turn.
+    /// A new engine on `poller`, for the life of the process. Listeners and watches are added to it before the first turn.
     pub fn new(poller: &Poller, options: Options, access: Option<AccessLog>) -> io::Result<Self> {
+        Self::shown_on(Box::leak(Box::default()), poller, options, access)
+    }
+
+    /// As [`Engine::new`], with its counters on `board`, which nobody else writes to what the engine counts.
+    pub fn shown_on(
+        board: &'static Board,
+        poller: &Poller,
+        options: Options,
+        access: Option<AccessLog>,
+    ) -> io::Result<Self> {
         let timer = Timer::new()?;
         let registry = poller.registry()?;
         let timer_fd = timer.fd().as_raw_fd();
@@ -168,7 +180,7 @@ impl Engine {
             spare: Box::new(Exchange::new()),
             pool: Vec::new(),
             lines: Vec::new(),
-            stats: Stats::default(),
+            board,
             access,
             accepting: true,
             accept_budget: 0,
@@ -272,6 +284,7 @@ impl Engine {
         self.tell_if_drained();
         let accepts = self.accept_pending(now);
         self.arm_timer();
+        debug_assert!(self.is_shown_truly(), "{:?}", self.board);
         if let Some(notice) = self.notices.pop_front() {
             return Turn::Notice(notice);
         }
@@ -405,15 +418,6 @@ impl Engine {
         self.stuck > 0
     }
 
-    /// The counters.
-    pub fn stats(&self) -> Stats {
-        Stats {
-            connections: self.connections.len() + self.in_between(),
-            kept: self.kept.bytes(),
-            ..self.stats
-        }
-    }
-
     /// Whether finished responses are written to an access log.
     pub fn has_access_log(&self) -> bool {
         self.access.is_some()
@@ -429,6 +433,7 @@ impl Engine {
         let Some(connection) = self.connections.remove(id) else {
             return;
         };
+        forget(self.board, connection.shown);
         // Shut first: a process forked by the application may hold a copy of the descriptor, and the client must see the
         // end all the same. An error means that the client was faster.
         let _ = rustix::net::shutdown(&connection.transport, rustix::net::Shutdown::Both);

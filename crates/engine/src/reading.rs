@@ -4,6 +4,7 @@
 
 use std::io;
 
+use oxicorn_board::Count;
 use oxicorn_http1::{
     Body as Decoder, Framing, Head, Reject, Span, Step, Version, response, worth_parsing,
 };
@@ -134,6 +135,7 @@ impl Engine {
                 let fresh = input.get(kept..).unwrap_or_default();
                 connection.inbuf.extend_from_slice(fresh);
                 connection.partial = true;
+                connection.show(self.board, Some(Count::Head));
                 let more = connection.readable;
                 if was_idle && connection.served > 0 {
                     self.set_deadline(id, self.head_deadline(now));
@@ -224,6 +226,7 @@ impl Engine {
         let received = reading.spool.len();
         let since = reading.since;
         connection.phase = Phase::Body(Box::new(reading));
+        connection.show(self.board, Some(Count::Body));
         connection.inbuf.clear();
         connection
             .inbuf
@@ -360,11 +363,8 @@ impl Engine {
     }
 
     fn enter_application(&mut self, id: Id, exchange: &mut Exchange, now: Now) {
-        self.stats.requests += 1;
-        self.stats.in_application += 1;
-        let worn =
-            self.options.max_requests > 0 && self.stats.requests >= self.options.max_requests;
-        if worn && !self.worn {
+        self.board.add(Count::Requests, 1);
+        if self.options.max_requests > 0 && !self.worn && self.is_worn() {
             self.worn = true;
             self.notices.push_back(Notice::Worn);
         }
@@ -384,8 +384,13 @@ impl Engine {
                 since: now.mono,
                 stuck: false,
             };
+            connection.show(self.board, Some(Count::Request));
         }
         self.set_deadline(id, self.app_deadline(now));
+    }
+
+    fn is_worn(&self) -> bool {
+        self.board.number(Count::Requests) >= self.options.max_requests
     }
 
     /// Drops what the client still sends, for as long as it goes on sending and the limit of the phase allows.
@@ -429,14 +434,15 @@ impl Engine {
         } else {
             log::warn!(target: "oxicorn", "Invalid request from ip={peer}: {refusal} ({status})");
         }
-        self.stats.refused += 1;
+        self.board.add(Count::Refused, 1);
         if matches!(refusal, Refusal::SlowHead | Refusal::SlowBody) {
-            self.stats.timed_out += 1;
+            self.board.add(Count::TimedOut, 1);
         }
         connection.inbuf = Vec::new();
         let page = response::error_page(status, &refusal.to_string(), &http_date(now.unix), SERVER);
         connection.outbox.get_or_insert_default().push_memory(&page);
         connection.phase = Phase::Flush { close: true };
+        connection.show(self.board, Some(Count::Sending));
         self.set_deadline(id, self.write_deadline(now));
         self.flush(id, now);
     }

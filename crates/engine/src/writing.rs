@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use oxicorn_board::Count;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown};
@@ -163,7 +164,6 @@ impl Engine {
 
     /// Takes an exchange back: writes its access-log line, and the connection goes on or ends.
     pub fn finish(&mut self, exchange: Box<Exchange>, ending: Ending, now: Now) {
-        self.stats.in_application = self.stats.in_application.saturating_sub(1);
         self.log_access(&exchange, now);
         if let Some(id) = exchange.id {
             let keep = ending == Ending::Complete && exchange.keep_alive && self.keeps_alive();
@@ -186,6 +186,7 @@ impl Engine {
         if connection.broken {
             self.drop_connection(id);
         } else if connection.outbox.is_some() {
+            connection.show(self.board, Some(Count::Sending));
             self.set_deadline(id, self.write_deadline(now));
             self.flush(id, now);
         } else {
@@ -205,6 +206,7 @@ impl Engine {
             let until = now.mono + LINGER_TOTAL * self.options.linger_timeout.max(1);
             connection.phase = Phase::Linger { until };
             connection.inbuf = Vec::new();
+            connection.show(self.board, Some(Count::Closing));
             // The client may have reset the connection; then the next read says so.
             let _ = shutdown(&connection.transport, Shutdown::Write);
             self.set_deadline(id, self.linger_deadline(now));
@@ -214,6 +216,7 @@ impl Engine {
         connection.phase = Phase::Head;
         connection.active = now.mono;
         connection.partial = false;
+        connection.show(self.board, connection.state());
         if connection.inbuf.is_empty() {
             if connection.readable {
                 self.enqueue(id);

@@ -81,7 +81,13 @@ pub(crate) fn walk<'b>(view: &'b [u8], policy: &Policy) -> Result<Option<Skeleto
     }
 }
 
+/// The content type of a TLS record that carries a handshake (RFC 8446 §5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
 fn read<'b>(view: &'b [u8], policy: &Policy) -> Result<Option<Skeleton<'b>>, Reject> {
+    if view.first() == Some(&TLS_HANDSHAKE) {
+        return Err(Reject::TlsHandshake);
+    }
     let start = if view.starts_with(b"\r\n") { 2 } else { 0 };
     let Some(text) = Kind::request_line(&policy.limits).next(after(view, start))? else {
         return Ok(None);

@@ -46,6 +46,8 @@ rejects! {
     LineByte = 400, "an illegal byte in the request line";
     /// Not `method SP target SP version` (RFC 9112 §3).
     LineMalformed = 400, "a malformed request line";
+    /// The beginning of a TLS handshake record, which is in no request (RFC 8446 §5.1).
+    TlsHandshake = 400, "a TLS handshake on a plain HTTP connection";
     /// The HTTP/2 connection preface, spoken to an HTTP/1.1 port (RFC 9113 §3.4).
     Http2Preface = 400, "an HTTP/2 preface on an HTTP/1.1 connection";
     /// A well-formed version other than 1.0 and 1.1 (RFC 9110 §15.6.6).

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use oxicorn_arbiter::sys::board::SharedBoard;
 use oxicorn_arbiter::sys::signals;
 use oxicorn_arbiter::{ListenAddr, Signal, WorkerSeed};
 use oxicorn_engine::{Options, TrustPolicy};
@@ -82,6 +83,9 @@ impl Worker {
             listeners: seed.listeners,
             channel: seed.channel,
             signals: signals::install(&signals_for(py)?)?,
+            board: seed
+                .board
+                .map_or_else(|| Box::leak(Box::default()), SharedBoard::keep),
             siblings: self.config.workers > 1,
             threads: self.config.threads,
             grace: self.config.graceful_timeout,

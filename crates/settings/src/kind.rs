@@ -66,6 +66,10 @@ impl Kind {
     /// # Errors
     /// What is allowed instead, as a phrase: `expected a whole number of at least 1`.
     pub fn check(self, value: &Value) -> Result<Value, String> {
+        // In lists it has a meaning: abstract sockets begin with one.
+        if self != Self::List && has_nul(value) {
+            return Err("a NUL character can be in no path, name or variable".into());
+        }
         let checked = match self {
             Self::Bool => truth(value),
             Self::Int { min, max } => number::whole(value)
@@ -220,6 +224,17 @@ fn dict(value: &Value) -> Option<Value> {
     }
 }
 
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::Text(text) => text.contains('\0'),
+        Value::List(items) => items.iter().any(has_nul),
+        Value::Dict(entries) => entries
+            .iter()
+            .any(|(key, value)| key.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
 fn is_class(value: &Value) -> bool {
     match value {
         Value::Text(name) => !name.trim().is_empty(),
@@ -285,6 +300,21 @@ mod tests {
             Err("expected one of off, auto, v1".into())
         );
         assert!(Kind::Choice(&["a"]).check(&Value::Bool(true)).is_err());
+    }
+
+    #[test]
+    fn a_nul_character_is_refused_by_name_but_in_lists() {
+        let entry = Value::Dict(vec![("a\0".into(), Value::text("b"))]);
+        for (kind, value) in [
+            (Kind::Text, Value::text("shop\0")),
+            (Kind::Account, Value::text("\0")),
+            (Kind::Commas, Value::texts(["a", "b\0"])),
+            (Kind::Dict, entry),
+        ] {
+            let problem = kind.check(&value).unwrap_err();
+            assert!(problem.contains("NUL"), "{kind:?}: {problem}");
+        }
+        Kind::List.check(&Value::text("unix:\0shop")).unwrap();
     }
 
     #[test]

@@ -8,18 +8,25 @@ use crate::failure;
 
 /// What each crate may depend on among those that the arrows of ARCHITECTURE.md are about: our own
 /// crates and the one that knows Python.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
+    ("board", &[]),
     ("http1", &[]),
     ("settings", &[]),
     ("logs", &[]),
     (
         "engine",
-        &["oxicorn-http1", "oxicorn-settings", "oxicorn-logs"],
+        &[
+            "oxicorn-board",
+            "oxicorn-http1",
+            "oxicorn-settings",
+            "oxicorn-logs",
+        ],
     ),
-    ("arbiter", &["oxicorn-settings"]),
+    ("arbiter", &["oxicorn-board", "oxicorn-settings"]),
     (
         "native",
         &[
+            "oxicorn-board",
             "oxicorn-http1",
             "oxicorn-settings",
             "oxicorn-logs",

@@ -5,18 +5,23 @@
 //! {"ok":true,"generation":3}                     the restart was confirmed
 //! {"ok":false,"error":"...","generation":2}      it was not, and 2 goes on serving
 //! {"ok":true,"protocol":1,"version":"...","pid":7,"state":"serving","uptime":1.500,"generation":3,
-//!  "target":2,"workers":[{"id":..,"slot":..,"pid":..,"generation":..,"state":"..","age":..}],
+//!  "target":2,
+//!  "workers":[{"id":..,"slot":..,"pid":..,"generation":..,"state":"..","age":..,COUNTS}],
+//!  "generations":[{"generation":..,"workers":2,COUNTS}],
 //!  "restart":null or {"generation":..,"mode":..,"state":"..","reason":..,"age":..,
 //!                     "served_after":..,"ended_after":..},
 //!  "upgrade":null or {"from":..,"to":..,"state":"..","reason":..,"age":..,"ended_after":..}}
 //! ```
-//! Times are in seconds.
+//! Times are in seconds. COUNTS: see `counts`.
 //!
 //! Invariant: whatever text goes in, one line of valid JSON comes out.
 
 use std::fmt::Write;
 use std::time::Duration;
 
+use oxicorn_board::Counts;
+
+use super::counts::{CountsOf, generations, members};
 use crate::core::{Pid, RestartStatus, Status, UpgradeStatus, WorkerStatus};
 
 pub(crate) fn done() -> String {
@@ -38,12 +43,20 @@ pub(crate) fn ended(generation: u32, failure: Option<&str>) -> String {
     }
 }
 
-/// Everything there is to see, of the arbiter with this process.
-pub(crate) fn status(version: &str, pid: Pid, uptime: Duration, status: &Status) -> String {
-    let workers: Vec<String> = status.workers.iter().map(worker).collect();
+/// Everything there is to see, of the arbiter with this process and of its workers.
+pub(crate) fn status(
+    version: &str,
+    pid: Pid,
+    uptime: Duration,
+    status: &Status,
+    counts: &CountsOf,
+) -> String {
+    let shown = status.workers.iter();
+    let shown = shown.map(|one| worker(one, counts.get(&one.id)));
+    let workers: Vec<String> = shown.collect();
     let restart = status.restart.as_ref().map(restart);
     format!(
-        r#"{{"ok":true,"protocol":1,"version":{},"pid":{pid},"state":"{}","uptime":{},"generation":{},"target":{},"workers":[{}],"restart":{},"upgrade":{}}}"#,
+        r#"{{"ok":true,"protocol":1,"version":{},"pid":{pid},"state":"{}","uptime":{},"generation":{},"target":{},"workers":[{}],"generations":{},"restart":{},"upgrade":{}}}"#,
         text(version),
         if status.serving {
             "serving"
@@ -54,20 +67,22 @@ pub(crate) fn status(version: &str, pid: Pid, uptime: Duration, status: &Status)
         status.generation,
         status.target,
         workers.join(","),
+        generations(&status.workers, counts),
         or_null(restart),
         or_null(status.upgrade.as_ref().map(upgrade)),
     )
 }
 
-fn worker(worker: &WorkerStatus) -> String {
+fn worker(worker: &WorkerStatus, counts: Option<&Counts>) -> String {
     format!(
-        r#"{{"id":{},"slot":{},"pid":{},"generation":{},"state":"{}","age":{}}}"#,
+        r#"{{"id":{},"slot":{},"pid":{},"generation":{},"state":"{}","age":{},{}}}"#,
         worker.id,
         worker.slot,
         or_null(worker.pid.map(|pid| pid.to_string())),
         worker.generation,
         worker.state,
         seconds(worker.age),
+        members(counts),
     )
 }
 

@@ -26,6 +26,7 @@
 
 mod answer;
 mod client;
+mod counts;
 mod place;
 mod request;
 
@@ -39,6 +40,7 @@ use rustix::net::{SocketFlags, accept_with};
 
 pub(crate) use answer::{done, ended, refused, status};
 use client::{Client, Heard};
+pub(crate) use counts::CountsOf;
 pub use place::{ControlPlace, ControlSocket};
 pub(crate) use request::Request;
 

@@ -68,6 +68,11 @@ impl Ledger {
         number.write()
     }
 
+    /// The same where there may be none.
+    pub(crate) fn inherit_if_any(&mut self, number: Option<i32>) -> String {
+        number.map_or_else(|| "-".to_owned(), |number| self.inherit(number))
+    }
+
     /// The text, and the descriptors that it speaks of.
     pub(crate) fn finish(mut self) -> (String, Vec<i32>) {
         for number in std::mem::take(&mut self.inherited) {

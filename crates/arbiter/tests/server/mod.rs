@@ -139,15 +139,25 @@ impl Server {
         answer.trim().to_owned()
     }
 
-    /// Whether the arbiter said nothing and did not run at all during `window`.
-    pub(crate) fn sleeps_through(&mut self, window: Duration) -> bool {
-        let before = self.wake_ups();
-        let silent = self
-            .lines
-            .recv_timeout(window)
-            .map(|line| self.log.push(line))
-            .is_err();
-        silent && self.wake_ups() == before
+    /// Waits until the arbiter does not run at all during a whole `window`. It may still be busy at first, and what it
+    /// said before may not have been read yet.
+    pub(crate) fn falls_asleep_for(&mut self, window: Duration) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let before = self.wake_ups();
+            let quiet_until = Instant::now() + window;
+            while let Ok(line) = self.lines.recv_timeout(quiet_until - Instant::now()) {
+                self.log.push(line);
+            }
+            if self.wake_ups() == before {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it does not sleep:\n{}",
+                self.told()
+            );
+        }
     }
 
     fn wake_ups(&self) -> u64 {

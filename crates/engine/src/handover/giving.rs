@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use mio::Interest;
 use mio::unix::SourceFd;
+use oxicorn_board::Count;
 
 use super::giver::{Giver, Word};
 use super::link::{Link, Received, Unsent};
@@ -251,7 +252,7 @@ impl Engine {
                     let cargo = giving.giver.said(word).unwrap_or_default();
                     if matches!(word, Word::Commit(_)) {
                         giving.moved += cargo.len() as u64;
-                        self.stats.given += cargo.len() as u64;
+                        self.count_given(cargo.len() as u64);
                         // Dropped, not shut down: the other process has these sockets too.
                         drop(cargo);
                     } else {
@@ -375,11 +376,18 @@ impl Engine {
 
     /// Out of the poller before anything else: a registration belongs to the open socket, which the other process shares.
     fn take_out(&mut self, id: Id) -> Option<Connection> {
-        let connection = self.connections.remove(id)?;
+        let mut connection = self.connections.remove(id)?;
+        connection.show(self.board, Some(Count::Moving));
         let fd = connection.transport.as_fd().as_raw_fd();
         // An error only means that it was not registered.
         let _ = self.registry.deregister(&mut SourceFd(&fd));
         Some(connection)
+    }
+
+    fn count_given(&self, moved: u64) {
+        self.board.add(Count::Given, moved);
+        self.board.sub(Count::Moving, moved);
+        self.board.sub(Count::Open, moved);
     }
 
     /// These stay ours. If giving goes on they are offered again.

@@ -31,6 +31,7 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use mio::Interest;
 use mio::unix::SourceFd;
+use oxicorn_board::Count;
 
 use crate::capsule::{Place, Stage, Unsent};
 use crate::clock::Now;
@@ -38,6 +39,7 @@ use crate::connection::{Arrival, Connection, Phase};
 use crate::engine::{Engine, token};
 use crate::outbox::{FilePart, Outbox};
 use crate::slab::Id;
+use crate::stats::forget;
 
 pub(crate) use giving::Giving;
 pub(crate) use taking::Taking;
@@ -118,6 +120,8 @@ impl Engine {
         connection.offered = false;
         connection.queued_deadline = u64::MAX;
         let (deadline, peer) = (connection.deadline, connection.peer);
+        connection.show(self.board, connection.state());
+        let shown = connection.shown;
         let has_work = !connection.inbuf.is_empty() || connection.outbox.is_some();
         let registry = &self.registry;
         let entered = self.connections.insert_with(|id| {
@@ -128,6 +132,7 @@ impl Engine {
         });
         let Some(id) = entered else {
             log::error!(target: "oxicorn", "A moved connection from {peer} could not be registered and was closed");
+            forget(self.board, shown);
             return None;
         };
         self.set_deadline(id, deadline);
@@ -158,8 +163,9 @@ impl Engine {
             Box::new(Arrival { since, stored })
         });
         connection.outbox = outbox(capsule.unsent);
+        self.board.add(Count::Open, 1);
         if self.enter(connection).is_some() {
-            self.stats.taken += 1;
+            self.board.add(Count::Taken, 1);
         }
     }
 
@@ -209,11 +215,16 @@ impl Engine {
         takes.chain(gives).min()
     }
 
+    /// Connections that another process was asked to take.
+    pub(crate) fn offered(&self) -> usize {
+        let giving = self.giving.as_ref();
+        giving.map_or(0, |giving| giving.in_between())
+    }
+
     /// Connections that are ours and that no event can reach: the other side was asked to take them, or we were.
     pub(crate) fn in_between(&self) -> usize {
-        let gives = self.giving.as_ref().map_or(0, |giving| giving.in_between());
         let takes = self.taking.iter().flatten().map(Taking::in_between);
-        takes.chain([gives]).sum()
+        takes.chain([self.offered()]).sum()
     }
 }
 

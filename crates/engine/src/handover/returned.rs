@@ -11,6 +11,7 @@ use crate::connection::{Arrival, Connection, Phase};
 use crate::engine::Engine;
 use crate::exchange::{Body, Exchange};
 use crate::slab::Id;
+use oxicorn_board::Count;
 use oxicorn_http1::Framing;
 
 use super::giving::MOST;
@@ -34,12 +35,12 @@ impl Engine {
         };
         if let Some(connection) = self.connections.get_mut(id) {
             let line = restore(connection, &mut exchange, now);
+            connection.show(self.board, connection.state());
             self.lines.extend(line);
         }
         // The request is complete, so no client is waited for.
         self.set_deadline(id, u64::MAX);
-        self.stats.requests -= 1;
-        self.stats.in_application -= 1;
+        self.board.sub(Count::Requests, 1);
         self.recycle(exchange);
         self.offer(id);
         Ok(())

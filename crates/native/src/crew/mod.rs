@@ -7,6 +7,7 @@
 //! holder takes, is held while waiting for the network
 //! or for the interpreter; nothing wakes up while nothing happens.
 
+mod leader;
 mod notices;
 mod saturation;
 mod steward;
@@ -21,17 +22,16 @@ use std::time::Duration;
 use oxicorn_arbiter::Listener;
 use oxicorn_arbiter::channel::WorkerChannel;
 use oxicorn_arbiter::sys::signals::SignalPipe;
-use oxicorn_engine::{Engine, Exchange, Now, Options, Poller, Stuck, Turn, Waker, WatchId};
+use oxicorn_board::{Board, Count};
+use oxicorn_engine::{Engine, Exchange, Now, Options, Poller, Stuck, Waker, WatchId};
 use oxicorn_logs::AccessLog;
 use pyo3::prelude::*;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
+use leader::Led;
 pub(crate) use steward::start as start_steward;
 
 use crate::wsgi::Gateway;
-
-/// Milliseconds the leader may keep the interpreter lock from threads inside the application, as `sys.getswitchinterval`.
-const SWITCH: u64 = 5;
 
 /// Who turns the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,11 @@ struct Seat {
 
 /// What a thread without work got.
 enum Claim {
-    Seat,
+    /// `alone`: no other thread is inside the application, and none can enter it while this one leads, for the backlog is
+    /// empty.
+    Seat {
+        alone: bool,
+    },
     Exchange(Box<Exchange>),
     Stop,
 }
@@ -84,6 +88,8 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) channel: WorkerChannel,
     pub(crate) signals: SignalPipe,
+    /// Where the worker shows what it counts.
+    pub(crate) board: &'static Board,
     /// Whether other workers accept from the same listeners.
     pub(crate) siblings: bool,
     /// Application threads.
@@ -109,6 +115,7 @@ pub(crate) struct Crew {
     signals: SignalPipe,
     signal_watch: WatchId,
     channel_watch: WatchId,
+    board: &'static Board,
     threads: usize,
     grace: Duration,
     /// The arbiter is gone.
@@ -132,7 +139,9 @@ impl Crew {
     /// Makes the engine and everything around it. After the fork, with the application loaded.
     pub(crate) fn new(setup: Setup) -> io::Result<Self> {
         let poller = Poller::new()?;
-        let mut engine = Engine::new(&poller, setup.options, setup.access)?;
+        let board = setup.board;
+        let mut engine = Engine::shown_on(board, &poller, setup.options, setup.access)?;
+        board.set(Count::Threads, setup.threads as u64);
         for listener in setup.listeners {
             engine.listen(listener.fd)?;
         }
@@ -152,6 +161,7 @@ impl Crew {
             signals: setup.signals,
             signal_watch,
             channel_watch,
+            board,
             threads: setup.threads,
             grace: setup.grace,
             orphaned: AtomicBool::new(false),
@@ -235,13 +245,19 @@ impl Crew {
                     self.engine().release(&exchange, Now::read());
                     return Ok(Some(exchange));
                 }
-                Claim::Seat => {
-                    let found = self.turn_until_exchange(py);
-                    self.leave_seat(found.as_ref().is_ok_and(Option::is_some));
-                    if let Some(exchange) = found? {
+                Claim::Seat { alone } => match self.lead_until_exchange(py, alone) {
+                    Ok(Led::Exchange(exchange)) => {
+                        self.leave_seat(true);
                         return Ok(Some(exchange));
                     }
-                }
+                    Ok(Led::Stop) => self.leave_seat(false),
+                    // A signal may have ended the wait: the main thread runs Python's handlers here.
+                    Ok(Led::Aside) => py.check_signals()?,
+                    Err(error) => {
+                        self.leave_seat(false);
+                        return Err(error);
+                    }
+                },
             }
         }
     }
@@ -251,11 +267,15 @@ impl Crew {
         loop {
             {
                 let mut seat = lock(&self.seat);
-                seat.inside -= usize::from(std::mem::take(&mut returns));
+                if std::mem::take(&mut returns) {
+                    seat.inside -= 1;
+                    self.board.set(Count::Busy, seat.inside as u64);
+                }
                 if self.is_stopping() {
                     return Claim::Stop;
                 }
                 if let Some(exchange) = seat.backlog.pop_front() {
+                    self.board.set(Count::Backlog, seat.backlog.len() as u64);
                     self.relieve(&mut seat);
                     self.enter(&mut seat);
                     return Claim::Exchange(exchange);
@@ -264,7 +284,8 @@ impl Crew {
                     None => {
                         self.relieve(&mut seat);
                         seat.holder = Some(Holder::Thread);
-                        return Claim::Seat;
+                        let alone = seat.inside == 0;
+                        return Claim::Seat { alone };
                     }
                     Some(Holder::Steward) => seat.wanted = true,
                     Some(Holder::Thread) => {}
@@ -313,13 +334,18 @@ impl Crew {
     /// A thread enters the application. Unless somebody leads, one who waits is told to, and the steward watches.
     fn enter(&self, seat: &mut Seat) {
         seat.inside += 1;
+        self.board.set(Count::Busy, seat.inside as u64);
         seat.entries += 1;
         if seat.holder.is_none() && seat.parked > 0 && !seat.armed {
             seat.armed = true;
             self.give_ticket(seat);
         }
-        if seat.steward_asleep {
-            seat.steward_asleep = false;
+        self.call_steward(seat);
+    }
+
+    /// The steward looks whether the seat stays empty.
+    fn call_steward(&self, seat: &mut Seat) {
+        if std::mem::take(&mut seat.steward_asleep) {
             self.steward.notify_one();
         }
     }
@@ -327,49 +353,6 @@ impl Crew {
     fn give_ticket(&self, seat: &mut Seat) {
         seat.tickets += 1;
         self.followers.notify_one();
-    }
-
-    fn turn_until_exchange(&self, py: Python<'_>) -> PyResult<Option<Box<Exchange>>> {
-        let mut now = Now::read();
-        let mut attached = now.mono;
-        loop {
-            let turn = self.engine().turn(now);
-            match turn {
-                Turn::Exchange(exchange) => return Ok(Some(exchange)),
-                Turn::Notice(notice) => self.on_notice(notice),
-                Turn::Idle { .. } if self.is_stopping() => return Ok(None),
-                Turn::Idle { again } => {
-                    let waited = self.wait(py, again)?;
-                    now = Now::read();
-                    if waited {
-                        attached = now.mono;
-                    } else if now.mono >= attached + SWITCH {
-                        // Native code never looks whether another thread wants the interpreter lock.
-                        py.detach(|| ());
-                        attached = now.mono;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Waits for events: first without letting go of the interpreter lock, for under load there are some already. Whether
-    /// it let go.
-    fn wait(&self, py: Python<'_>, again: bool) -> PyResult<bool> {
-        let mut poller = lock(&self.poller);
-        let mut found = poller.wait(Some(Duration::ZERO))?;
-        let waits = found == 0 && !again;
-        if waits {
-            let poller: &mut Poller = &mut poller;
-            found = py.detach(|| poller.wait(None))?;
-        }
-        self.engine().feed(&mut poller);
-        drop(poller);
-        if found == 0 {
-            // A signal may have ended the wait: the main thread runs Python's handlers here.
-            py.check_signals()?;
-        }
-        Ok(waits)
     }
 
     fn wake(&self) {

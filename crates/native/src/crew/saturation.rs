@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use oxicorn_board::Count;
 use oxicorn_engine::Now;
 
 use super::{Crew, Seat, lock};
@@ -86,6 +87,8 @@ impl Crew {
         let now = Now::read();
         let put_back = |exchange| self.engine().put_back(exchange, now).err();
         let kept: Vec<_> = waiting.into_iter().filter_map(put_back).collect();
-        lock(&self.seat).backlog.extend(kept);
+        let mut seat = lock(&self.seat);
+        seat.backlog.extend(kept);
+        self.board.set(Count::Backlog, seat.backlog.len() as u64);
     }
 }

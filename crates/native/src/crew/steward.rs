@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use oxicorn_board::Count;
 use oxicorn_engine::{Exchange, Now, Turn};
 
 use super::{Crew, Holder, lock};
@@ -114,6 +115,7 @@ impl Crew {
         drop(engine);
         let mut seat = lock(&self.seat);
         seat.backlog.push_back(exchange);
+        self.board.set(Count::Backlog, seat.backlog.len() as u64);
         if seat.parked > 0 {
             self.give_ticket(&mut seat);
         }
