@@ -19,6 +19,7 @@ _oxicorn() {
         --worker-connections) return ;;
         --max-requests) return ;;
         --max-requests-jitter) return ;;
+        --max-worker-memory) return ;;
         --restart-mode)
             mapfile -t COMPREPLY < <(compgen -W 'hot phased regular' -- "$word")
             return
@@ -33,6 +34,7 @@ _oxicorn() {
         --write-timeout) return ;;
         --linger-timeout) return ;;
         --boot-timeout) return ;;
+        --ready-check) return ;;
         --observe-timeout) return ;;
         --limit-request-line) return ;;
         --limit-request-fields) return ;;
@@ -93,7 +95,7 @@ _oxicorn() {
         --control-socket-mode) return ;;
     esac
     if [[ $word == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config -b --bind --backlog -w --workers -k --worker-class --threads --worker-connections --max-requests --max-requests-jitter --preload --restart-mode -t --timeout --graceful-timeout --shutdown-delay --keep-alive --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --forwarded-allow-ips --forwarder-headers --chdir --pythonpath -e --env -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --reload --reload-extra-file --check-config --print-config --control-socket --control-socket-mode --no-control-socket' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config -b --bind --backlog -w --workers -k --worker-class --threads --worker-connections --max-requests --max-requests-jitter --max-worker-memory --preload --restart-mode -t --timeout --graceful-timeout --shutdown-delay --keep-alive --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --ready-check --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --forwarded-allow-ips --forwarder-headers --chdir --pythonpath -e --env -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --reload --reload-extra-file --check-config --print-config --control-socket --control-socket-mode --no-control-socket' -- "$word")
     fi
 }
 

@@ -17,6 +17,7 @@ class Config:
     worker_connections: int
     max_requests: int
     max_requests_jitter: int
+    max_worker_memory: int
     preload_app: bool
     restart_mode: Literal["hot", "phased", "regular"]
     worker_tmp_dir: str | None
@@ -30,6 +31,7 @@ class Config:
     write_timeout: float
     linger_timeout: float
     boot_timeout: float
+    ready_check: str | None
     observe_timeout: float
     limit_request_line: int
     limit_request_fields: int

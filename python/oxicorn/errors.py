@@ -35,6 +35,11 @@ class ApplicationError(Exception):
     files: Sequence[str] = ()
     """Source files whose change may mend the error."""
 
+    @property
+    def reason(self) -> str:
+        """The message in one line."""
+        return str(self).partition("\n")[0]
+
 
 class ModuleMissing(ApplicationError):
     """The module of the specification does not exist: exit code 3, as with gunicorn."""
@@ -50,7 +55,13 @@ class ApplicationRaised(ApplicationError):
     def __init__(self, what: str, error: BaseException) -> None:
         """`what` failed with `error`, whose traceback becomes part of the message."""
         super().__init__(f"{what}\n{traceback_of(error)}")
+        self._reason = traceback.format_exception_only(error)[-1].strip()
         self.files = _files_of(error)
+
+    @property
+    def reason(self) -> str:
+        """What was raised, without the way there."""
+        return self._reason
 
 
 def traceback_of(error: BaseException) -> str:

@@ -10,6 +10,7 @@ application, 255 for an error of ours after the boot.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import gc
 import os
@@ -39,6 +40,7 @@ def run(source: Source, seed: Seed, application: Application | None, identity: I
     a later generation has a configuration that the arbiter has not entered.
     """
     config, booted = seed.config, False
+    worker = None
     try:
         worker = Worker(config, seed)
         set_title("worker", config)
@@ -60,13 +62,23 @@ def run(source: Source, seed: Seed, application: Application | None, identity: I
         return worker.exit_code
     except OperatorError as error:
         log("error", str(error))
+        _excuse(worker, str(error))
         return BOOT_FAILED
     except ApplicationError as error:
         log("error", f"The application could not be loaded. {error}")
+        _excuse(worker, error.reason)
         return error.exit_code
-    except Exception:
+    except Exception as error:
         log("critical", f"Exception in worker process\n{traceback.format_exc().rstrip()}")
+        _excuse(worker, f"{type(error).__name__}: {error}")
         return CRASHED if booted else BOOT_FAILED
+
+
+def _excuse(worker: Worker | None, reason: str) -> None:
+    """Tells the arbiter why this worker ends, if it still listens; the log has the details."""
+    if worker is not None:
+        with contextlib.suppress(OSError):
+            worker.unready(" ".join(reason.split()))
 
 
 def _dump_stacks_on_abort(errorlog: str) -> None:

@@ -61,6 +61,13 @@ def peak(pid: int) -> int:
     return int(_status(pid)["VmHWM"].split()[0])
 
 
+def available() -> int:
+    """Memory that the system would give without swapping, in KiB."""
+    lines = (_PROC / "meminfo").read_text().splitlines()
+    found = {name: value.split()[0] for name, _, value in (line.partition(":") for line in lines)}
+    return int(found["MemAvailable"])
+
+
 def descriptors(pid: int) -> int:
     """How many file descriptors are open."""
     return len(os.listdir(_PROC / str(pid) / "fd"))

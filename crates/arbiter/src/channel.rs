@@ -5,14 +5,15 @@
 //! |---|---|
 //! | 0 | version of the format, [`VERSION`] |
 //! | 1 | kind of message |
-//! | 2… | of a stuck and of a saturated report only: see below |
+//! | 2… | of some reports only: see below |
 //!
 //! `Give` and `Take` carry one descriptor beside the bytes (`SCM_RIGHTS`): an end of a fresh pair over
 //! which connections move. A worker that reported ready accepts nothing until it is told to serve.
 //!
 //! A stuck report goes on with the age in ms (u64), the length of the request line in bytes (u16),
 //! both little endian, the request line, and the client's address up to the end. A saturated report
-//! goes on with the number of connections that wait (u32, little endian).
+//! goes on with the number of connections that wait (u32, little endian), an outgrown report with the
+//! bytes used and the bytes allowed (u64 each, little endian), an unready report with the reason.
 //!
 //! A datagram arrives whole or not at all, so there is no framing. What cannot be understood is
 //! logged and ignored, and its descriptors are closed: an arbiter may one day have workers of another
@@ -50,6 +51,8 @@ const DRAINING: u8 = 4;
 const GIVEN: u8 = 5;
 const SATURATED: u8 = 6;
 const RELIEVED: u8 = 7;
+const UNREADY: u8 = 8;
+const OUTGROWN: u8 = 9;
 const DRAIN: u8 = 65;
 const SERVE: u8 = 66;
 const PARK: u8 = 67;
@@ -61,6 +64,15 @@ const TAKE: u8 = 69;
 pub enum Report {
     /// The application is loaded, the signal handlers are installed, it waits for the word to serve.
     Ready,
+    /// It will not become ready, for this reason.
+    Unready(String),
+    /// It uses more memory than it may, and serves on until it is told to drain.
+    Outgrown {
+        /// Resident bytes.
+        used: u64,
+        /// `max_worker_memory`.
+        limit: u64,
+    },
     /// The application has had a request for longer than `timeout`.
     Stuck(StuckRequest),
     /// It wants a successor (`max_requests`), and serves on until it is told to drain.
@@ -144,6 +156,23 @@ impl WorkerChannel {
     /// full: the message was dropped and may be sent again later. So for every report.
     pub fn ready(&self) -> io::Result<()> {
         self.send(&Report::Ready)
+    }
+
+    /// Reports why the worker will not become ready, in a few words; before it ends.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn unready(&self, reason: &str) -> io::Result<()> {
+        self.send(&Report::Unready(reason.to_owned()))
+    }
+
+    /// Asks for a successor because the worker uses more memory, in bytes, than it may; go on serving
+    /// until [`Command::Drain`] comes.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn outgrown(&self, used: u64, limit: u64) -> io::Result<()> {
+        self.send(&Report::Outgrown { used, limit })
     }
 
     /// Reports that the application does not come back; the arbiter will abort this process.
@@ -363,6 +392,17 @@ fn encode_report(report: &Report) -> Vec<u8> {
             message
         }
         Report::Relieved => vec![VERSION, RELIEVED],
+        Report::Unready(reason) => {
+            let mut message = vec![VERSION, UNREADY];
+            message.extend(cut(reason, LONGEST_LINE).as_bytes());
+            message
+        }
+        Report::Outgrown { used, limit } => {
+            let mut message = vec![VERSION, OUTGROWN];
+            message.extend(used.to_le_bytes());
+            message.extend(limit.to_le_bytes());
+            message
+        }
         Report::Stuck(request) => encode_stuck(request),
     }
 }
@@ -399,6 +439,16 @@ fn decode_report(message: &[u8]) -> Option<Report> {
             Some(Report::Saturated(u32::from_le_bytes(waiting)))
         }
         [VERSION, RELIEVED] => Some(Report::Relieved),
+        [VERSION, UNREADY, reason @ ..] => Some(Report::Unready(
+            String::from_utf8_lossy(reason).into_owned(),
+        )),
+        [VERSION, OUTGROWN, figures @ ..] => {
+            let (used, limit) = figures.split_first_chunk::<8>()?;
+            Some(Report::Outgrown {
+                used: u64::from_le_bytes(*used),
+                limit: u64::from_le_bytes(limit.try_into().ok()?),
+            })
+        }
         [VERSION, STUCK, rest @ ..] => decode_stuck(rest).map(Report::Stuck),
         _ => None,
     }
@@ -445,6 +495,8 @@ mod tests {
         worker.given().unwrap();
         worker.saturated(70_000).unwrap();
         worker.relieved().unwrap();
+        worker.unready("GET / was answered 503").unwrap();
+        worker.outgrown(u64::MAX, 1).unwrap();
         worker.draining().unwrap();
         let stuck = StuckRequest {
             line: "GET /slow HTTP/1.1".to_owned(),
@@ -458,6 +510,11 @@ mod tests {
             Report::Given,
             Report::Saturated(70_000),
             Report::Relieved,
+            Report::Unready("GET / was answered 503".to_owned()),
+            Report::Outgrown {
+                used: u64::MAX,
+                limit: 1,
+            },
             Report::Draining,
         ] {
             assert_eq!(arbiter.received(), Incoming::Report(expected));

@@ -88,6 +88,10 @@ impl Crew {
         self.0.remove(&id);
     }
 
+    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.0.values().map(|member| member.pid)
+    }
+
     pub(crate) fn with_pid(&self, pid: Pid) -> Option<WorkerId> {
         let found = self.0.iter().find(|(_, member)| member.pid == pid);
         found.map(|(id, _)| *id)

@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod cgroup;
 pub mod channel;
 mod control;
 pub mod core;
 mod crew;
 mod fatal;
 mod host;
+mod memory;
 mod notify;
 mod oom;
 mod origin;

@@ -31,6 +31,7 @@ use crate::core::{Action, Asker, Event, Exit, Pid, Policy, Signal, State, Worker
 use crate::crew::Crew;
 use crate::fatal::Fatal;
 use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
+use crate::memory;
 use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
 use crate::origin::Origin;
@@ -317,6 +318,9 @@ impl<H: Host> Arbiter<H> {
             Err(reason) => Event::ConfigurationRefused { reason },
         };
         self.events.push_front(event);
+        if let Some(room) = memory::room(self.crew.pids()) {
+            self.events.push_front(Event::RoomMeasured(room));
+        }
     }
 
     /// Reaps every child, also those that a container's first process inherits from others.

@@ -27,6 +27,12 @@ pub(crate) fn write_log(level: Level, text: &str) {
 pub(crate) fn event_of(worker: WorkerId, report: Report) -> Event {
     match report {
         Report::Ready => Event::WorkerReady { worker },
+        Report::Unready(reason) => Event::WorkerUnready { worker, reason },
+        Report::Outgrown { used, limit } => Event::WorkerOutgrown {
+            worker,
+            used,
+            limit,
+        },
         Report::Stuck(request) => Event::WorkerStuck { worker, request },
         Report::Retiring => Event::WorkerRetiring { worker },
         Report::Given => Event::WorkerGave { worker },

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Asker, StuckRequest};
+use oxicorn_arbiter::core::{Asker, Room, StuckRequest};
 use oxicorn_arbiter::{Action, Event, Exit, News, Pid, Policy, Signal, State, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -323,7 +323,7 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(20) {
+        match self.chance.below(24) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
             11 => self.somebody_restarts(),
@@ -340,7 +340,17 @@ impl World {
             10 => self.bury_the_doomed(),
             14 | 15 => self.saturated(worker),
             17 => self.relieved(worker),
-            18 => self.upgrade_goes_on(),
+            18 => self.handle(Event::WorkerOutgrown {
+                worker,
+                used: 2,
+                limit: 1,
+            }),
+            19 => self.handle(Event::WorkerUnready {
+                worker,
+                reason: "by chance".to_owned(),
+            }),
+            20 => self.some_room(),
+            21 => self.upgrade_goes_on(),
             _ => self.some_signal(),
         }
     }
@@ -387,6 +397,16 @@ impl World {
             return Event::UpgradeFailed { reason };
         }
         Event::Upgraded
+    }
+
+    fn some_room(&mut self) {
+        let workers = usize::try_from(self.chance.below(3)).unwrap();
+        let (available, used) = (self.chance.below(100), self.chance.below(100));
+        self.handle(Event::RoomMeasured(Room {
+            available,
+            used,
+            workers,
+        }));
     }
 
     fn somebody_scales(&mut self) {

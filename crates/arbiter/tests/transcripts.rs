@@ -27,9 +27,10 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "boot.md",
     "crash-loop.md",
+    "memory.md",
     "recycling.md",
     "rescue.md",
     "restarts.md",
@@ -49,6 +50,11 @@ fn booting_is_as_specified() {
 #[test]
 fn crash_loops_are_as_specified() {
     holds("crash-loop.md");
+}
+
+#[test]
+fn memory_is_as_specified() {
+    holds("memory.md");
 }
 
 #[test]

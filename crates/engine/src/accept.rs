@@ -221,7 +221,13 @@ impl Engine {
         }
     }
 
-    fn admit(&mut self, socket: OwnedFd, peer: Peer, listener: usize, now: Now) -> Option<Id> {
+    pub(crate) fn admit(
+        &mut self,
+        socket: OwnedFd,
+        peer: Peer,
+        listener: usize,
+        now: Now,
+    ) -> Option<Id> {
         if peer.ip().is_some() {
             // Responses leave in whole blocks; waiting for more only delays the last one. A failure costs speed only.
             let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);

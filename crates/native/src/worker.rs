@@ -2,12 +2,12 @@
 //! Invariant: the engine is made after the fork and never crosses another one.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use oxicorn_arbiter::sys::board::SharedBoard;
 use oxicorn_arbiter::sys::signals;
 use oxicorn_arbiter::{ListenAddr, Signal, WorkerSeed};
-use oxicorn_engine::{Options, TrustPolicy};
+use oxicorn_engine::{Options, TrustPolicy, question};
 use oxicorn_http1::{HeaderMap, Limits, Policy};
 use oxicorn_settings as settings;
 use pyo3::exceptions::PyRuntimeError;
@@ -17,12 +17,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arbiter::Seed;
 use crate::config::Config;
-use crate::crew::{self, Crew};
+use crate::crew::{self, Crew, ReadyCheck};
 use crate::logs;
 use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway};
 
 /// What `SERVER_SOFTWARE` says.
 const SOFTWARE: &str = concat!("oxicorn/", env!("CARGO_PKG_VERSION"));
+
+/// The `User-Agent` of the ready check.
+const AGENT: &str = "oxicorn-ready-check";
+
+/// What a worker that does not get ready keeps of `boot_timeout` for its end, at the most.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A worker process's engine and its threads.
 #[pyclass(frozen, module = "oxicorn._native")]
@@ -30,6 +36,8 @@ const SOFTWARE: &str = concat!("oxicorn/", env!("CARGO_PKG_VERSION"));
 pub(crate) struct Worker {
     config: Arc<settings::Config>,
     seed: Mutex<Option<WorkerSeed>>,
+    /// When this process began.
+    since: Instant,
     serving: OnceLock<Serving>,
     /// `stop` was called before `start`.
     stopped_early: Mutex<bool>,
@@ -61,12 +69,14 @@ impl Worker {
         Ok(Self {
             config,
             seed: Mutex::new(Some(seed)),
+            since: Instant::now(),
             serving,
             stopped_early,
         })
     }
 
-    /// Is ready to accept connections for `app`, and tells the arbiter so, who says when to begin.
+    /// Is ready to accept connections for `app`, and tells the arbiter so, who says when to begin; under `ready_check`
+    /// only when `app` has answered it.
     fn start(&self, py: Python<'_>, app: Py<PyAny>) -> PyResult<()> {
         let Some(seed) = lock(&self.seed).take() else {
             return Err(PyRuntimeError::new_err("a worker starts once only"));
@@ -89,11 +99,15 @@ impl Worker {
             siblings: self.config.workers > 1,
             threads: self.config.threads,
             grace: self.config.graceful_timeout,
+            memory: self.config.max_worker_memory,
         };
         let crew = Arc::new(py.detach(|| Crew::new(setup))?);
         crew.stand_by();
         crew::start_steward(crew.clone())?;
-        crew.channel().ready()?;
+        match self.ready_check() {
+            Some(check) => crew::start_ready_check(crew.clone(), check)?,
+            None => crew.report_ready()?,
+        }
         let serving = Serving {
             crew,
             app,
@@ -137,17 +151,22 @@ impl Worker {
         });
     }
 
-    /// What the process should exit with: 0 after an orderly end, 255 if an application thread died of an error of ours.
+    /// Says why this worker will not start, in a few words; before it ends.
+    fn unready(&self, reason: &str) -> PyResult<()> {
+        match &*lock(&self.seed) {
+            Some(seed) => Ok(seed.channel.unready(reason)?),
+            None => Ok(()),
+        }
+    }
+
+    /// What the process should exit with: 0 after an orderly end, 3 if it did not get ready, 255 if an application thread
+    /// died of an error of ours.
     #[getter]
     fn exit_code(&self) -> i32 {
-        if self
-            .serving
-            .get()
-            .is_some_and(|serving| serving.crew.has_failed())
-        {
-            255
-        } else {
-            0
+        match self.serving.get() {
+            Some(serving) if serving.crew.has_failed() => 255,
+            Some(serving) if serving.crew.is_unfit() => 3,
+            Some(_) | None => 0,
         }
     }
 
@@ -168,6 +187,27 @@ impl Worker {
         self.serving
             .get()
             .ok_or_else(|| PyRuntimeError::new_err("start() comes first"))
+    }
+
+    /// Under `reload` the page that shows an error is worth serving.
+    fn ready_check(&self) -> Option<ReadyCheck> {
+        let check = self.config.ready_check.as_ref();
+        let check = check.filter(|_| !self.config.reload)?;
+        let said: &[_] = if check.https {
+            &self.config.secure_scheme_headers
+        } else {
+            &[]
+        };
+        if check.https && said.is_empty() {
+            log::warn!(target: "oxicorn", "ready_check: no field of secure_scheme_headers says https");
+        }
+        let limit = self.config.boot_timeout;
+        let until = limit.saturating_sub(FAREWELL.min(limit / 10));
+        Some(ReadyCheck {
+            target: check.target.clone(),
+            question: question(&check.target, &check.host, AGENT, said),
+            until: (!limit.is_zero()).then(|| self.since + until),
+        })
     }
 
     fn gateway_setup(&self, py: Python<'_>, serving: &Serving) -> PyResult<wsgi::Setup> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::choices::{HeaderMap, LogLevel, RestartMode, WorkerClass};
 use crate::networks::Networks;
+use crate::ready_check::ReadyCheck;
 use crate::table;
 use crate::value::Value;
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub max_requests: u64,
     /// The most that is added to `max_requests`, by chance, for each worker.
     pub max_requests_jitter: u64,
+    /// The resident bytes above which a worker is replaced; 0 for never.
+    pub max_worker_memory: u64,
     /// Load the application before forking.
     pub preload_app: bool,
 
@@ -66,6 +69,8 @@ pub struct Config {
     pub linger_timeout: Duration,
     /// How long a worker may take to become ready.
     pub boot_timeout: Duration,
+    /// The request that a worker has to answer before it is ready.
+    pub ready_check: Option<ReadyCheck>,
     /// How a restart goes about it.
     pub restart_mode: RestartMode,
     /// How long new workers are watched after a restart before the old ones leave.
@@ -227,6 +232,7 @@ pub(crate) const BLANK: Config = Config {
     worker_connections: 0,
     max_requests: 0,
     max_requests_jitter: 0,
+    max_worker_memory: 0,
     preload_app: false,
     timeout: Duration::ZERO,
     graceful_timeout: Duration::ZERO,
@@ -238,6 +244,7 @@ pub(crate) const BLANK: Config = Config {
     write_timeout: Duration::ZERO,
     linger_timeout: Duration::ZERO,
     boot_timeout: Duration::ZERO,
+    ready_check: None,
     restart_mode: RestartMode::Hot,
     observe_timeout: Duration::ZERO,
     limit_request_line: 0,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::networks::Networks;
+use crate::ready_check::ReadyCheck;
 use crate::value::Value;
 
 /// A type that a configuration field can have.
@@ -81,6 +82,14 @@ impl Stored for Option<String> {
             Value::None => Ok(None),
             other => String::from_value(other).map(Some),
         }
+    }
+}
+
+impl Stored for Option<ReadyCheck> {
+    /// An empty text is none.
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = value.as_text().filter(|text| !text.is_empty());
+        text.map(str::parse).transpose()
     }
 }
 

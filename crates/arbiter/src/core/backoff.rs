@@ -15,6 +15,8 @@ pub(super) struct Slot {
     /// Workers in a row that died before they settled.
     pub(super) early_deaths: u32,
     pub(super) fork_failures: u32,
+    /// Workers in a row that were too large soon after their boot.
+    pub(super) early_growths: u32,
     /// No fork before this time.
     pub(super) resume_at: Duration,
 }
@@ -43,6 +45,13 @@ impl Slot {
         wait
     }
 
+    /// A worker is too large, `early` in its life or not: it is to be replaced after the returned wait.
+    pub(super) fn outgrown_early(&mut self, early: bool) -> Duration {
+        let growths = if early { self.early_growths + 1 } else { 0 };
+        self.early_growths = growths.min(MANY);
+        wait_for_memory(growths)
+    }
+
     pub(super) fn forked(&mut self) {
         self.fork_failures = 0;
     }
@@ -57,6 +66,19 @@ fn wait_after(failures: u32) -> Duration {
     match failures {
         0 | 1 => Duration::ZERO,
         2..=7 => Duration::from_millis(500 << (failures - 2)),
+        _ => LONGEST,
+    }
+}
+
+/// More is not told apart.
+const MANY: u32 = 100;
+
+/// 0, 1, 2, 4, 8 and then always 10 minutes.
+fn wait_for_memory(growths: u32) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(600);
+    match growths {
+        0 | 1 => Duration::ZERO,
+        2..=5 => Duration::from_secs(60 << (growths - 2)),
         _ => LONGEST,
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! This file routes each event to its rule: the wanted number of workers and who fills it
 //! (`population.rs`), exits and crash loops (`exits.rs`), restarts (`restart.rs`, `rollback.rs`),
-//! connections that leave workers in trouble (`balance.rs`), the arbiter's own upgrade
-//! (`upgrade.rs`), shutting down (`stopping.rs`), what a
-//! service manager is told (`service.rs`). What a deadline means is decided here.
+//! memory (`outgrown.rs`, `room.rs`), connections that leave workers in trouble (`balance.rs`), the
+//! arbiter's own upgrade (`upgrade.rs`), shutting down (`stopping.rs`), what a service manager is
+//! told (`service.rs`). What a deadline means is decided here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::status::Record;
 use super::stopping::Mode;
 use super::upgrade::{Upgrade, UpgradeRecord};
 use super::worker::{Force, Phase, Worker};
-use super::{Action, Asker, Event, Level, Pid, Policy, Signal, StuckRequest, WorkerId};
+use super::{Action, Asker, Event, Level, Pid, Policy, Room, Signal, StuckRequest, WorkerId};
 
 /// Everything that the arbiter's decisions depend on.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub struct State {
     pub(super) restart: Option<Restart>,
     /// The restart for which the configuration is being read.
     pub(super) reading: Option<Request>,
+    /// The memory that there is for it.
+    pub(super) room: Option<Room>,
     /// The restart that follows the one under way.
     pub(super) follow_up: Option<Request>,
     /// Who waits for the end of the restart under way.
@@ -79,6 +81,7 @@ impl State {
             succession: None,
             restart: None,
             reading: None,
+            room: None,
             follow_up: None,
             askers: Vec::new(),
             record: None,
@@ -100,6 +103,7 @@ impl State {
             self.route(event);
             self.stop_when_due();
             self.end_overdue_check();
+            self.renew_when_due();
             self.force_the_overdue();
             self.forget_the_outgoing();
             self.advance_restart();
@@ -118,6 +122,7 @@ impl State {
             .values()
             .filter_map(|worker| worker.deadline)
             .chain(self.rescued_at())
+            .chain(self.renewed_at())
             .chain(self.give_up_at())
             .chain(self.stop_at)
             .chain(self.observed_at())
@@ -153,9 +158,16 @@ impl State {
             Event::UpgradeChecked { version } => self.upgrade_checked(version),
             Event::UpgradeFailed { reason } => self.upgrade_failed(&reason),
             Event::Upgraded => self.upgraded(),
+            Event::RoomMeasured(room) => self.room = Some(room),
             Event::ConfigurationRead { policy } => self.configuration_read(policy),
             Event::ConfigurationRefused { reason } => self.configuration_refused(reason),
             Event::WorkerReady { worker } => self.ready(worker),
+            Event::WorkerUnready { worker, reason } => self.unready(worker, &reason),
+            Event::WorkerOutgrown {
+                worker,
+                used,
+                limit,
+            } => self.outgrown(worker, used, limit),
             Event::WorkerStuck { worker, request } => self.stuck(worker, &request),
             Event::WorkerRetiring { worker } => self.retiring(worker),
             Event::WorkerGave { worker } => self.gave(worker),
@@ -300,7 +312,8 @@ impl State {
         match (phase, force) {
             (Phase::Booting, Force::None) => {
                 let limit = seconds(self.boot_timeout(id).unwrap_or_default());
-                let text = format!("Worker (pid:{pid}) was not ready within {limit}");
+                let excuse = worker.excuse_in_brackets();
+                let text = format!("Worker (pid:{pid}) was not ready within {limit}{excuse}");
                 self.log(Level::Error, format!("{text}: aborting it."));
                 self.abort(id);
                 if self.workers.get(&id).is_some_and(|w| self.is_on_trial(w)) {
@@ -398,7 +411,7 @@ pub(super) fn seconds(time: Duration) -> String {
 }
 
 /// Text from the network, made safe for one line of a log.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
             if c.is_control() {

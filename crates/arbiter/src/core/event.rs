@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use oxicorn_settings::RestartMode;
 
-use super::{Asker, Pid, Policy, Signal, WorkerId};
+use super::{Asker, Pid, Policy, Room, Signal, WorkerId};
 
 /// Something that happened, in the order in which the loop saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,9 @@ pub enum Event {
     },
     /// After an [`Action::Upgrade`](super::Action::Upgrade), in the new version: it has taken over.
     Upgraded,
+    /// Before the answer to an [`Action::ReadConfiguration`](super::Action::ReadConfiguration): what
+    /// memory there is for the restart that follows.
+    RoomMeasured(Room),
     /// An [`Action::ReadConfiguration`](super::Action::ReadConfiguration) succeeded.
     ConfigurationRead {
         /// What it says.
@@ -73,6 +76,23 @@ pub enum Event {
     WorkerReady {
         /// Who reports.
         worker: WorkerId,
+    },
+    /// The worker will not become ready, and ends by itself if it can.
+    WorkerUnready {
+        /// Who reports.
+        worker: WorkerId,
+        /// Why, in a few words of one line.
+        reason: String,
+    },
+    /// The worker uses more memory than `max_worker_memory`. It goes on serving, as after
+    /// [`WorkerRetiring`](Self::WorkerRetiring).
+    WorkerOutgrown {
+        /// Who reports.
+        worker: WorkerId,
+        /// Its resident memory, in bytes.
+        used: u64,
+        /// `max_worker_memory`, in bytes.
+        limit: u64,
     },
     /// The worker's application has not answered a request within `timeout`.
     WorkerStuck {

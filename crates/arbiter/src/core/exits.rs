@@ -7,10 +7,10 @@
 
 use std::time::Duration;
 
-use super::decide::seconds;
+use super::decide::{printable, seconds};
 use super::stopping::Mode;
 use super::worker::{Force, Phase, Worker};
-use super::{Action, Exit, Level, Pid, Policy, State, signal_name};
+use super::{Action, Exit, Level, Pid, Policy, State, WorkerId, signal_name};
 
 /// The worker failed before it could serve (gunicorn's `WORKER_BOOT_ERROR`).
 const BOOT_ERROR: u8 = 3;
@@ -43,6 +43,14 @@ impl State {
             self.judge(&worker, exit, &text);
         }
         self.finish_when_empty();
+    }
+
+    /// The worker gives the reason before it fails: whatever ends it then, this is why.
+    pub(super) fn unready(&mut self, id: WorkerId, reason: &str) {
+        let boots = |worker: &&mut Worker| worker.phase == Phase::Booting && !reason.is_empty();
+        if let Some(worker) = self.workers.get_mut(&id).filter(boots) {
+            worker.excuse = Some(printable(reason));
+        }
     }
 
     fn judge(&mut self, worker: &Worker, exit: Exit, text: &str) {
@@ -132,6 +140,10 @@ fn describe(worker: &Worker, pid: Pid, exit: Exit, oom: Option<bool>) -> (Level,
         Exit::Code(code) => {
             let level = if code == 0 { Level::Info } else { Level::Error };
             let meaning = code_meaning(worker, code);
+            let meaning = match &worker.excuse {
+                Some(excuse) => format!("{}: {excuse}.", meaning.trim_end_matches('.')),
+                None => meaning.to_owned(),
+            };
             (
                 level,
                 format!("Worker (pid:{pid}) exited with code {code}. {meaning}"),

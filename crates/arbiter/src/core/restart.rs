@@ -114,7 +114,7 @@ impl State {
         let Some(request) = self.reading.take() else {
             return;
         };
-        let mode = request.mode.unwrap_or(policy.restart_mode);
+        let mode = self.mode_with_room(request.mode, policy.restart_mode, policy.workers);
         self.last_generation += 1;
         let (old, generation) = (self.generation, self.last_generation);
         self.record_boot(mode);
@@ -130,6 +130,7 @@ impl State {
     }
 
     pub(super) fn configuration_refused(&mut self, reason: String) {
+        self.room = None;
         if self.reading.take().is_none() {
             return;
         }

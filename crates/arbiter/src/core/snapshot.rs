@@ -49,6 +49,7 @@ impl State {
             succession,
             restart: _,
             reading: _,
+            room: _,
             follow_up,
             askers: _,
             record,
@@ -179,12 +180,14 @@ impl Slot {
         let Self {
             early_deaths,
             fork_failures,
+            early_growths,
             resume_at,
         } = self;
         let words = [
             number.write(),
             early_deaths.write(),
             fork_failures.write(),
+            early_growths.write(),
             resume_at.write(),
         ];
         ledger.put("slot", words);
@@ -194,6 +197,7 @@ impl Slot {
         Ok(Self {
             early_deaths: words.take()?,
             fork_failures: words.take()?,
+            early_growths: words.take()?,
             resume_at: words.take()?,
         })
     }
@@ -219,6 +223,8 @@ impl Worker {
             waited_for,
             gives,
             taken_at,
+            excuse,
+            renew_at,
             rescue_until,
         } = self;
         let words = [
@@ -238,6 +244,8 @@ impl Worker {
             waited_for.write(),
             gives.write(),
             taken_at.write(),
+            excuse.write(),
+            renew_at.write(),
             rescue_until.write(),
         ];
         ledger.put("worker", words);
@@ -261,6 +269,8 @@ impl Worker {
             waited_for: words.take()?,
             gives: words.take()?,
             taken_at: words.take()?,
+            excuse: words.take()?,
+            renew_at: words.take()?,
             rescue_until: words.take()?,
         })
     }

@@ -46,6 +46,10 @@ pub(super) struct Worker {
     pub(super) gives: bool,
     /// Number of the last giving to it out of need, counted over all workers.
     pub(super) taken_at: u64,
+    /// Why it does not become ready, in its own words.
+    pub(super) excuse: Option<String>,
+    /// It has outgrown its memory, and asks for a successor at this time.
+    pub(super) renew_at: Option<Duration>,
     /// It hangs, and is aborted at this time; until then its connections may be rescued.
     pub(super) rescue_until: Option<Duration>,
 }
@@ -91,6 +95,8 @@ impl Worker {
             waited_for: false,
             gives: false,
             taken_at: 0,
+            excuse: None,
+            renew_at: None,
             rescue_until: None,
         }
     }
@@ -113,6 +119,12 @@ impl Worker {
     /// Has installed its signal handlers: a worker reports ready only after that.
     pub(super) fn has_handlers(&self) -> bool {
         self.ready_at.is_some()
+    }
+
+    /// Why it is not ready, to be appended to a sentence; empty if it did not say.
+    pub(super) fn excuse_in_brackets(&self) -> String {
+        let excuse = self.excuse.as_ref();
+        excuse.map_or_else(String::new, |excuse| format!(" ({excuse})"))
     }
 
     pub(super) fn shorten_deadline(&mut self, until: Duration) {

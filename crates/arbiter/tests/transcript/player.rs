@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::time::Duration;
 
+use oxicorn_arbiter::core::Room;
 use oxicorn_arbiter::{Action, Event, Level, Pid, Policy, State, WorkerId};
 
 use super::script::{Happening, Step, Transcript, Who, given};
@@ -28,6 +29,8 @@ struct Player {
     forks_fail: bool,
     /// What the configuration says when it is read.
     policy: Policy,
+    /// What memory there is when it is read, if that is known.
+    room: Option<Room>,
     /// Why the configuration cannot be read.
     refusal: Option<String>,
     /// What the last happening caused and no `then` has named yet.
@@ -45,6 +48,7 @@ impl Player {
             now: Duration::ZERO,
             forks_fail: false,
             policy: transcript.policy,
+            room: None,
             refusal: None,
             done: VecDeque::new(),
             logged: VecDeque::new(),
@@ -116,9 +120,22 @@ impl Player {
                 self.refusal.clone_from(reason);
                 return Ok(());
             }
+            Happening::Measure(room) => {
+                self.room = Some(*room);
+                return Ok(());
+            }
             Happening::Configure(name, value) => {
                 return given(&mut self.policy, name, value);
             }
+            Happening::Unready(worker, reason) => Event::WorkerUnready {
+                worker: *worker,
+                reason: reason.clone(),
+            },
+            Happening::Outgrown(worker) => Event::WorkerOutgrown {
+                worker: *worker,
+                used: 600 << 20,
+                limit: 512 << 20,
+            },
             Happening::Gave(worker) => Event::WorkerGave { worker: *worker },
             Happening::Saturated(worker, waiting) => Event::WorkerSaturated {
                 worker: *worker,
@@ -214,6 +231,7 @@ impl Player {
                     events.push_back(self.forked(worker));
                 }
                 if matches!(action, Action::ReadConfiguration { .. }) {
+                    events.extend(self.room.map(Event::RoomMeasured));
                     events.push_back(self.configuration());
                 }
                 self.record(action);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oxicorn_arbiter::core::StuckRequest;
+use oxicorn_arbiter::core::{Room, StuckRequest};
 use oxicorn_arbiter::{Exit, Policy, Signal, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -40,6 +40,11 @@ pub(crate) enum Happening {
     Refuse(Option<String>),
     /// From now on the configuration says this.
     Configure(String, String),
+    /// From now on this memory is measured.
+    Measure(Room),
+    Unready(WorkerId, String),
+    /// With 600 MiB, and a limit of 512 MiB.
+    Outgrown(WorkerId),
     Gave(WorkerId),
     Saturated(WorkerId, u32),
     Relieved(WorkerId),
@@ -141,6 +146,7 @@ fn happening(text: &str) -> Result<Happening, String> {
     match found.or_else(|| of_an_upgrade(text)) {
         Some(happening) => Ok(happening),
         None if text.starts_with("client ") => of_a_client(text),
+        None if text.contains(" MiB are free, and ") => room(text),
         None => of_a_process(text),
     }
 }
@@ -153,6 +159,20 @@ fn of_an_upgrade(text: &str) -> Option<Happening> {
     }
     let reason = text.strip_prefix("fails: ")?;
     Some(Happening::UpgradeFailed(reason.to_owned()))
+}
+
+/// `300 MiB are free, and 2 workers use 300 MiB`.
+fn room(text: &str) -> Result<Happening, String> {
+    let words: Vec<&str> = text.split(' ').collect();
+    let [free, _, _, _, _, workers, _, _, used, _] = words[..] else {
+        return Err(format!("cannot read {text:?}"));
+    };
+    let mebibytes = |text: &str| number::<u64>(text).map(|mebibytes| mebibytes << 20);
+    Ok(Happening::Measure(Room {
+        available: mebibytes(free)?,
+        used: mebibytes(used)?,
+        workers: number(workers)?,
+    }))
 }
 
 /// `client 1 asks for restart [MODE]`, `client 1 asks for upgrade`, `client 1 asks for 3 workers`.
@@ -213,13 +233,17 @@ fn of_a_process(text: &str) -> Result<Happening, String> {
     };
     match did {
         "ready" => Ok(Happening::Ready(worker)),
+        "outgrown" => Ok(Happening::Outgrown(worker)),
         "retiring" => Ok(Happening::Retiring(worker)),
         "gave" => Ok(Happening::Gave(worker)),
         "saturated" => Ok(Happening::Saturated(worker, 20)),
         "saturated alone" => Ok(Happening::Saturated(worker, 0)),
         "relieved" => Ok(Happening::Relieved(worker)),
         "draining" => Ok(Happening::Draining(worker)),
-        _ => Ok(Happening::Stuck(worker, stuck_on(did)?)),
+        _ => match did.strip_prefix("unready: ") {
+            Some(reason) => Ok(Happening::Unready(worker, reason.replace("\\n", "\n"))),
+            None => Ok(Happening::Stuck(worker, stuck_on(did)?)),
+        },
     }
 }
 

@@ -8,7 +8,9 @@
 //! or for the interpreter; nothing wakes up while nothing happens.
 
 mod leader;
+mod memory;
 mod notices;
+mod readiness;
 mod saturation;
 mod steward;
 
@@ -29,8 +31,10 @@ use pyo3::prelude::*;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use leader::Led;
+pub(crate) use readiness::{ReadyCheck, start as start_ready_check};
 pub(crate) use steward::start as start_steward;
 
+use self::notices::tell;
 use crate::wsgi::Gateway;
 
 /// Who turns the engine.
@@ -96,6 +100,8 @@ pub(crate) struct Setup {
     pub(crate) threads: usize,
     /// How long a drain may take (`graceful_timeout`).
     pub(crate) grace: Duration,
+    /// The bytes of memory above which the worker asks for a successor; 0 for none.
+    pub(crate) memory: u64,
 }
 
 /// The threads of one worker and their engine.
@@ -128,6 +134,8 @@ pub(crate) struct Crew {
     stuck: Mutex<Option<Stuck>>,
     siblings: bool,
     post: notices::Post,
+    readiness: readiness::Readiness,
+    memory: memory::MemoryLimit,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -170,6 +178,8 @@ impl Crew {
             stuck: Mutex::new(None),
             siblings: setup.siblings,
             post: notices::Post::default(),
+            readiness: readiness::Readiness::default(),
+            memory: memory::MemoryLimit::new(setup.memory),
         })
     }
 
@@ -215,11 +225,6 @@ impl Crew {
         result
     }
 
-    /// The arbiter's channel.
-    pub(crate) fn channel(&self) -> &WorkerChannel {
-        &self.channel
-    }
-
     /// The life of one application thread: returns when the crew stops. A thread less for ever is worse than a new worker:
     /// if this one ends by an error of ours, the crew stops.
     pub(crate) fn lead(&self, py: Python<'_>, gateway: &mut Gateway) -> PyResult<()> {
@@ -230,6 +235,7 @@ impl Crew {
         let mut returns = false;
         while let Some(exchange) = self.next(py, returns)? {
             gateway.serve(py, exchange)?;
+            self.watch_memory();
             returns = true;
         }
         guard.dismiss();

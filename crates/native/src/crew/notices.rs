@@ -69,6 +69,10 @@ impl Crew {
     /// successor is asked for, and this worker has `graceful_timeout` to come clean. When no thread can lead any more, the
     /// worker hangs, and the arbiter ends it at once.
     fn report_stuck(&self, stuck: Stuck) {
+        if self.is_booting() {
+            // `boot_timeout` is for the ready check as well.
+            return;
+        }
         let hangs =
             stuck.together >= self.threads || lock(&self.seat).holder == Some(Holder::Steward);
         if hangs {
@@ -326,7 +330,7 @@ fn fuse(delay: Duration) -> io::Result<OwnedFd> {
 }
 
 /// A report that does not arrive changes nothing here; the arbiter has its own deadlines.
-fn tell(what: &str, told: io::Result<()>) {
+pub(super) fn tell(what: &str, told: io::Result<()>) {
     if let Err(error) = told {
         log::warn!(target: "oxicorn", "The arbiter could not be told '{what}': {error}");
     }

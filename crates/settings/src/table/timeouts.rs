@@ -146,10 +146,26 @@ pub(super) static SECTION: Section = Section {
             meta: "SECONDS",
             status: Status::Ours,
             summary: "How long a worker may take to become ready; 0 for ever.",
-            doc: "Counts from the fork until the application is loaded. A worker that is late is killed, with \
+            doc: "Counts from the fork until the application is loaded, and has answered `ready_check`. A worker that is late is killed, with \
                   its stacks in the log.",
             examples: &["60", "300"],
             apply: |config, value| store(&mut config.boot_timeout, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "ready_check",
+            cli: &["--ready-check"],
+            meta: "PATH",
+            status: Status::Ours,
+            summary: "A request that a new worker must answer before it is ready.",
+            doc: "A path such as `/healthz`, or a URL such as `http://example.org/healthz`, whose host becomes the `Host` \
+                  field (else `localhost`) and with `https://` the scheme. The worker asks its own application, \
+                  and is ready when the answer is 2xx or 3xx. Another answer is asked for again each second, until \
+                  `boot_timeout` is about to end; then the worker gives up, and a restart is rolled back. The \
+                  request comes from `oxicorn-ready-check` (`User-Agent`), is in the access log, and does not count \
+                  for `max_requests`. Without effect under `reload`.",
+            examples: &["/healthz", "https://example.org/healthz"],
+            apply: |config, value| store(&mut config.ready_check, value),
             ..Setting::ROW
         },
         Setting {

@@ -105,6 +105,23 @@ pub(super) static SECTION: Section = Section {
             ..Setting::ROW
         },
         Setting {
+            name: "max_worker_memory",
+            cli: &["--max-worker-memory"],
+            kind: Kind::Size,
+            default: Preset::Int(0),
+            meta: "BYTES",
+            status: Status::Ours,
+            summary: "Replace a worker that occupies more memory than this; 0 for never.",
+            doc: "Looked at when a request is done, at most once a second. As with `max_requests` the next worker is ready \
+                  before the old one leaves, one worker is replaced at a time, and no connection is closed. What \
+                  counts is the worker's resident memory (RSS), memory that it shares with others included. A worker \
+                  that is too large within its first minute is replaced too, the next ones in its place after longer \
+                  and longer waits, up to ten minutes: then the limit is less than the application needs.",
+            examples: &["512M", "2G", "0"],
+            apply: |config, value| store(&mut config.max_worker_memory, value),
+            ..Setting::ROW
+        },
+        Setting {
             name: "preload_app",
             cli: &["--preload"],
             summary: "Load the application once, before the workers are forked.",
