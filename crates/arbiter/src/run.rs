@@ -427,11 +427,12 @@ impl<H: Host> Arbiter<H> {
         let workers = workers.filter(|_| is_woken()).collect();
         let control = clients.iter().map(|(source, ..)| *source);
         let control = control.filter(|_| is_woken()).collect();
+        let check = check.is_some_and(|_| is_woken());
         Woken {
             signals,
             workers,
             control,
-            check: is_woken(),
+            check,
         }
     }
 
