@@ -31,11 +31,8 @@ pub(crate) enum Happening {
     Signal(Signal),
     Restart(Option<RestartMode>, Option<u64>),
     Scale(usize),
-    /// Somebody asks for an upgrade.
-    Upgrade(Option<u64>),
-    UpgradeChecked(String),
-    UpgradeFailed(String),
-    Upgraded,
+    /// An upgrade goes on.
+    Upgrade(UpgradeStep),
     /// From now on the configuration is refused for this reason, or read.
     Refuse(Option<String>),
     /// From now on the configuration says this.
@@ -53,6 +50,14 @@ pub(crate) enum Happening {
     Draining(WorkerId),
     Stuck(WorkerId, StuckRequest),
     Ends(Who, Exit, Option<bool>),
+}
+
+pub(crate) enum UpgradeStep {
+    /// Somebody asks for it.
+    Asked(Option<u64>),
+    Checked(String),
+    Failed(String),
+    Done,
 }
 
 pub(crate) enum Who {
@@ -138,8 +143,6 @@ fn happening(text: &str) -> Result<Happening, String> {
         "forks work" => Some(Happening::ForksFail(false)),
         "configuration is good" => Some(Happening::Refuse(None)),
         "restart" => Some(Happening::Restart(None, None)),
-        "upgrade" => Some(Happening::Upgrade(None)),
-        "upgraded" => Some(Happening::Upgraded),
         _ => signal(text).map(Happening::Signal),
     };
     let found = fixed.or_else(|| of_the_configuration(text));
@@ -151,14 +154,21 @@ fn happening(text: &str) -> Result<Happening, String> {
     }
 }
 
-/// `upgrade passes its check as VERSION`, `upgrade fails: REASON`.
+/// `upgrade`, `upgrade passes its check as VERSION`, `upgrade fails: REASON`, `upgraded`.
 fn of_an_upgrade(text: &str) -> Option<Happening> {
-    let text = text.strip_prefix("upgrade ")?;
-    if let Some(version) = text.strip_prefix("passes its check as ") {
-        return Some(Happening::UpgradeChecked(version.to_owned()));
-    }
-    let reason = text.strip_prefix("fails: ")?;
-    Some(Happening::UpgradeFailed(reason.to_owned()))
+    let step = match text {
+        "upgrade" => UpgradeStep::Asked(None),
+        "upgraded" => UpgradeStep::Done,
+        _ => {
+            let text = text.strip_prefix("upgrade ")?;
+            let version = text.strip_prefix("passes its check as ");
+            match (version, text.strip_prefix("fails: ")) {
+                (Some(version), _) => UpgradeStep::Checked(version.to_owned()),
+                (None, reason) => UpgradeStep::Failed(reason?.to_owned()),
+            }
+        }
+    };
+    Some(Happening::Upgrade(step))
 }
 
 /// `300 MiB are free, and 2 workers use 300 MiB`.
@@ -182,7 +192,10 @@ fn of_a_client(text: &str) -> Result<Happening, String> {
         ["client", asker, "asks", "for", "restart"] => {
             Ok(Happening::Restart(None, Some(number(asker)?)))
         }
-        ["client", asker, "asks", "for", "upgrade"] => Ok(Happening::Upgrade(Some(number(asker)?))),
+        ["client", asker, "asks", "for", "upgrade"] => {
+            let asker = Some(number(asker)?);
+            Ok(Happening::Upgrade(UpgradeStep::Asked(asker)))
+        }
         ["client", asker, "asks", "for", "restart", how] => {
             let how = mode(how).ok_or("hot, phased or regular")?;
             Ok(Happening::Restart(Some(how), Some(number(asker)?)))
