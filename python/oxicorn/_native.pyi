@@ -1,7 +1,7 @@
 """The extension module: settings, arbiter, workers and logs, written in Rust (crates/native)."""
 
 from collections.abc import Callable
-from typing import final
+from typing import Literal, final
 
 from oxicorn._settings import Config as Settings
 
@@ -15,9 +15,12 @@ __all__ = [
     "Stem",
     "Worker",
     "__version__",
+    "beginning",
+    "check_state",
     "daemonize",
     "log",
     "setup_logs",
+    "undo",
 ]
 
 __version__: str
@@ -111,6 +114,9 @@ class Worker:
     def stop(self, graceful: bool = True) -> None: ...
     def forked(self) -> None: ...
 
+def beginning() -> Literal["start", "check", "resume"]: ...
+def check_state() -> str: ...
+def undo(reason: str) -> None: ...
 def setup_logs(config: Config) -> None: ...
 def log(level: str, message: str) -> None: ...
 def daemonize(inherit_stdio: bool) -> None: ...

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from oxicorn._native import Config, __version__
+from oxicorn import __version__
+from oxicorn._native import Config
 
 __all__ = ["Facts", "log_lines", "show"]
 

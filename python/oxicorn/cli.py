@@ -25,9 +25,12 @@ from oxicorn._native import (
     ConfigError,
     Seed,
     Stem,
+    beginning,
+    check_state,
     daemonize,
     log,
     setup_logs,
+    undo,
 )
 from oxicorn.app import load
 from oxicorn.configuration import Source
@@ -67,6 +70,15 @@ def _open_standard_streams() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    try:
+        return _begin(arguments)
+    except BaseException as error:
+        # A new version that has not yet taken over leaves the process to the former one.
+        undo(f"{type(error).__name__}: {error}")
+        raise
+
+
+def _begin(arguments: list[str]) -> int:
     command_line = CommandLine(arguments, dict(os.environ))
     source = Source(command_line, os.environ)
     if command_line.exit is not None:
@@ -75,6 +87,8 @@ def _run(arguments: list[str]) -> int:
         return code
     config, warnings = source.read()
     source.enter(config)
+    if beginning() == "check":
+        return _check_upgrade(config)
     if config.print_config:
         print(config.report())
     if config.print_config or config.check_config:
@@ -97,10 +111,18 @@ def _check(config: Config, warnings: list[str]) -> int:
     return 0
 
 
+def _check_upgrade(config: Config) -> int:
+    """A running server asks whether it could go on as this version."""
+    Identity.of(config)
+    setup_logs(config)
+    print(check_state(), flush=True)
+    return 0
+
+
 def _serve(source: Source, config: Config, warnings: list[str]) -> int:
     identity = Identity.of(config)
     # Whoever started this process as its successor (USR2) is in the background already.
-    if config.daemon and "GUNICORN_PID" not in os.environ:
+    if config.daemon and beginning() == "start" and "GUNICORN_PID" not in os.environ:
         daemonize(config.enable_stdio_inheritance)
     setup_logs(config)
     identity.give(config.errorlog, config.accesslog)
@@ -113,9 +135,11 @@ def _serve(source: Source, config: Config, warnings: list[str]) -> int:
         arbiter = Arbiter(config, os.fork, configure, source.command(), identity.owner)
         arbiter.bind()
     except BindError as error:
+        undo(str(error))
         log("error", str(error))
         return FAILED
-    _announce(config, arbiter.listeners)
+    if beginning() == "start":
+        _announce(config, arbiter.listeners)
     # What the configuration printed must not be in every worker's buffer.
     sys.stdout.flush()
     end = arbiter.run()

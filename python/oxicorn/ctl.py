@@ -40,8 +40,8 @@ The server is found by --socket, or else in $XDG_RUNTIME_DIR and {_SYSTEM},
 if there is only one.
 
 exit codes:
-  0    done; with `restart --wait`: the new generation is confirmed
-  1    the server refused, or the restart was rolled back
+  0    done; with `--wait`: the new generation is confirmed
+  1    the server refused, or the restart was rolled back, or the upgrade undone
   2    usage
   3    no server to ask: none found, more than one, or no permission
   4    the server went away, or gave no answer
@@ -104,15 +104,19 @@ def _parser() -> argparse.ArgumentParser:
     restart.add_argument(
         "--mode", choices=("hot", "phased", "regular"), help="how (default: as configured)"
     )
-    restart.add_argument(
-        "--wait", action="store_true", help="until it is confirmed (0) or rolled back (1)"
+    upgrade = commands.add_parser(
+        "upgrade", help="become the version of Oxicorn that is installed now, in place"
     )
-    restart.add_argument(
-        "--timeout",
-        type=_seconds,
-        metavar="SECONDS",
-        help="with --wait: not for longer than this (5)",
-    )
+    for command in (restart, upgrade):
+        command.add_argument(
+            "--wait", action="store_true", help="until it is confirmed (0) or has failed (1)"
+        )
+        command.add_argument(
+            "--timeout",
+            type=_seconds,
+            metavar="SECONDS",
+            help="with --wait: not for longer than this (5)",
+        )
     status = commands.add_parser("status", help="show workers, generations and the last restart")
     status.add_argument("--json", action="store_true", help="as the server says it")
     workers = commands.add_parser("workers", help="change the number of workers")
@@ -136,6 +140,8 @@ def _request(arguments: argparse.Namespace) -> str:
     match arguments.command:
         case "restart":
             words += [arguments.mode] if arguments.mode else []
+            words += ["wait"] if arguments.wait else []
+        case "upgrade":
             words += ["wait"] if arguments.wait else []
         case "workers":
             words.append(str(arguments.number))
@@ -225,7 +231,7 @@ def _which(found: list[str], forbidden: list[str]) -> str:
 
 
 def _ask(connection: socket.socket, arguments: argparse.Namespace) -> dict[str, Any]:
-    waits = arguments.command == "restart" and arguments.wait
+    waits = arguments.command in ("restart", "upgrade") and arguments.wait
     try:
         if waits:
             connection.settimeout(arguments.timeout)
@@ -276,6 +282,8 @@ def _show(answer: dict[str, Any], arguments: argparse.Namespace) -> int:
             print("\n".join(_status(answer, _Paint(sys.stdout.isatty()))))
         case "restart" if arguments.wait:
             print(f"Generation {answer['generation']} is confirmed.")
+        case "upgrade" if arguments.wait:
+            print(f"Upgraded, and generation {answer['generation']} is confirmed.")
     sys.stdout.flush()
     return 0
 
@@ -284,6 +292,8 @@ def _failure(answer: dict[str, Any], command: str) -> str:
     error = answer.get("error", "refused")
     if command == "restart" and "generation" in answer:
         return f"not restarted, generation {answer['generation']} goes on serving: {error}"
+    if command == "upgrade" and "generation" in answer:
+        return f"the workers of generation {answer['generation']} go on serving: {error}"
     return f"refused: {error}"
 
 
@@ -301,8 +311,8 @@ class _Paint:
         return f"\x1b[{_CODES[kind]}m{text}\x1b[0m" if self._on else text
 
 
-_GOOD = ("serving", "confirmed")
-_BAD = ("rolled back", "refused", "killed", "aborting")
+_GOOD = ("serving", "confirmed", "done")
+_BAD = ("rolled back", "refused", "undone", "killed", "aborting")
 
 
 def _kind(state: str) -> str:
@@ -321,6 +331,8 @@ def _status(status: dict[str, Any], paint: _Paint) -> list[str]:
     ]
     if restart := status["restart"]:
         lines += ["", *_restart(restart, paint)]
+    if upgrade := status["upgrade"]:
+        lines += ["", *_upgrade(upgrade, paint)]
     return lines
 
 
@@ -377,10 +389,25 @@ def _restart(restart: dict[str, Any], paint: _Paint) -> list[str]:
     ]
     if restart["served_after"] is not None:
         lines.append(f"  served after {_time(restart['served_after'])}")
-    if restart["ended_after"] is not None:
-        lines.append(f"  ended after {_time(restart['ended_after'])}")
-    if restart["reason"]:
-        lines.append(f"  reason: {restart['reason']}")
+    return lines + _end(restart)
+
+
+def _upgrade(upgrade: dict[str, Any], paint: _Paint) -> list[str]:
+    to = f" to {upgrade['to']}" if upgrade["to"] else ""
+    state = paint(upgrade["state"], _kind(upgrade["state"]))
+    began = _time(upgrade["age"])
+    return [
+        f"Last upgrade: from {upgrade['from']}{to}, {state}, begun {began} ago",
+        *_end(upgrade),
+    ]
+
+
+def _end(what: dict[str, Any]) -> list[str]:
+    lines = []
+    if what["ended_after"] is not None:
+        lines.append(f"  ended after {_time(what['ended_after'])}")
+    if what["reason"]:
+        lines.append(f"  reason: {what['reason']}")
     return lines
 
 

@@ -266,6 +266,11 @@ impl AsFd for WorkerChannel {
 }
 
 impl ArbiterChannel {
+    /// An end that an earlier version of the arbiter made.
+    pub(crate) const fn of(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
     pub(crate) fn drain(&self) -> io::Result<()> {
         transmit(&self.socket, &[VERSION, DRAIN])
     }

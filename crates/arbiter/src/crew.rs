@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use crate::channel::{ArbiterChannel, Incoming, Report, handover_pair};
 use crate::control::CountsOf;
+use crate::core::ledger::{Damaged, Entries, Ledger, Word};
 use crate::core::{Pid, WorkerId};
 use crate::sys::board::SharedBoard;
 use crate::translate::TARGET;
@@ -47,6 +48,40 @@ impl Crew {
         let counts =
             |(id, member): (&WorkerId, &Member)| Some((*id, member.board.as_ref()?.counts()));
         self.0.iter().filter_map(counts).collect()
+    }
+
+    /// Writes it down for the next version of the arbiter.
+    pub(crate) fn write(&self, ledger: &mut Ledger) {
+        for (id, member) in &self.0 {
+            let Member {
+                pid,
+                channel,
+                board,
+            } = member;
+            let channel = channel.as_ref().map(|one| one.as_fd().as_raw_fd());
+            let channel = ledger.inherit_if_any(channel);
+            let board = board.as_ref().map(|board| board.as_fd().as_raw_fd());
+            let board = ledger.inherit_if_any(board);
+            ledger.put("channel", [id.write(), pid.write(), channel, board]);
+        }
+    }
+
+    /// The workers that an earlier version had.
+    pub(crate) fn read(entries: &Entries<'_>) -> Result<Self, Damaged> {
+        let members = entries.all("channel", |words| {
+            let (id, pid) = (words.take()?, words.take()?);
+            let channel = words.maybe_descriptor()?.map(ArbiterChannel::of);
+            // One of another layout is not understood, and the worker serves all the same.
+            let board = words.maybe_descriptor()?;
+            let board = board.and_then(|fd| SharedBoard::of(fd).ok());
+            let member = Member {
+                pid,
+                channel,
+                board,
+            };
+            Ok((id, member))
+        })?;
+        Ok(Self(members.into_iter().collect()))
     }
 
     pub(crate) fn remove(&mut self, id: WorkerId) {

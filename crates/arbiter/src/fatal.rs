@@ -43,6 +43,11 @@ pub enum Fatal {
         /// What the system said.
         source: io::Error,
     },
+    /// The state of the arbiter in whose place this process began cannot be gone on from.
+    Resume {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Signals cannot be received.
     Signals {
         /// What the system said.
@@ -92,6 +97,7 @@ impl fmt::Display for Fatal {
             Self::Pidfile { path, source } => {
                 write!(f, "Can't create pidfile '{}': {source}", path.display())
             }
+            Self::Resume { reason } => write!(f, "Can't take over: {reason}"),
             Self::Signals { source } => write!(f, "Can't receive signals: {source}"),
             Self::Stopped { signal } => {
                 write!(
@@ -111,7 +117,10 @@ impl std::error::Error for Fatal {
             | Self::Descriptor { source, .. }
             | Self::Pidfile { source, .. }
             | Self::Signals { source } => Some(source),
-            Self::NotASocket { .. } | Self::AlreadyRunning { .. } | Self::Stopped { .. } => None,
+            Self::NotASocket { .. }
+            | Self::AlreadyRunning { .. }
+            | Self::Resume { .. }
+            | Self::Stopped { .. } => None,
         }
     }
 }

@@ -19,6 +19,7 @@ use rustix::net::{
 };
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::core::ledger::{Damaged, Entries, Ledger, Word, Words};
 use crate::core::{News, Pid};
 use crate::sockets::Listener;
 use crate::translate::TARGET;
@@ -137,6 +138,34 @@ impl Notifier {
                 Self::default()
             }
         }
+    }
+
+    /// Writes down for the next version of the arbiter what the manager has not yet been told.
+    pub(crate) fn write(&self, ledger: &mut Ledger) {
+        for message in &self.unsent {
+            ledger.put("unsent", [message.write()]);
+        }
+    }
+
+    /// Goes on where an earlier version stopped.
+    pub(crate) fn read(options: &NotifyOptions, entries: &Entries<'_>) -> Result<Self, Damaged> {
+        let mut notifier = Self::new(options);
+        if notifier.line.is_some() {
+            notifier.unsent = entries.all("unsent", Words::take)?.into();
+            notifier.retry_at = (!notifier.unsent.is_empty()).then_some(Duration::ZERO);
+        }
+        Ok(notifier)
+    }
+
+    /// A sign of life, whether or not it is time for one.
+    pub(crate) fn ping(&mut self, now: Duration) {
+        self.ping_at = now;
+        self.keep_up(now);
+    }
+
+    /// How long there may be no sign of life, at most; with a margin.
+    pub(crate) const fn patience(&self) -> Option<Duration> {
+        self.period
     }
 
     /// Lets the manager keep the listeners that have a name. One that it does not get is lost with

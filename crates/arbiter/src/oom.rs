@@ -8,6 +8,8 @@
 
 use crate::cgroup::{Group, Version, own_groups};
 
+use crate::core::ledger::{Damaged, Entries, Ledger, Word, Words};
+
 /// The counter, and how far deaths have been put down to it.
 #[derive(Debug)]
 pub struct OomCounter {
@@ -21,6 +23,21 @@ impl OomCounter {
     pub fn of_this_process() -> Self {
         let groups = own_groups();
         Self::of(groups.into_iter().find(|group| count_in(group).is_some()))
+    }
+
+    /// Writes it down for the next version of the arbiter.
+    pub(crate) fn write(&self, ledger: &mut Ledger) {
+        ledger.put("oom-kills", [self.accounted.write()]);
+    }
+
+    /// The counter as an earlier version left it, so that a death meanwhile is put down to it.
+    pub(crate) fn read(entries: &Entries<'_>) -> Result<Self, Damaged> {
+        let accounted = entries.one("oom-kills", Words::take)?;
+        let counter = Self::of_this_process();
+        Ok(Self {
+            accounted,
+            ..counter
+        })
     }
 
     fn of(group: Option<Group>) -> Self {

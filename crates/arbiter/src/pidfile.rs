@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid as SystemPid, test_kill_process};
 
 use crate::core::Pid;
+use crate::core::ledger::{Damaged, Entries, Ledger, Word};
 use crate::fatal::Fatal;
 
 /// A pidfile that this process wrote.
@@ -45,6 +46,19 @@ impl Pidfile {
         Ok(Self {
             path: path.to_owned(),
             pid,
+        })
+    }
+
+    /// Writes it down for the next version of the arbiter, which has the same process id.
+    pub(crate) fn write(&self, ledger: &mut Ledger) {
+        ledger.put("pidfile", [self.path.write()]);
+    }
+
+    /// The pidfile that an earlier version wrote.
+    pub(crate) fn read(entries: &Entries<'_>, pid: Pid) -> Result<Option<Self>, Damaged> {
+        entries.maybe("pidfile", |words| {
+            let path = words.take()?;
+            Ok(Self { path, pid })
         })
     }
 

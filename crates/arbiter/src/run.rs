@@ -14,10 +14,12 @@
 
 mod dance;
 mod stems;
+mod upgrade;
 
 use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oxicorn_settings::Address;
@@ -36,6 +38,7 @@ use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
 use crate::memory;
 use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
+use crate::origin::Origin;
 use crate::partner::{Inheritance, Partner};
 use crate::pidfile::Pidfile;
 use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
@@ -44,6 +47,7 @@ use crate::stem::Stems;
 use crate::sys::board::SharedBoard;
 use crate::sys::signals::{self, SignalPipe};
 use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
+use crate::upgrade::{Check, Kept, Upgrading};
 use dance::Estate;
 
 /// What the operator asked for, as far as the arbiter is concerned.
@@ -67,6 +71,10 @@ pub struct Setup {
     pub command: StartCommand,
     /// What another arbiter left, if one started this process.
     pub inheritance: Option<Inheritance>,
+    /// What the running program can be executed from again; without it there is no upgrade.
+    pub kept: Option<Arc<Kept>>,
+    /// The version that this is, for those who look.
+    pub version: String,
 }
 
 /// The process manager, its sockets bound.
@@ -83,20 +91,27 @@ pub struct Arbiter<H> {
     control: Control,
     oom: OomCounter,
     notifier: Notifier,
+    origin: Origin,
     command: StartCommand,
+    version: String,
+    upgrading: Upgrading,
     partner: Partner,
     estate: Option<Estate>,
-    origin: Instant,
 }
 
 /// Who has something to say.
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one who may have something to say"
+)]
 struct Woken {
     signals: bool,
     stems: bool,
     workers: Vec<WorkerId>,
     control: Vec<Source>,
     partner: bool,
+    check: bool,
 }
 
 /// Whether the loop goes on after an action.
@@ -147,10 +162,15 @@ impl<H: Host> Arbiter<H> {
             control: Control::open(&setup.control, pid),
             oom: OomCounter::of_this_process(),
             notifier,
+            origin: Origin::now(),
             command: setup.command,
+            version: setup.version,
+            upgrading: Upgrading {
+                kept: setup.kept,
+                ..Upgrading::default()
+            },
             partner: inheritance.as_ref().map(Partner::elder).unwrap_or_default(),
             estate,
-            origin: Instant::now(),
         })
     }
 
@@ -165,9 +185,7 @@ impl<H: Host> Arbiter<H> {
     /// In a worker everything of the arbiter's is closed, and the host is dropped: a host that is
     /// needed there as well is lent as `&mut`.
     pub fn run(mut self) -> Outcome {
-        self.announce();
-        self.meet_the_elder();
-        self.events.push_back(Event::Started);
+        self.begin();
         loop {
             while let Some(event) = self.events.pop_front() {
                 for action in self.state.handle(self.origin.elapsed(), event) {
@@ -178,9 +196,19 @@ impl<H: Host> Arbiter<H> {
             }
             match self.control.next_request() {
                 Some((asker, request)) => self.asked(asker, request),
+                None if self.upgrading.due => self.upgrade(),
                 None => self.wait(),
             }
         }
+    }
+
+    fn begin(&mut self) {
+        if let Some(predecessor) = self.upgrading.predecessor.take() {
+            return self.take_over(predecessor);
+        }
+        self.announce();
+        self.meet_the_elder();
+        self.events.push_back(Event::Started);
     }
 
     fn announce(&mut self) {
@@ -241,6 +269,9 @@ impl<H: Host> Arbiter<H> {
                 .control
                 .answer(asker, control::ended(generation, failure.as_deref())),
             Action::Dance(step) => self.dance(&step),
+            Action::CheckUpgrade => self.check_upgrade(),
+            Action::Upgrade => self.upgrading.due = true,
+            Action::AbandonUpgrade => self.abandon_upgrade(),
             Action::Exit { code } => return Flow::Leave(self.exit(code)),
         }
         Flow::Continue
@@ -250,8 +281,17 @@ impl<H: Host> Arbiter<H> {
     fn asked(&mut self, asker: Asker, request: Request) {
         let uptime = self.origin.elapsed();
         let status = self.state.status(uptime);
+        if let Request::Upgrade { wait } = request {
+            return self.asked_to_upgrade(asker, wait);
+        }
         let Some(event) = event_asked(asker, request) else {
-            let answer = control::status(own_pid(), uptime, &status, &self.crew.counts());
+            let answer = control::status(
+                &self.version,
+                own_pid(),
+                uptime,
+                &status,
+                &self.crew.counts(),
+            );
             return self.control.answer(asker, answer);
         };
         log::info!(target: TARGET, "Asked over the control socket: {request}");
@@ -339,6 +379,9 @@ impl<H: Host> Arbiter<H> {
         let Some(exit) = exit_of(status) else {
             return;
         };
+        if let Some(check) = self.upgrading.check.take_if(|check| check.pid() == pid) {
+            return self.events.push_back(check.ended(exit));
+        }
         if self.crew.with_pid(pid).is_none() {
             // It may be a worker of which its stem has told us just now.
             let (forked, others) = self.hear_stems();
@@ -395,6 +438,9 @@ impl<H: Host> Arbiter<H> {
         }
         self.events.extend(others);
         self.control.turn(&woken.control);
+        if woken.check {
+            self.hear_check();
+        }
         if woken.partner {
             self.hear_partner();
         }
@@ -416,6 +462,8 @@ impl<H: Host> Arbiter<H> {
                 .iter()
                 .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
         );
+        let check = self.upgrading.check.as_ref().and_then(Check::output);
+        fds.extend(check.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let partner = self.partner.interests();
         fds.extend(partner.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match poll(&mut fds, patience.map(timespec).as_ref()) {
@@ -439,6 +487,7 @@ impl<H: Host> Arbiter<H> {
         let workers = workers.filter(|_| is_woken()).collect();
         let control = clients.iter().map(|(source, ..)| *source);
         let control = control.filter(|_| is_woken()).collect();
+        let check = check.is_some_and(|_| is_woken());
         let partner = woken.any(|is_woken| is_woken);
         Woken {
             signals,
@@ -446,6 +495,7 @@ impl<H: Host> Arbiter<H> {
             workers,
             control,
             partner,
+            check,
         }
     }
 

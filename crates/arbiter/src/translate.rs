@@ -42,10 +42,10 @@ pub(crate) fn event_of(worker: WorkerId, report: Report) -> Event {
     }
 }
 
-/// `None` for a request that changes nothing.
+/// `None` for a request that the loop answers itself.
 pub(crate) fn event_asked(asker: Asker, request: Request) -> Option<Event> {
     match request {
-        Request::Status => None,
+        Request::Status | Request::Upgrade { .. } => None,
         Request::Restart { mode, wait } => {
             let asker = wait.then_some(asker);
             Some(Event::Restart { mode, asker })

@@ -39,6 +39,10 @@ impl Chance {
     }
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that were seen, each on its own"
+)]
 struct World {
     chance: Chance,
     policy: Policy,
@@ -75,6 +79,9 @@ struct World {
     last_asker: Asker,
     restarts: usize,
     rollbacks: usize,
+    /// A new version checks the state.
+    checking: bool,
+    upgrades: usize,
     last_pid: Pid,
     /// What the service manager was told last, besides texts.
     last_news: Option<News>,
@@ -133,6 +140,8 @@ impl World {
             last_asker: 0,
             restarts: 0,
             rollbacks: 0,
+            checking: false,
+            upgrades: 0,
             last_pid: 1000,
             last_news: None,
             ever_served: false,
@@ -303,6 +312,9 @@ impl World {
                 self.other += usize::from(self.restarting && *new == self.target + 1);
                 self.target = *new;
             }
+            Action::CheckUpgrade => self.checking = true,
+            Action::AbandonUpgrade => self.checking = false,
+            Action::Upgrade => return Some(self.become_another()),
             Action::Tell { news, .. } => self.told(*news),
             Action::Answer { asker, .. } => {
                 let waited = self.waiting.remove(asker);
@@ -561,7 +573,7 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(31) {
+        match self.chance.below(33) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
             11 => self.somebody_restarts(),
@@ -591,6 +603,7 @@ impl World {
             21..=24 => self.some_stem_works(),
             25 | 26 => self.the_other_does_something(),
             27 => self.handle(Event::Signal(Signal::Usr2)),
+            29 => self.upgrade_goes_on(),
             _ => self.some_signal(),
         }
     }
@@ -603,6 +616,40 @@ impl World {
         });
         self.waiting.extend(asker);
         self.handle(Event::Restart { mode, asker });
+    }
+
+    fn upgrade_goes_on(&mut self) {
+        if !std::mem::take(&mut self.checking) {
+            let asker = self.chance.one_in(2).then(|| {
+                self.last_asker += 1;
+                self.last_asker
+            });
+            self.waiting.extend(asker);
+            let from = "1.0".to_owned();
+            self.handle(Event::Upgrade { from, asker });
+        } else if self.chance.one_in(3) {
+            let reason = "by chance".to_owned();
+            self.handle(Event::UpgradeFailed { reason });
+        } else {
+            let version = "2.0".to_owned();
+            self.handle(Event::UpgradeChecked { version });
+        }
+    }
+
+    /// The state is written down and read, and decides as it would have before; whether by the new
+    /// version or by the old one, which came back.
+    fn become_another(&mut self) -> Event {
+        let text = self.state.to_text();
+        let due = self.state.next_deadline();
+        self.state = State::from_text(&text).unwrap();
+        assert_eq!(self.state.to_text(), text);
+        assert_eq!(self.state.next_deadline(), due);
+        self.upgrades += 1;
+        if self.chance.one_in(2) {
+            let reason = "by chance".to_owned();
+            return Event::UpgradeFailed { reason };
+        }
+        Event::Upgraded
     }
 
     fn some_room(&mut self) {
@@ -748,6 +795,7 @@ fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
     let (mut forked, mut restarts, mut rollbacks, mut gifts) = (0, 0, 0, 0);
     let mut stem_deaths = 0;
     let (mut given, mut taken, mut promotions) = (0, 0, 0);
+    let mut upgrades = 0;
     for seed in 0..SEEDS {
         let world = lived_through(seed, 200);
         forked += world.last_pid - 1000;
@@ -758,13 +806,15 @@ fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
         given += world.dance.gifts;
         taken += world.dance.taken;
         promotions += world.dance.promotions;
+        upgrades += world.upgrades;
     }
+    assert!(upgrades > 500, "too little happened: {upgrades} upgrades");
     assert!(
         given > 500 && taken > 500 && promotions > 300,
         "too little happened: {given} given, {taken} taken, {promotions} promoted"
     );
     assert!(
-        gifts > 1000 && rollbacks > 1000 && restarts > rollbacks + 1000,
+        gifts > 1000 && rollbacks > 1000 && restarts > rollbacks + 500,
         "too little happened: {restarts} restarts, {rollbacks} rolled back, {gifts} gifts"
     );
     assert!(
@@ -912,4 +962,27 @@ impl World {
         }
         self.now = until;
     }
+}
+
+/// A state that is not what it should be is refused or read, and nothing worse.
+#[test]
+fn a_damaged_state_is_never_a_panic() {
+    let mut refused = 0;
+    for seed in 0..SEEDS {
+        let mut world = lived_through(seed, 30);
+        let mut text = world.state.to_text().into_bytes();
+        for _ in 0..=world.chance.below(3) {
+            let length = text.len().max(1) as u64;
+            let at = usize::try_from(world.chance.below(length)).unwrap();
+            match world.chance.below(3) {
+                0 => text.truncate(at),
+                _ if text.is_empty() => {}
+                1 => text[at] = b"0- =%x\n"[usize::try_from(world.chance.below(7)).unwrap()],
+                _ => drop(text.remove(at)),
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
+        refused += usize::from(State::from_text(&text).is_err());
+    }
+    assert!(refused > 500, "too little was damaged: {refused}");
 }

@@ -27,7 +27,7 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "boot.md",
     "crash-loop.md",
     "dance.md",
@@ -41,6 +41,7 @@ const PAGES: [&str; 13] = [
     "signals.md",
     "stem.md",
     "timeouts.md",
+    "upgrade.md",
 ];
 
 #[test]
@@ -66,6 +67,11 @@ fn memory_is_as_specified() {
 #[test]
 fn recycling_is_as_specified() {
     holds("recycling.md");
+}
+
+#[test]
+fn upgrades_are_as_specified() {
+    holds("upgrade.md");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use pyo3::types::PyAny;
 
 use crate::config::Config;
 use crate::stem::Stem;
+use crate::upgrade;
 
 pyo3::create_exception!(
     oxicorn._native,
@@ -128,12 +129,15 @@ impl Arbiter {
         }
     }
 
-    /// Takes the pidfile and the listening sockets.
+    /// Takes the pidfile and the listening sockets, or, after an upgrade, those of the version before.
     fn bind(&self, py: Python<'_>) -> PyResult<()> {
         let listen_fds = take_listen_fds(py)?;
+        let predecessor = upgrade::take_predecessor(py)?;
         let setup = Setup {
             notify: take_notify_options(py)?,
             inheritance: take_inheritance(py, &listen_fds)?,
+            kept: upgrade::keep(py, predecessor.as_ref(), &self.config),
+            version: upgrade::version(py)?,
             command: self.command.clone(),
             ..setup(&self.config.config, self.owner, listen_fds)
         };
@@ -143,7 +147,10 @@ impl Arbiter {
             configurations: self.configurations.clone(),
         };
         let bound = py
-            .detach(|| oxicorn_arbiter::Arbiter::start(setup, host))
+            .detach(|| match predecessor {
+                Some(predecessor) => oxicorn_arbiter::Arbiter::resume(setup, host, predecessor),
+                None => oxicorn_arbiter::Arbiter::start(setup, host),
+            })
             .map_err(|fatal| BindError::new_err(fatal.to_string()))?;
         *self.slot() = Some(bound);
         Ok(())
@@ -278,8 +285,7 @@ fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: Liste
         pidfile,
         notify: NotifyOptions::default(),
         control: control_socket(config),
-        command: StartCommand::default(),
-        inheritance: None,
+        ..Setup::default()
     }
 }
 

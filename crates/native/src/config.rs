@@ -67,6 +67,7 @@ impl CommandLine {
     /// The whole configuration. `values`: the names of the configuration file, which is called `label` in messages.
     fn resolve(&self, label: Option<String>, values: &Bound<'_, PyDict>) -> PyResult<Config> {
         let typed = self.typed().cloned().unwrap_or_default();
+        let source = Arc::new((label.clone(), values.clone().unbind()));
         let mut pairs = Vec::with_capacity(values.len());
         for (name, value) in values {
             pairs.push((
@@ -85,6 +86,7 @@ impl CommandLine {
         Ok(Config {
             config: Arc::new(config),
             warnings,
+            source,
         })
     }
 }
@@ -101,9 +103,15 @@ impl CommandLine {
 /// All settings in force, each an attribute by gunicorn's name.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the settings themselves, and what is known about them"
+)]
 pub(crate) struct Config {
     pub(crate) config: Arc<settings::Config>,
     warnings: Vec<String>,
+    /// What it was made of: the configuration file's label and names.
+    pub(crate) source: Arc<(Option<String>, Py<PyDict>)>,
 }
 
 #[pymethods]

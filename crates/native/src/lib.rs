@@ -9,6 +9,7 @@ mod ffi;
 mod interned;
 mod logs;
 mod stem;
+mod upgrade;
 mod worker;
 mod wsgi;
 
@@ -28,10 +29,14 @@ mod _native {
     #[pymodule_export]
     use super::stem::Stem;
     #[pymodule_export]
+    use super::upgrade::{beginning, check_state, undo};
+    #[pymodule_export]
     use super::worker::Worker;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        // First of all: from here on a new version that fails leaves the process to the former one.
+        super::upgrade::begin(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

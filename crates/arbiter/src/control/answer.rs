@@ -10,7 +10,8 @@
 //!  "generations":[{"generation":..,"workers":2,COUNTS}],
 //!  "stems":[{"generation":..,"pid":..,"state":"..","age":..}],
 //!  "restart":null or {"generation":..,"mode":..,"state":"..","reason":..,"age":..,
-//!                     "served_after":..,"ended_after":..}}
+//!                     "served_after":..,"ended_after":..},
+//!  "upgrade":null or {"from":..,"to":..,"state":"..","reason":..,"age":..,"ended_after":..}}
 //! ```
 //! Times are in seconds. COUNTS: see `counts`.
 //!
@@ -22,7 +23,7 @@ use std::time::Duration;
 use oxicorn_board::Counts;
 
 use super::counts::{CountsOf, generations, members};
-use crate::core::{Pid, RestartStatus, Status, StemStatus, WorkerStatus};
+use crate::core::{Pid, RestartStatus, Status, StemStatus, UpgradeStatus, WorkerStatus};
 
 pub(crate) fn done() -> String {
     r#"{"ok":true}"#.to_owned()
@@ -44,15 +45,21 @@ pub(crate) fn ended(generation: u32, failure: Option<&str>) -> String {
 }
 
 /// Everything there is to see, of the arbiter with this process and of its workers.
-pub(crate) fn status(pid: Pid, uptime: Duration, status: &Status, counts: &CountsOf) -> String {
+pub(crate) fn status(
+    version: &str,
+    pid: Pid,
+    uptime: Duration,
+    status: &Status,
+    counts: &CountsOf,
+) -> String {
     let shown = status.workers.iter();
     let shown = shown.map(|one| worker(one, counts.get(&one.id)));
     let workers: Vec<String> = shown.collect();
     let stems: Vec<String> = status.stems.iter().map(stem).collect();
     let restart = status.restart.as_ref().map(restart);
     format!(
-        r#"{{"ok":true,"protocol":1,"version":"{}","pid":{pid},"state":"{}","uptime":{},"generation":{},"target":{},"workers":[{}],"generations":{},"stems":[{}],"restart":{}}}"#,
-        env!("CARGO_PKG_VERSION"),
+        r#"{{"ok":true,"protocol":1,"version":{},"pid":{pid},"state":"{}","uptime":{},"generation":{},"target":{},"workers":[{}],"generations":{},"stems":[{}],"restart":{},"upgrade":{}}}"#,
+        text(version),
         if status.serving {
             "serving"
         } else {
@@ -65,6 +72,7 @@ pub(crate) fn status(pid: Pid, uptime: Duration, status: &Status, counts: &Count
         generations(&status.workers, counts),
         stems.join(","),
         or_null(restart),
+        or_null(status.upgrade.as_ref().map(upgrade)),
     )
 }
 
@@ -101,6 +109,18 @@ fn restart(restart: &RestartStatus) -> String {
         seconds(restart.age),
         or_null(restart.served_after.map(seconds)),
         or_null(restart.ended_after.map(seconds)),
+    )
+}
+
+fn upgrade(upgrade: &UpgradeStatus) -> String {
+    format!(
+        r#"{{"from":{},"to":{},"state":"{}","reason":{},"age":{},"ended_after":{}}}"#,
+        text(&upgrade.from),
+        or_null(upgrade.to.as_deref().map(text)),
+        upgrade.state,
+        or_null(upgrade.reason.as_deref().map(text)),
+        seconds(upgrade.age),
+        or_null(upgrade.ended_after.map(seconds)),
     )
 }
 

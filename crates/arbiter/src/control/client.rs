@@ -3,13 +3,16 @@
 //! Not for what the words mean. Invariant: what is kept of a client is bounded by [`MOST_BYTES`] on
 //! the way in, and by one answer on the way out.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::PollFlags;
 use rustix::io::{Errno, read};
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SendFlags, send};
 use rustix::process::geteuid;
+
+use crate::core::Asker;
+use crate::core::ledger::{Damaged, Ledger, Word, Words};
 
 /// How long a request may be, with its line end.
 const MOST_BYTES: usize = 256;
@@ -30,6 +33,10 @@ enum State {
     Told(Vec<u8>),
 }
 
+const ASKING: &str = "asking";
+const WAITING: &str = "waiting";
+const TOLD: &str = "told";
+
 /// What a client has said.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard {
@@ -47,6 +54,31 @@ impl Client {
     pub(super) fn new(stream: OwnedFd) -> Self {
         let state = State::Asking(Vec::new());
         Self { stream, state }
+    }
+
+    /// Writes it down for the next version of the arbiter.
+    pub(super) fn write(&self, asker: Asker, ledger: &mut Ledger) {
+        let (state, bytes) = match &self.state {
+            State::Asking(bytes) => (ASKING, bytes.write()),
+            State::Waiting => (WAITING, Vec::new().write()),
+            State::Told(bytes) => (TOLD, bytes.write()),
+        };
+        let number = ledger.inherit(self.stream.as_raw_fd());
+        let words = [asker.write(), number, state.to_owned(), bytes];
+        ledger.put("control-client", words);
+    }
+
+    /// A client of an earlier version.
+    pub(super) fn read(words: &mut Words<'_>) -> Result<(Asker, Self), Damaged> {
+        let (asker, stream) = (words.take()?, words.descriptor()?);
+        let (state, bytes) = (words.next()?, words.take()?);
+        let state = match state {
+            ASKING => State::Asking(bytes),
+            WAITING => State::Waiting,
+            TOLD => State::Told(bytes),
+            _ => return Err(words.damaged()),
+        };
+        Ok((asker, Self { stream, state }))
     }
 
     /// Whether it runs as our own user or as root.

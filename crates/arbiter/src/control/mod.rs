@@ -9,6 +9,7 @@
 //! ```text
 //! oxicorn/1 status                                  what there is: see `answer.rs`
 //! oxicorn/1 restart [hot|phased|regular] [wait]     with `wait`, answered when it has ended
+//! oxicorn/1 upgrade [wait]                          with `wait`, answered when its restart has ended
 //! oxicorn/1 workers N                               1 to 4096
 //! oxicorn/1 stop [quick]
 //! oxicorn/1 reopen-logs
@@ -44,6 +45,7 @@ pub(crate) use counts::CountsOf;
 pub use place::{ControlPlace, ControlSocket};
 pub(crate) use request::Request;
 
+use crate::core::ledger::{Damaged, Entries, Ledger, Word};
 use crate::core::{Asker, Pid};
 use crate::sockets::Listener;
 use crate::translate::TARGET;
@@ -74,6 +76,33 @@ impl Control {
             open_to_others: socket.mode & 0o022 != 0,
             ..Self::default()
         }
+    }
+
+    /// Writes it down for the next version of the arbiter, with everybody who waits.
+    pub(crate) fn write(&self, ledger: &mut Ledger) {
+        if let Some(listener) = &self.listener {
+            listener.write("control", ledger);
+        }
+        let open = self.open_to_others.write();
+        ledger.put("control-clients", [open, self.last.write()]);
+        for (asker, client) in &self.clients {
+            client.write(*asker, ledger);
+        }
+    }
+
+    /// Goes on where an earlier version stopped.
+    pub(crate) fn read(entries: &Entries<'_>) -> Result<Self, Damaged> {
+        let clients = entries.all("control-client", Client::read)?;
+        let (open_to_others, last) = entries.one("control-clients", |words| {
+            Ok((words.take()?, words.take()?))
+        })?;
+        Ok(Self {
+            listener: entries.maybe("control", Listener::read)?,
+            open_to_others,
+            clients: clients.into_iter().collect(),
+            last,
+            ..Self::default()
+        })
     }
 
     /// What to wait for, with what was waited for given back to [`turn`](Self::turn).

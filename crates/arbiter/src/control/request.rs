@@ -15,6 +15,10 @@ pub(crate) enum Request {
         /// Answer when it has ended, not when it begins.
         wait: bool,
     },
+    Upgrade {
+        /// Answer when it has ended, not when it begins.
+        wait: bool,
+    },
     Workers(usize),
     Stop {
         quick: bool,
@@ -30,7 +34,10 @@ const MOST_WORKERS: usize = 4096;
 impl Request {
     /// Whether it is answered only when what it asks for has ended.
     pub(crate) fn waits(self) -> bool {
-        matches!(self, Self::Restart { wait: true, .. })
+        matches!(
+            self,
+            Self::Restart { wait: true, .. } | Self::Upgrade { wait: true }
+        )
     }
 
     /// Whether it is of no use to an arbiter that stops.
@@ -55,13 +62,15 @@ impl Request {
         match words {
             ["status"] => Ok(Self::Status),
             ["restart", how @ ..] => restart(how),
+            ["upgrade"] => Ok(Self::Upgrade { wait: false }),
+            ["upgrade", "wait"] => Ok(Self::Upgrade { wait: true }),
             ["workers", number] => workers(number),
             ["stop"] => Ok(Self::Stop { quick: false }),
             ["stop", "quick"] => Ok(Self::Stop { quick: true }),
             ["reopen-logs"] => Ok(Self::ReopenLogs),
             _ => Err(
-                "expected status, restart [hot|phased|regular] [wait], workers N, stop [quick] or \
-                 reopen-logs"
+                "expected status, restart [hot|phased|regular] [wait], upgrade [wait], workers N, \
+                 stop [quick] or reopen-logs"
                     .to_owned(),
             ),
         }
@@ -76,6 +85,7 @@ impl fmt::Display for Request {
             Self::Restart {
                 mode: Some(mode), ..
             } => write!(f, "restart ({mode})"),
+            Self::Upgrade { .. } => f.write_str("upgrade"),
             Self::Workers(number) => write!(f, "workers {number}"),
             Self::Stop { quick: false } => f.write_str("stop"),
             Self::Stop { quick: true } => f.write_str("stop (quick)"),
@@ -118,6 +128,9 @@ mod tests {
     fn every_request_is_understood() {
         assert_eq!(parsed("status"), Ok(Request::Status));
         assert_eq!(parsed("workers 4096"), Ok(Request::Workers(4096)));
+        for (words, wait) in [("upgrade", false), ("upgrade wait", true)] {
+            assert_eq!(parsed(words), Ok(Request::Upgrade { wait }));
+        }
         assert_eq!(parsed("stop"), Ok(Request::Stop { quick: false }));
         assert_eq!(parsed("stop quick"), Ok(Request::Stop { quick: true }));
         assert_eq!(parsed("reopen-logs"), Ok(Request::ReopenLogs));

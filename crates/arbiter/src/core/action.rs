@@ -132,6 +132,16 @@ pub enum Action {
         /// Why it is not a new one; `None` if it is.
         failure: Option<String>,
     },
+    /// Run the new version of the program, to check whether it can go on from here; answer with
+    /// [`Event::UpgradeChecked`](super::Event::UpgradeChecked) or
+    /// [`Event::UpgradeFailed`](super::Event::UpgradeFailed).
+    CheckUpgrade,
+    /// Become the new version, once nothing else is to be done. What comes next is heard by it, and
+    /// begins with [`Event::Upgraded`](super::Event::Upgraded); if it cannot be,
+    /// [`Event::UpgradeFailed`](super::Event::UpgradeFailed).
+    Upgrade,
+    /// End the check, and do not become another version.
+    AbandonUpgrade,
     /// Do something between this arbiter and another one.
     Dance(Step),
     /// Leave with this exit code. Nothing follows.

@@ -14,9 +14,9 @@ use super::Policy;
 pub(super) struct Slot {
     /// Workers in a row that died before they settled.
     pub(super) early_deaths: u32,
-    fork_failures: u32,
+    pub(super) fork_failures: u32,
     /// Workers in a row that were too large soon after their boot.
-    early_growths: u32,
+    pub(super) early_growths: u32,
     /// No fork before this time.
     pub(super) resume_at: Duration,
 }

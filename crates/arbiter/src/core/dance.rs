@@ -136,6 +136,15 @@ impl State {
         }
     }
 
+    /// Whether there is more to this arbiter than itself: another one, or workers that WINCH sent away.
+    pub(super) fn dances(&self) -> bool {
+        let dance = &self.dance;
+        dance.successor.is_some()
+            || dance.has_elder
+            || dance.partner.is_some()
+            || dance.resting.is_some()
+    }
+
     /// USR2.
     pub(super) fn asked_for_a_successor(&mut self) {
         let obstacle = if self.dance.successor.is_some() {
@@ -144,6 +153,8 @@ impl State {
             "Parent exists."
         } else if self.mode != Mode::Serving || self.stop_at.is_some() {
             "The server stops."
+        } else if self.upgrade.is_some() {
+            "An upgrade is under way."
         } else {
             return self.act(Action::Dance(Step::Start));
         };

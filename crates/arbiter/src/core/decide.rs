@@ -3,8 +3,9 @@
 //! This file routes each event to its rule: the wanted number of workers and who fills it
 //! (`population.rs`), exits and crash loops (`exits.rs`), restarts (`restart.rs`, `rollback.rs`),
 //! stems (`stem.rs`), memory (`outgrown.rs`, `room.rs`), connections that leave workers in trouble
-//! (`balance.rs`), a second arbiter (`dance.rs`), shutting down (`stopping.rs`), what a service
-//! manager is told (`service.rs`). What a deadline means is decided here.
+//! (`balance.rs`), a second arbiter (`dance.rs`), the arbiter's own upgrade (`upgrade.rs`), shutting
+//! down (`stopping.rs`), what a service manager is told (`service.rs`). What a deadline means is
+//! decided here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use super::restart::{Request, Restart};
 use super::status::Record;
 use super::stem::Stem;
 use super::stopping::Mode;
+use super::upgrade::{Upgrade, UpgradeRecord};
 use super::worker::{Force, Phase, Worker};
 use super::{Action, Asker, Event, Level, Pid, Policy, Room, Signal, StuckRequest, WorkerId};
 
@@ -51,6 +53,10 @@ pub struct State {
     pub(super) askers: Vec<Asker>,
     /// The restart under way, or the last one, for those who look.
     pub(super) record: Option<Record>,
+    /// The upgrade of the arbiter that is under way.
+    pub(super) upgrade: Option<Upgrade>,
+    /// The same, or the last one, for those who look.
+    pub(super) upgrade_record: Option<UpgradeRecord>,
     /// How many workers another generation had of which some are still alive.
     pub(super) outgoing: usize,
     /// Some worker has been ready once: the application can be loaded.
@@ -62,7 +68,7 @@ pub struct State {
     /// How often connections were given away out of need, or taken from another arbiter's workers.
     pub(super) gifts: u64,
     pub(super) dance: Dance,
-    actions: Vec<Action>,
+    pub(super) actions: Vec<Action>,
 }
 
 impl State {
@@ -89,6 +95,8 @@ impl State {
             follow_up: None,
             askers: Vec::new(),
             record: None,
+            upgrade: None,
+            upgrade_record: None,
             outgoing: 0,
             ever_ready: false,
             announced: false,
@@ -106,6 +114,7 @@ impl State {
             self.route(event);
             self.advance_dance();
             self.stop_when_due();
+            self.end_overdue_check();
             self.renew_when_due();
             self.force_the_overdue();
             self.forget_the_outgoing();
@@ -133,6 +142,7 @@ impl State {
             .chain(self.hurry_at())
             .chain(self.rest_at())
             .chain(self.observed_at())
+            .chain(self.checked_at())
             .chain(self.next_fork_at())
             .chain(self.next_stem_deadline())
             .min()
@@ -167,6 +177,10 @@ impl State {
             Event::StemReady { generation } => self.stem_ready(generation),
             Event::Restart { mode, asker } => self.asked_to_restart(mode, asker),
             Event::Scale { workers } => self.scale(workers),
+            Event::Upgrade { from, asker } => self.asked_to_upgrade(from, asker),
+            Event::UpgradeChecked { version } => self.upgrade_checked(version),
+            Event::UpgradeFailed { reason } => self.upgrade_failed(&reason),
+            Event::Upgraded => self.upgraded(),
             Event::RoomMeasured(room) => self.room = Some(room),
             Event::ConfigurationRead { policy } => self.configuration_read(policy),
             Event::ConfigurationRefused { reason } => self.configuration_refused(reason),

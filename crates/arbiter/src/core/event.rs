@@ -67,6 +67,25 @@ pub enum Event {
         /// How many there should be.
         workers: usize,
     },
+    /// Somebody asks for an upgrade of the arbiter.
+    Upgrade {
+        /// The version that this is.
+        from: String,
+        /// Who is to be told how it ended ([`Action::Answer`](super::Action::Answer)), if anybody.
+        asker: Option<Asker>,
+    },
+    /// An [`Action::CheckUpgrade`](super::Action::CheckUpgrade) ended well.
+    UpgradeChecked {
+        /// The version that would take over.
+        version: String,
+    },
+    /// The new version cannot take over, or could not: this one goes on.
+    UpgradeFailed {
+        /// Why.
+        reason: String,
+    },
+    /// After an [`Action::Upgrade`](super::Action::Upgrade), in the new version: it has taken over.
+    Upgraded,
     /// Before the answer to an [`Action::ReadConfiguration`](super::Action::ReadConfiguration): what
     /// memory there is for the restart that follows.
     RoomMeasured(Room),

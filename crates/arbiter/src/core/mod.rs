@@ -15,6 +15,7 @@ mod dance;
 mod decide;
 mod event;
 mod exits;
+pub(crate) mod ledger;
 mod outgrown;
 mod policy;
 mod population;
@@ -23,9 +24,11 @@ mod rollback;
 mod room;
 mod service;
 mod signal;
+mod snapshot;
 mod status;
 mod stem;
 mod stopping;
+mod upgrade;
 mod worker;
 
 pub use action::{Action, Level};
@@ -37,6 +40,7 @@ pub use room::Room;
 pub use service::News;
 pub use signal::{Signal, signal_name};
 pub use status::{RestartStatus, Status, StemStatus, WorkerStatus};
+pub use upgrade::UpgradeStatus;
 
 /// Names a worker for its whole life: its age, counted from 1, never used twice.
 pub type WorkerId = u64;

@@ -16,8 +16,8 @@ use super::{Action, Level, Signal, State, WorkerId};
 /// A retiring worker and the one that takes its place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Succession {
-    old: WorkerId,
-    new: WorkerId,
+    pub(super) old: WorkerId,
+    pub(super) new: WorkerId,
 }
 
 impl State {

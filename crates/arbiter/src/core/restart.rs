@@ -32,9 +32,15 @@ use super::{Action, Asker, Level, Policy, State, WorkerId};
 /// What was asked for: a way to restart, or the configured one.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
-    mode: Option<RestartMode>,
+    pub(super) mode: Option<RestartMode>,
     /// Who is to be told how it ended.
-    askers: Vec<Asker>,
+    pub(super) askers: Vec<Asker>,
+}
+
+impl Request {
+    pub(super) fn of(mode: Option<RestartMode>, askers: Vec<Asker>) -> Self {
+        Self { mode, askers }
+    }
 }
 
 /// A restart under way.
@@ -91,10 +97,14 @@ impl State {
         if self.mode != Mode::Serving || self.stop_at.is_some() {
             return self.answer(askers, Some(STOPS));
         }
-        if self.restart.is_none() && self.reading.is_none() {
+        if self.restart.is_none() && self.reading.is_none() && self.upgrade.is_none() {
             return self.read_configuration(Request { mode, askers });
         }
-        let text = "A restart is under way: one more will follow it.";
+        let text = if self.upgrade.is_some() {
+            "An upgrade is under way: a restart will follow it."
+        } else {
+            "A restart is under way: one more will follow it."
+        };
         self.log(Level::Info, text);
         let earlier = self.follow_up.take().map(|request| request.askers);
         askers.splice(0..0, earlier.unwrap_or_default());
@@ -196,6 +206,7 @@ impl State {
 
     /// Forgets every restart, since the server stops.
     pub(super) fn cancel_restarts(&mut self) {
+        self.cancel_upgrade();
         self.dismiss_follow_up(STOPS);
         let reading = self.reading.take().is_some();
         if self.restart.take().is_some() || reading {
@@ -210,7 +221,7 @@ impl State {
         }
     }
 
-    fn answer(&mut self, askers: Vec<Asker>, failure: Option<&str>) {
+    pub(super) fn answer(&mut self, askers: Vec<Asker>, failure: Option<&str>) {
         for asker in askers {
             self.act(Action::Answer {
                 asker,
@@ -299,7 +310,7 @@ impl State {
         self.shed();
     }
 
-    fn read_configuration(&mut self, mut request: Request) {
+    pub(super) fn read_configuration(&mut self, mut request: Request) {
         self.askers.append(&mut request.askers);
         self.reading = Some(request);
         self.tell_reloading();

@@ -13,7 +13,7 @@ use super::restart::Stage;
 use super::stem::{self, Stem};
 use super::stopping::Mode;
 use super::worker::{Force, Phase, Worker};
-use super::{Pid, State, WorkerId};
+use super::{Pid, State, UpgradeStatus, WorkerId};
 
 /// The arbiter at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Status {
     pub stems: Vec<StemStatus>,
     /// The restart under way, or the last one.
     pub restart: Option<RestartStatus>,
+    /// The upgrade of the arbiter under way, or the last one.
+    pub upgrade: Option<UpgradeStatus>,
 }
 
 /// The process that forks a generation's workers, at one moment.
@@ -85,17 +87,17 @@ pub struct RestartStatus {
 /// The times of a restart, on the clock of the events.
 #[derive(Debug)]
 pub(super) struct Record {
-    generation: u32,
-    mode: Option<RestartMode>,
-    began_at: Duration,
-    served_at: Option<Duration>,
-    end: Option<End>,
+    pub(super) generation: u32,
+    pub(super) mode: Option<RestartMode>,
+    pub(super) began_at: Duration,
+    pub(super) served_at: Option<Duration>,
+    pub(super) end: Option<End>,
 }
 
 #[derive(Debug)]
-struct End {
-    at: Duration,
-    failure: Option<String>,
+pub(super) struct End {
+    pub(super) at: Duration,
+    pub(super) failure: Option<String>,
 }
 
 impl State {
@@ -125,6 +127,7 @@ impl State {
                     .as_ref()
                     .map(|end| record.since_beginning(end.at)),
             }),
+            upgrade: self.upgrade_status(now),
         }
     }
 

@@ -38,9 +38,9 @@ pub(super) struct Stem {
     /// When the next step of force is due.
     pub(super) deadline: Option<Duration>,
     pub(super) forked_at: Duration,
-    ready_at: Option<Duration>,
+    pub(super) ready_at: Option<Duration>,
     /// Why it will not become ready.
-    excuse: Option<String>,
+    pub(super) excuse: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

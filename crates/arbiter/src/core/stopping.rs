@@ -161,6 +161,7 @@ impl State {
         let text = format!("Stopping in {}, serving on until then.", seconds(delay));
         self.log(Level::Info, text);
         self.tell_delay();
+        self.cancel_upgrade();
         self.dismiss_follow_up(STOPS);
         self.stop_at = Some(self.now.saturating_add(delay));
     }

@@ -15,7 +15,7 @@ mod tcp;
 mod unix;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 pub use address::ListenAddr;
@@ -24,6 +24,7 @@ pub use inherited::ListenFds;
 pub(crate) use retry::{Patience, bind_all};
 pub(crate) use store::Allotment;
 
+use crate::core::ledger::{Damaged, Ledger, Words};
 use crate::fatal::Fatal;
 use oxicorn_settings::Address;
 use unix::Claim;
@@ -79,6 +80,21 @@ impl Listener {
             local: self.local.clone(),
             claim: None,
         })
+    }
+
+    /// Writes it down for the next version of the arbiter, as an entry of this name.
+    pub(crate) fn write(&self, name: &str, ledger: &mut Ledger) {
+        let number = ledger.inherit(self.fd.as_raw_fd());
+        let words = self.claim.as_ref().map(Claim::words);
+        let [path, device, inode] = words.unwrap_or_else(|| [(); 3].map(|()| "-".to_owned()));
+        ledger.put(name, [number, path, device, inode]);
+    }
+
+    /// The listener of an entry that [`write`](Self::write) wrote.
+    pub(crate) fn read(words: &mut Words<'_>) -> Result<Self, Damaged> {
+        let fd = words.descriptor()?;
+        let claim = Claim::read(words)?;
+        Self::new(fd, claim).map_err(|_| words.damaged())
     }
 
     /// Leaves a Unix socket's path to another process that listens on it.

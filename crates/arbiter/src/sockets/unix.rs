@@ -18,6 +18,7 @@ use rustix::process::umask;
 
 use super::address::readable;
 use super::{Listener, SocketOptions};
+use crate::core::ledger::{Damaged, Word, Words};
 use crate::fatal::Fatal;
 
 /// The file that our bind made, by its identity.
@@ -38,6 +39,21 @@ impl Claim {
             device: file.dev(),
             inode: file.ino(),
         })
+    }
+
+    pub(super) fn words(&self) -> [String; 3] {
+        [self.path.write(), self.device.write(), self.inode.write()]
+    }
+
+    pub(super) fn read(words: &mut Words<'_>) -> Result<Option<Self>, Damaged> {
+        let path: Option<PathBuf> = words.take()?;
+        let (device, inode) = (words.take::<Option<_>>()?, words.take::<Option<_>>()?);
+        let claim = path.zip(device).zip(inode);
+        Ok(claim.map(|((path, device), inode)| Self {
+            path,
+            device,
+            inode,
+        }))
     }
 
     /// Gives the file another name; what had it is replaced.

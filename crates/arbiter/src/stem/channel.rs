@@ -25,7 +25,7 @@ use crate::channel::{
 use crate::core::{Pid, WorkerId};
 
 /// The version of the messages' format.
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 /// The longest error text, in bytes; the rest is cut.
 const LONGEST_TEXT: usize = 512;
 const LONGEST_MESSAGE: usize = 2 + 8 + LONGEST_TEXT;
@@ -146,6 +146,11 @@ impl StemChannel {
 }
 
 impl StemLink {
+    /// The one that an earlier version of the arbiter had.
+    pub(super) fn of(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
     /// The caller's copies of `channel` and `board` may be closed as soon as this returns.
     pub(super) fn order(
         &self,

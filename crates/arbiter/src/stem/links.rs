@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use super::channel::{Incoming, Report, StemLink};
 use crate::channel::{self, ArbiterChannel};
+use crate::core::ledger::{Damaged, Entries, Ledger, Word};
 use crate::core::{Pid, WorkerId};
 use crate::sys::board::SharedBoard;
 use crate::translate::TARGET;
@@ -59,6 +60,51 @@ impl Stems {
     pub(crate) fn add(&mut self, generation: u32, pid: Pid, link: StemLink) {
         let (link, order) = (Some(link), None);
         self.0.insert(generation, Stem { pid, link, order });
+    }
+
+    /// What a newer version of the arbiter needs to go on with them.
+    pub(crate) fn write(&self, ledger: &mut Ledger) {
+        for (generation, Stem { pid, link, order }) in &self.0 {
+            let link = link.as_ref().map(|link| link.as_fd().as_raw_fd());
+            let link = ledger.inherit_if_any(link);
+            ledger.put("stem-channel", [generation.write(), pid.write(), link]);
+            if let Some(unborn) = order {
+                let channel = ledger.inherit(unborn.channel.as_fd().as_raw_fd());
+                let board = unborn.board.as_ref().map(|one| one.as_fd().as_raw_fd());
+                let board = ledger.inherit_if_any(board);
+                let worker = unborn.worker.write();
+                ledger.put("unborn", [generation.write(), worker, channel, board]);
+            }
+        }
+    }
+
+    /// The stems that an earlier version had.
+    pub(crate) fn read(entries: &Entries<'_>) -> Result<Self, Damaged> {
+        let stems = entries.all("stem-channel", |words| {
+            let (generation, pid) = (words.take()?, words.take()?);
+            let link = words.maybe_descriptor()?.map(StemLink::of);
+            let order = None;
+            Ok((generation, Stem { pid, link, order }))
+        })?;
+        let mut stems = Self(stems.into_iter().collect());
+        let unborn = entries.all("unborn", |words| {
+            let (generation, worker) = (words.take::<u32>()?, words.take()?);
+            let channel = ArbiterChannel::of(words.descriptor()?);
+            let board = words.maybe_descriptor()?;
+            let board = board.and_then(|fd| SharedBoard::of(fd).ok());
+            let unborn = Unborn {
+                worker,
+                channel,
+                board,
+            };
+            Ok((generation, unborn))
+        })?;
+        for (generation, unborn) in unborn {
+            if let Some(stem) = stems.0.get_mut(&generation) {
+                stem.order = Some(unborn);
+            }
+        }
+        Ok(stems)
     }
 
     /// The process was reaped, whatever it was.

@@ -27,8 +27,8 @@ use crate::translate::TARGET;
 use birth::Side;
 pub use birth::die_with;
 pub use channel::StemChannel;
-pub(crate) use channel::pair;
 use channel::{Command, Order};
+pub(crate) use channel::{VERSION, pair};
 pub(crate) use links::{Said, Stems};
 
 /// What a stem is given for its life; the counterpart of a [`WorkerSeed`].

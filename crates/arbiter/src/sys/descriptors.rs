@@ -38,6 +38,23 @@ pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Another descriptor, of our own, for what is open under this number; close-on-exec.
+///
+/// # Errors
+/// `EBADF` if it is not open, `EMFILE` when there is no number left.
+pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: F_DUPFD_CLOEXEC takes a number; a bad one gives EBADF.
+    let fd = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, libc::STDERR_FILENO + 1) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! The only place of this crate with `unsafe`: signal handlers, forking into the background,
-//! adopting inherited descriptors, memory shared with the workers. Every function here is safe to call; every block names the rule
-//! it relies on.
+//! adopting inherited descriptors, memory shared with the workers, becoming another program. Every
+//! function here is safe to call; every block names the rule it relies on.
 #![expect(
     unsafe_code,
     reason = "the system calls below have no safe wrapper in rustix or std"
@@ -8,5 +8,7 @@
 
 pub mod board;
 pub mod descriptors;
+pub mod image;
 pub mod process;
 pub mod signals;
+pub mod way_back;

@@ -35,6 +35,16 @@ pub struct SignalPipe {
 /// # Errors
 /// When the pipe cannot be made (`EMFILE`, `ENFILE`) or a signal cannot be handled (`KILL`).
 pub fn install(signals: &[Signal]) -> io::Result<SignalPipe> {
+    let pipe = install_blocked(signals)?;
+    unblock_all()?;
+    Ok(pipe)
+}
+
+/// As [`install`], but signals that are blocked stay so, until [`unblock_all`].
+///
+/// # Errors
+/// As [`install`].
+pub fn install_blocked(signals: &[Signal]) -> io::Result<SignalPipe> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     OVERFLOW.store(0, Ordering::SeqCst);
     OWNER.store(
@@ -48,7 +58,6 @@ pub fn install(signals: &[Signal]) -> io::Result<SignalPipe> {
             handle as extern "C" fn(i32) as libc::sighandler_t,
         )?;
     }
-    unblock_all()?;
     Ok(SignalPipe { reader, writer })
 }
 
@@ -172,15 +181,48 @@ fn set_action(number: i32, handler: libc::sighandler_t) -> io::Result<()> {
     }
 }
 
-fn unblock_all() -> io::Result<()> {
-    // SAFETY: sigset_t is plain data; sigemptyset below gives it its value.
-    let mut empty: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `empty` is valid for writing.
-    unsafe { libc::sigemptyset(&raw mut empty) };
-    // SAFETY: `empty` is valid for reading and the old mask is not asked for.
-    match unsafe {
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const empty, std::ptr::null_mut())
-    } {
+/// Lets all signals through.
+///
+/// # Errors
+/// None that a running kernel is known to give.
+pub fn unblock_all() -> io::Result<()> {
+    set_mask(false, &[])
+}
+
+/// Lets no signal through but those of a crash, and `but`; also over an `execve`.
+///
+/// # Errors
+/// As [`unblock_all`].
+pub fn block_all_but(but: &[i32]) -> io::Result<()> {
+    const CRASHES: [i32; 5] = [
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        libc::SIGILL,
+        libc::SIGFPE,
+        libc::SIGABRT,
+    ];
+    let but: Vec<i32> = CRASHES.iter().chain(but).copied().collect();
+    set_mask(true, &but)
+}
+
+/// Blocks every signal or none, but for those in `but`.
+fn set_mask(blocked: bool, but: &[i32]) -> io::Result<()> {
+    // SAFETY: sigset_t is plain data; it is given its value below.
+    let mut mask: libc::sigset_t = unsafe { std::mem::zeroed() };
+    if blocked {
+        // SAFETY: `mask` is valid for writing.
+        unsafe { libc::sigfillset(&raw mut mask) };
+    } else {
+        // SAFETY: as above.
+        unsafe { libc::sigemptyset(&raw mut mask) };
+    }
+    for number in but {
+        // SAFETY: as above; a bad number gives EINVAL and changes nothing.
+        unsafe { libc::sigdelset(&raw mut mask, *number) };
+    }
+    // SAFETY: `mask` is valid for reading and the old mask is not asked for.
+    match unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut()) }
+    {
         0 => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno)),
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use oxicorn_arbiter::core::{Cue, Room, Step as Figure};
 use oxicorn_arbiter::{Action, Event, Level, News, Pid, Policy, State, WorkerId};
 
-use super::script::{Happening, Step, Transcript, Who, given};
+use super::script::{Happening, Step, Transcript, UpgradeStep, Who, given};
 
 /// Plays the transcript; on a contradiction the error tells the story up to it.
 pub(crate) fn play(transcript: &Transcript) -> Result<(), String> {
@@ -90,6 +90,26 @@ impl Player {
         Ok(())
     }
 
+    /// The new version goes on from the state as it was written down.
+    fn upgrade(&mut self, step: &UpgradeStep) -> Result<Event, String> {
+        Ok(match step {
+            UpgradeStep::Asked(asker) => Event::Upgrade {
+                from: "1.0".to_owned(),
+                asker: *asker,
+            },
+            UpgradeStep::Checked(version) => Event::UpgradeChecked {
+                version: version.clone(),
+            },
+            UpgradeStep::Failed(reason) => Event::UpgradeFailed {
+                reason: reason.clone(),
+            },
+            UpgradeStep::Done => {
+                self.state = State::from_text(&self.state.to_text())?;
+                Event::Upgraded
+            }
+        })
+    }
+
     fn when(&mut self, happening: &Happening) -> Result<(), String> {
         self.settle()?;
         let event = match happening {
@@ -117,6 +137,7 @@ impl Player {
                 asker: *asker,
             },
             Happening::Scale(workers) => Event::Scale { workers: *workers },
+            Happening::Upgrade(step) => self.upgrade(step)?,
             Happening::Refuse(reason) => {
                 self.refusal.clone_from(reason);
                 return Ok(());
@@ -324,6 +345,9 @@ impl Player {
                 }
             }
             Action::ReopenLogs => "reopen logs".to_owned(),
+            Action::CheckUpgrade => "check upgrade".to_owned(),
+            Action::Upgrade => "become the new version".to_owned(),
+            Action::AbandonUpgrade => "abandon upgrade".to_owned(),
             Action::CloseListeners => "close listeners".to_owned(),
             Action::Reap => "reap".to_owned(),
             Action::ChildExited { worker, .. } => format!("mourn {worker}"),

@@ -31,6 +31,8 @@ pub(crate) enum Happening {
     Signal(Signal),
     Restart(Option<RestartMode>, Option<u64>),
     Scale(usize),
+    /// An upgrade goes on.
+    Upgrade(UpgradeStep),
     /// From now on the configuration is refused for this reason, or read.
     Refuse(Option<String>),
     /// From now on the configuration says this.
@@ -57,6 +59,14 @@ pub(crate) enum Happening {
     Draining(WorkerId),
     Stuck(WorkerId, StuckRequest),
     Ends(Who, Exit, Option<bool>),
+}
+
+pub(crate) enum UpgradeStep {
+    /// Somebody asks for it.
+    Asked(Option<u64>),
+    Checked(String),
+    Failed(String),
+    Done,
 }
 
 pub(crate) enum Who {
@@ -150,7 +160,8 @@ fn happening(text: &str) -> Result<Happening, String> {
             .map(Happening::Signal)
             .or_else(|| cue(text).map(Happening::Cue)),
     };
-    match fixed.or_else(|| of_the_configuration(text)) {
+    let found = fixed.or_else(|| of_the_configuration(text));
+    match found.or_else(|| of_an_upgrade(text)) {
         Some(happening) => Ok(happening),
         None if text.starts_with("client ") => of_a_client(text),
         None if text.contains(" MiB are free, and ") => room(text),
@@ -176,6 +187,23 @@ fn cue(text: &str) -> Option<Cue> {
     Some(Cue::Said(said))
 }
 
+/// `upgrade`, `upgrade passes its check as VERSION`, `upgrade fails: REASON`, `upgraded`.
+fn of_an_upgrade(text: &str) -> Option<Happening> {
+    let step = match text {
+        "upgrade" => UpgradeStep::Asked(None),
+        "upgraded" => UpgradeStep::Done,
+        _ => {
+            let text = text.strip_prefix("upgrade ")?;
+            let version = text.strip_prefix("passes its check as ");
+            match (version, text.strip_prefix("fails: ")) {
+                (Some(version), _) => UpgradeStep::Checked(version.to_owned()),
+                (None, reason) => UpgradeStep::Failed(reason?.to_owned()),
+            }
+        }
+    };
+    Some(Happening::Upgrade(step))
+}
+
 /// `300 MiB are free, and 2 workers use 300 MiB`.
 fn room(text: &str) -> Result<Happening, String> {
     let words: Vec<&str> = text.split(' ').collect();
@@ -190,12 +218,16 @@ fn room(text: &str) -> Result<Happening, String> {
     }))
 }
 
-/// `client 1 asks for restart [MODE]`, `client 1 asks for 3 workers`.
+/// `client 1 asks for restart [MODE]`, `client 1 asks for upgrade`, `client 1 asks for 3 workers`.
 fn of_a_client(text: &str) -> Result<Happening, String> {
     let words: Vec<&str> = text.split(' ').collect();
     match words[..] {
         ["client", asker, "asks", "for", "restart"] => {
             Ok(Happening::Restart(None, Some(number(asker)?)))
+        }
+        ["client", asker, "asks", "for", "upgrade"] => {
+            let asker = Some(number(asker)?);
+            Ok(Happening::Upgrade(UpgradeStep::Asked(asker)))
         }
         ["client", asker, "asks", "for", "restart", how] => {
             let how = mode(how).ok_or("hot, phased or regular")?;
