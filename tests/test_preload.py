@@ -115,6 +115,15 @@ def test_the_status_shows_the_stem_of_each_generation(site: Site) -> None:
     assert f"Stem of generation 1: pid {first}, ready" in oxicornctl(server, "status").stdout
 
 
+def test_what_workers_count_is_seen(site: Site) -> None:
+    server = site.start()
+    with server.connect() as connection:
+        connection.request("/")
+        workers = json.loads(oxicornctl(server, "status", "--json").stdout)["workers"]
+    assert sum(worker["connections"]["open"] for worker in workers) >= 1
+    assert sum(worker["total"]["answered"] for worker in workers) >= 1
+
+
 def test_reload_imports_in_every_worker_all_the_same(site: Site) -> None:
     server = site.start("--reload")
     server.wait_for_log("preload_app is ignored under reload")

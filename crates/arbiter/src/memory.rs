@@ -11,13 +11,19 @@ use crate::cgroup::{Group, Version, own_groups};
 use crate::core::{Pid, Room};
 
 /// What there is at this moment; `None` where the kernel does not say.
-pub(crate) fn room(workers: impl Iterator<Item = Pid>) -> Option<Room> {
+///
+/// What the stems use is the workers', who share it with them.
+pub(crate) fn room(
+    workers: impl Iterator<Item = Pid>,
+    stems: impl Iterator<Item = Pid>,
+) -> Option<Room> {
     let used: Vec<u64> = workers.filter_map(used_by).collect();
+    let shared: u64 = stems.filter_map(used_by).sum();
     let left = own_groups().iter().filter_map(left_in).min();
     let available = system_memory().into_iter().chain(left).min()?;
     Some(Room {
         available,
-        used: used.iter().sum(),
+        used: used.iter().sum::<u64>() + shared,
         workers: used.len(),
     })
 }
@@ -125,9 +131,18 @@ mod tests {
     #[test]
     fn this_process_uses_memory_and_there_is_some_left() {
         let own = Pid::try_from(std::process::id()).unwrap();
-        let room = room([own, Pid::MAX].into_iter()).unwrap();
+        let none = std::iter::empty();
+        let room = room([own, Pid::MAX].into_iter(), none).unwrap();
         assert_eq!(room.workers, 1);
         assert!(room.used > 1 << 16, "{room:?}");
         assert!(room.available > 0, "{room:?}");
+    }
+
+    #[test]
+    fn a_stem_is_no_worker_but_what_it_uses_counts() {
+        let own = Pid::try_from(std::process::id()).unwrap();
+        let room = room([Pid::MAX].into_iter(), std::iter::once(own)).unwrap();
+        assert_eq!(room.workers, 0);
+        assert!(room.used > 1 << 16, "{room:?}");
     }
 }

@@ -357,7 +357,7 @@ impl<H: Host> Arbiter<H> {
             Err(reason) => Event::ConfigurationRefused { reason },
         };
         self.events.push_front(event);
-        if let Some(room) = memory::room(self.crew.pids()) {
+        if let Some(room) = memory::room(self.crew.pids(), self.stems.pids()) {
             self.events.push_front(Event::RoomMeasured(room));
         }
     }

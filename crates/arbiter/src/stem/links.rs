@@ -112,6 +112,10 @@ impl Stems {
         self.0.retain(|_, stem| stem.pid != pid);
     }
 
+    pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
+        self.0.values().map(|stem| stem.pid)
+    }
+
     /// The stems that can be heard.
     pub(crate) fn open(&self) -> impl Iterator<Item = &StemLink> {
         self.0.values().filter_map(|stem| stem.link.as_ref())
