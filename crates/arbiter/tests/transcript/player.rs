@@ -172,27 +172,22 @@ impl Player {
                 worker: *worker,
                 request: request.clone(),
             },
-            Happening::Ends(Who::Pid(pid), exit, oom) => Event::WorkerExited {
-                pid: *pid,
-                exit: *exit,
-                oom: *oom,
-            },
-            Happening::Ends(Who::Stem(generation), exit, oom) => Event::WorkerExited {
-                pid: stem_pid(*generation),
-                exit: *exit,
-                oom: *oom,
-            },
-            Happening::Ends(Who::Worker(worker), exit, oom) => {
-                let pid = self.state.pid(*worker).ok_or("no such worker is alive")?;
-                Event::WorkerExited {
-                    pid,
-                    exit: *exit,
-                    oom: *oom,
-                }
+            Happening::Ends(who, exit, oom) => {
+                let (exit, oom) = (*exit, *oom);
+                let pid = self.process_of(who)?;
+                Event::WorkerExited { pid, exit, oom }
             }
         };
         self.handle(event);
         Ok(())
+    }
+
+    fn process_of(&self, who: &Who) -> Result<Pid, String> {
+        Ok(match who {
+            Who::Pid(pid) => *pid,
+            Who::Stem(generation) => stem_pid(*generation),
+            Who::Worker(worker) => self.state.pid(*worker).ok_or("no such worker is alive")?,
+        })
     }
 
     fn then(&mut self, expected: &str) -> Result<(), String> {
