@@ -18,7 +18,7 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 
-from oxicorn import banner, pipe, worker
+from oxicorn import banner, worker
 from oxicorn._native import (
     Arbiter,
     BindError,
@@ -34,7 +34,7 @@ from oxicorn.app import Application, load
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
-from oxicorn.output import capture
+from oxicorn.output import capture, let_go
 from oxicorn.title import set_title
 
 __all__ = ["main"]
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        pipe.let_go()
+        let_go()
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
