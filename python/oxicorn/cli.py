@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from oxicorn import banner, pipe, stem, worker
+from oxicorn import banner, stem, worker
 from oxicorn._native import (
     Arbiter,
     BindError,
@@ -36,7 +36,7 @@ from oxicorn.app import load
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
-from oxicorn.output import capture
+from oxicorn.output import capture, let_go
 from oxicorn.title import set_title
 
 __all__ = ["main"]
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"Error: {error}", file=sys.stderr)
         return FAILED
     except BrokenPipeError:
-        pipe.let_go()
+        let_go()
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from oxicorn import pipe
+from oxicorn.output import let_go
 
 __all__ = ["main"]
 
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"oxicornctl: {error}", file=sys.stderr)
         return error.code
     except BrokenPipeError:
-        pipe.let_go()
+        let_go()
         return REFUSED
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -383,7 +383,7 @@ mod tests {
     fn budgets_count_all_files_together() {
         let source = Source::new("crates/a/src/b.rs", &"macro_rules! a {}\n".repeat(4));
         assert_eq!(budgets(&[source])[0].problem, "4, at most 3");
-        let source = Source::new("python/oxicorn/a.py", &"a\n".repeat(1801));
+        let source = Source::new("python/oxicorn/a.py", &"a\n".repeat(MOST_PYTHON_LINES + 1));
         assert_eq!(budgets(&[source])[0].rule, "python lines");
     }
 }
