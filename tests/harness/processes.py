@@ -52,11 +52,6 @@ def title(pid: int) -> str:
         return ""
 
 
-def parent(pid: int) -> int:
-    """The parent's pid."""
-    return int(_stat(pid)[1])
-
-
 def shared_out(pid: int) -> int:
     """Anonymous memory in KiB; of a page that several processes share, an equal part each."""
     text = (_PROC / str(pid) / "smaps_rollup").read_text()
