@@ -56,6 +56,7 @@ const SATURATED: u8 = 6;
 const RELIEVED: u8 = 7;
 const UNREADY: u8 = 8;
 const OUTGROWN: u8 = 9;
+const STRANDED: u8 = 10;
 const DRAIN: u8 = 65;
 const SERVE: u8 = 66;
 const PARK: u8 = 67;
@@ -82,6 +83,8 @@ pub enum Report {
     Retiring,
     /// Every connection that could move was given away; those inside the application follow.
     Given,
+    /// Whoever took its connections has gone, or is going: it keeps those that are left.
+    Stranded,
     /// No thread has come out of the application for a while, and so many other connections wait.
     Saturated(u32),
     /// After `Saturated`: a thread is free again.
@@ -206,6 +209,15 @@ impl WorkerChannel {
     /// As [`ready`](Self::ready).
     pub fn given(&self) -> io::Result<()> {
         self.send(&Report::Given)
+    }
+
+    /// Reports that nobody takes the worker's connections any more, because the other process has gone
+    /// or is going.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn stranded(&self) -> io::Result<()> {
+        self.send(&Report::Stranded)
     }
 
     /// Reports that no thread has come out of the application for a while, and that so many other
@@ -401,6 +413,7 @@ fn encode_report(report: &Report) -> Vec<u8> {
         Report::Retiring => vec![VERSION, RETIRING],
         Report::Draining => vec![VERSION, DRAINING],
         Report::Given => vec![VERSION, GIVEN],
+        Report::Stranded => vec![VERSION, STRANDED],
         Report::Saturated(waiting) => {
             let mut message = vec![VERSION, SATURATED];
             message.extend(waiting.to_le_bytes());
@@ -449,6 +462,7 @@ fn decode_report(message: &[u8]) -> Option<Report> {
         [VERSION, RETIRING] => Some(Report::Retiring),
         [VERSION, DRAINING] => Some(Report::Draining),
         [VERSION, GIVEN] => Some(Report::Given),
+        [VERSION, STRANDED] => Some(Report::Stranded),
         [VERSION, SATURATED, waiting @ ..] => {
             let waiting = waiting.try_into().ok()?;
             Some(Report::Saturated(u32::from_le_bytes(waiting)))
@@ -508,6 +522,7 @@ mod tests {
             .unwrap();
         worker.retiring().unwrap();
         worker.given().unwrap();
+        worker.stranded().unwrap();
         worker.saturated(70_000).unwrap();
         worker.relieved().unwrap();
         worker.unready("GET / was answered 503").unwrap();
@@ -523,6 +538,7 @@ mod tests {
             Report::Stuck(stuck),
             Report::Retiring,
             Report::Given,
+            Report::Stranded,
             Report::Saturated(70_000),
             Report::Relieved,
             Report::Unready("GET / was answered 503".to_owned()),

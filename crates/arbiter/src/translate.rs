@@ -36,6 +36,7 @@ pub(crate) fn event_of(worker: WorkerId, report: Report) -> Event {
         Report::Stuck(request) => Event::WorkerStuck { worker, request },
         Report::Retiring => Event::WorkerRetiring { worker },
         Report::Given => Event::WorkerGave { worker },
+        Report::Stranded => Event::WorkerStranded { worker },
         Report::Saturated(waiting) => Event::WorkerSaturated { worker, waiting },
         Report::Relieved => Event::WorkerRelieved { worker },
         Report::Draining => Event::WorkerDraining { worker },

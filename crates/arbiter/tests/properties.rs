@@ -72,6 +72,8 @@ struct World {
     /// Forks succeed and configurations are good.
     flawless: bool,
     /// Said that they are saturated, and not since that they are relieved.
+    /// Whoever took its connections has just gone.
+    stranded: Option<WorkerId>,
     saturated: BTreeSet<WorkerId>,
     gifts: usize,
     /// Those who wait to hear how their restart ended.
@@ -134,6 +136,7 @@ impl World {
             ready: BTreeSet::new(),
             serving: BTreeSet::new(),
             flawless: false,
+            stranded: None,
             saturated: BTreeSet::new(),
             gifts: 0,
             waiting: BTreeSet::new(),
@@ -380,7 +383,8 @@ impl World {
 
     fn connect(&mut self, from: WorkerId, to: WorkerId) {
         let needy = self.saturated.contains(&from);
-        let gives = self.serving.remove(&from) || needy;
+        let stranded = self.stranded.take() == Some(from);
+        let gives = self.serving.remove(&from) || needy || stranded;
         let both = gives && self.serving.contains(&to);
         self.gifts += usize::from(needy);
         assert!(both, "{from} cannot give to {to}:\n{}", self.tell());
@@ -573,13 +577,18 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(33) {
+        match self.chance.below(34) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
             11 => self.somebody_restarts(),
             16 => self.somebody_scales(),
             12 | 28 => self.everybody_is_ready(),
             13 => self.handle(Event::WorkerGave { worker }),
+            31 => {
+                self.stranded = Some(worker);
+                self.handle(Event::WorkerStranded { worker });
+                self.stranded = None;
+            }
             5 => self.handle(Event::WorkerRetiring { worker }),
             6 => self.handle(Event::WorkerDraining { worker }),
             7 => self.handle(Event::WorkerStuck {

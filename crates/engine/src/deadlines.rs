@@ -176,12 +176,21 @@ impl Engine {
 
     /// Idle connections will go on elsewhere: they get their usual time again.
     pub(crate) fn relax_idle(&mut self) {
-        let usual = self.options.keep_alive;
+        let kept_alive = self.options.keep_alive;
+        let silent = match self.options.head_timeout {
+            0 => u64::MAX,
+            limit => limit,
+        };
         let idle = self
             .connections
             .iter_mut()
             .filter(|(_, connection)| connection.is_idle());
-        for (_, connection) in idle.filter(|(_, connection)| connection.served > 0) {
+        for (_, connection) in idle {
+            let usual = if connection.served > 0 {
+                kept_alive
+            } else {
+                silent
+            };
             connection.deadline = connection
                 .deadline
                 .max(connection.active.saturating_add(usual));

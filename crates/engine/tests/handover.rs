@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::time::Duration;
+
 use oxicorn_engine::{Ending, Handover};
-use support::pair::{Pair, told};
+use support::pair::{Pair, ends, told};
 use support::{CHUNKED, End, GET, PATIENCE, body, get, noise, post, response};
 
 #[test]
@@ -356,6 +358,41 @@ fn giving_can_stop_and_start_again() {
 }
 
 #[test]
+fn what_arrives_at_one_that_gives_and_leaves_goes_on_with_its_usual_time() {
+    let mut pair = Pair::new();
+    let mut client = pair.old.client();
+    pair.asks(&mut client, b"old");
+    pair.connect();
+    // Question, answer, offer, acceptance; what is missing is the word that they are the other one's.
+    for _ in 0..2 {
+        pair.old.round(PATIENCE);
+        pair.new.round(PATIENCE);
+    }
+    let mut third = pair.new.heir(None, |_| {});
+    let (giver, taker) = ends();
+    let now = pair.new.now();
+    third.engine.take_from(taker, now).unwrap();
+    pair.new.engine.give_to(giver, now).unwrap();
+    pair.new.engine.drain(false, now);
+    pair.until("the move to the third", |_| {
+        third.round(Duration::from_millis(1));
+        third.stats().taken == 1
+    });
+    assert_eq!((pair.new.stats().given, pair.new.stats().taken), (1, 1));
+    third.advance(1_500);
+    pair.send(&mut client, &get("/asks"));
+    pair.until("the answer of the third", |_| {
+        third.round(Duration::from_millis(1));
+        if let Some(exchange) = third.waiting() {
+            third.respond(exchange, b"third");
+        }
+        client.pull();
+        assert_eq!(client.end, None, "closed");
+        client.got.len() == response(b"third").len()
+    });
+}
+
+#[test]
 fn connections_come_back_the_same_way() {
     let mut pair = Pair::new();
     let mut clients: Vec<_> = (0..300).map(|_| pair.old.client()).collect();
@@ -389,7 +426,7 @@ fn a_connection_that_was_not_looked_at_since_it_came_can_go_back() {
 
 /// Both wait for nothing: no event comes, and none is needed.
 fn are_silent(pair: &mut Pair) -> bool {
-    let quiet = Some(std::time::Duration::from_millis(1_200));
+    let quiet = Some(Duration::from_millis(1_200));
     for rig in [&mut pair.old, &mut pair.new] {
         if rig.wants_more() || rig.engine.needs_turn() || rig.poller.wait(quiet).unwrap() > 0 {
             return false;
@@ -412,8 +449,8 @@ fn a_hand_over_that_has_nothing_to_do_makes_no_wake_ups() {
     pair.until("the notice", |pair| !pair.told().is_empty());
     pair.asks(&mut idle, b"new");
     for _ in 0..10 {
-        pair.old.round(std::time::Duration::from_millis(5));
-        pair.new.round(std::time::Duration::from_millis(5));
+        pair.old.round(Duration::from_millis(5));
+        pair.new.round(Duration::from_millis(5));
     }
     assert!(are_silent(&mut pair));
     // A new connection is no event for the one that gives.
@@ -421,7 +458,7 @@ fn a_hand_over_that_has_nothing_to_do_makes_no_wake_ups() {
     assert_eq!(
         pair.old
             .poller
-            .wait(Some(std::time::Duration::from_millis(100)))
+            .wait(Some(Duration::from_millis(100)))
             .unwrap(),
         0
     );

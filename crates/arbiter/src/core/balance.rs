@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use super::stopping::Mode;
-use super::worker::Worker;
+use super::worker::{Force, Phase, Worker};
 use super::{Action, Level, Policy, State, WorkerId};
 
 impl State {
@@ -70,6 +70,20 @@ impl State {
         let taker = self.least_recent_taker().or_else(any)?;
         self.count_gift(taker);
         Some(taker)
+    }
+
+    /// Whoever took the connections of a worker that was relieved has gone, or is going: somebody else
+    /// may take them. (One that is saturated says so again.)
+    pub(super) fn stranded(&mut self, id: WorkerId) {
+        let leaves = |w: &Worker| matches!(w.phase, Phase::Parked | Phase::Leaving);
+        let may_give = |w: &Worker| leaves(w) && w.force == Force::None;
+        if self.mode != Mode::Serving || !self.workers.get(&id).is_some_and(may_give) {
+            return;
+        }
+        let newcomers = self.newcomers(self.generation);
+        if let Some(to) = self.partner(id, &newcomers) {
+            self.act(Action::Connect { from: id, to });
+        }
     }
 
     fn count_gift(&mut self, to: WorkerId) {

@@ -194,6 +194,7 @@ impl State {
             Event::WorkerStuck { worker, request } => self.stuck(worker, &request),
             Event::WorkerRetiring { worker } => self.retiring(worker),
             Event::WorkerGave { worker } => self.gave(worker),
+            Event::WorkerStranded { worker } => self.stranded(worker),
             Event::WorkerSaturated { worker, waiting } => self.saturated(worker, waiting),
             Event::WorkerRelieved { worker } => self.relieved(worker),
             Event::WorkerDraining { worker } => self.draining(worker),

@@ -141,6 +141,11 @@ pub enum Event {
         /// Who reports.
         worker: WorkerId,
     },
+    /// Whoever took the worker's connections has gone or is going, and it keeps what is left.
+    WorkerStranded {
+        /// Who reports.
+        worker: WorkerId,
+    },
     /// No thread of the worker has come out of the application for a while.
     WorkerSaturated {
         /// Who reports.

@@ -159,6 +159,7 @@ impl Player {
                 limit: 512 << 20,
             },
             Happening::Gave(worker) => Event::WorkerGave { worker: *worker },
+            Happening::Stranded(worker) => Event::WorkerStranded { worker: *worker },
             Happening::Saturated(worker, waiting) => Event::WorkerSaturated {
                 worker: *worker,
                 waiting: *waiting,

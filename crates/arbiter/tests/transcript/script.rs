@@ -45,6 +45,7 @@ pub(crate) enum Happening {
     /// With 600 MiB, and a limit of 512 MiB.
     Outgrown(WorkerId),
     Gave(WorkerId),
+    Stranded(WorkerId),
     Saturated(WorkerId, u32),
     Relieved(WorkerId),
     Ready(WorkerId),
@@ -293,6 +294,7 @@ fn of_a_process(text: &str) -> Result<Happening, String> {
         "outgrown" => Ok(Happening::Outgrown(worker)),
         "retiring" => Ok(Happening::Retiring(worker)),
         "gave" => Ok(Happening::Gave(worker)),
+        "is stranded" => Ok(Happening::Stranded(worker)),
         "saturated" => Ok(Happening::Saturated(worker, 20)),
         "saturated alone" => Ok(Happening::Saturated(worker, 0)),
         "relieved" => Ok(Happening::Relieved(worker)),

@@ -164,8 +164,10 @@ impl Engine {
         });
         connection.outbox = outbox(capsule.unsent);
         self.board.add(Count::Open, 1);
-        if self.enter(connection).is_some() {
+        if let Some(id) = self.enter(connection) {
             self.board.add(Count::Taken, 1);
+            // It may be on its way to a third process.
+            self.offer(id);
         }
     }
 

@@ -208,7 +208,7 @@ impl Engine {
         for parcel in parcels {
             self.adopt(parcel, now);
         }
-        if self.draining {
+        if self.draining && !self.is_giving() {
             self.hurry_idle(now);
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use oxicorn_arbiter::Signal;
 use oxicorn_arbiter::channel::Command;
-use oxicorn_engine::{Handover, Notice, Now, Stuck, WatchId};
+use oxicorn_engine::{Failure, Handover, Notice, Now, Stuck, WatchId};
 use rustix::event::Timespec;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
@@ -200,8 +200,11 @@ impl Crew {
                 self.post.gives.store(gives, Ordering::Relaxed);
                 self.renew_stall();
                 let next = lock(&self.post.next).take();
+                let alone = matches!(failure, Some(Failure::Gone | Failure::Leaving));
                 if let Some(to) = next {
                     self.give_connections(to);
+                } else if alone && !self.post.serves.load(Ordering::Relaxed) {
+                    tell("stranded", self.channel.stranded());
                 }
                 match failure {
                     Some(failure) => log::warn!(
