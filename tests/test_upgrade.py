@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from signal import SIGHUP, SIGKILL, SIGTERM
+from signal import SIGHUP, SIGKILL, SIGTERM, SIGUSR2
 from typing import Any
 
 import pytest
@@ -161,6 +161,56 @@ def test_the_version_that_is_installed_runs_afterwards(site: Site) -> None:
     assert (upgrade["from"], upgrade["to"]) == ("1.0", "2.0")
     assert (upgrade["state"], upgrade["reason"]) == ("done", None)
     assert "upgrade: from 1.0 to 2.0, done" in site.ctl("status")[1]
+    server.stop()
+
+
+def test_under_preload_the_new_version_goes_on_with_the_stem_and_boots_one_of_its_own(
+    site: Site,
+) -> None:
+    server = site.start("--workers", "2", "--preload")
+    [old] = server.stems()
+    site.install("2.0")
+    with Load(server) as load:
+        site.upgrade()
+        load.wait_for("2.0", more=10)
+    until(lambda: old not in server.stems(), "the old stem leaves")
+    [new] = server.stems()
+    assert [stem["pid"] for stem in site.status()["stems"]] == [new]
+    os.kill(server.workers()[0], SIGKILL)
+    server.wait_for_workers(2)
+    assert server.request().text == "2.0"
+    server.stop()
+
+
+def test_under_preload_the_old_stem_serves_on_when_the_new_application_fails(site: Site) -> None:
+    server = site.start("--workers", "1", "--preload")
+    [stem], [worker] = server.stems(), server.workers()
+    site.install("2.0")
+    (site.folder / "site_app.py").write_text("raise RuntimeError('no database')")
+    with Load(server):
+        assert "no database" in site.refused()
+    assert (server.stems(), server.workers()) == ([stem], [worker])
+    os.kill(worker, SIGKILL)
+    until(lambda: server.workers() not in ([], [worker]), "another worker")
+    assert server.request().text == "1.0"
+    server.stop()
+
+
+def test_there_is_no_upgrade_beside_a_second_arbiter_and_no_second_one_during_an_upgrade(
+    site: Site,
+) -> None:
+    server = site.start()
+    server.signal(SIGUSR2)
+    server.wait_for_log(r"Successor \(pid:(\d+)\) was started")
+    assert "there is a second arbiter" in site.refused()
+    found = server.wait_for_log(r"Successor \(pid:(\d+)\) was started")
+    successor = int(found.group(1))
+    os.kill(successor, SIGTERM)
+    until(lambda: not processes.alive(successor), "the second arbiter leaves")
+    waits = begin_check(site)
+    server.signal(SIGUSR2)
+    server.wait_for_log("USR2 signal ignored. An upgrade is under way.")
+    assert go_on(site, waits)[0] == 0
     server.stop()
 
 
@@ -409,8 +459,11 @@ def go_on(site: Site, waits: subprocess.Popen[str]) -> tuple[int, str]:
     return waits.returncode, said
 
 
-def test_a_worker_that_dies_meanwhile_is_reported_and_replaced(site: Site) -> None:
-    server = site.start("--workers", "2")
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["plain", "preload"])
+def test_a_worker_that_dies_meanwhile_is_reported_and_replaced(
+    site: Site, options: tuple[str, ...]
+) -> None:
+    server = site.start("--workers", "2", *options)
     waits = begin_slowly(site, server)
     victim = server.workers()[0]
     os.kill(victim, SIGKILL)
@@ -443,13 +496,18 @@ def test_a_stop_right_after_the_order_is_heeded(site: Site) -> None:
     server.expect_exit(0)
 
 
-def test_of_two_upgrades_at_once_the_second_is_refused(site: Site) -> None:
-    site.start()
+def begin_check(site: Site) -> subprocess.Popen[str]:
+    """An upgrade whose check lasts until `go_on`."""
     site.install("2.0", cli=SLOW.removeprefix(RESUMES).replace("\n    ", "\n"))
     command = [sys.executable, "-m", "oxicorn.ctl", "--socket", str(site.control)]
-    one = subprocess.Popen([*command, "upgrade", "--wait"], stdout=subprocess.PIPE, text=True)
-    with one:
-        until(lambda: site.status()["upgrade"], "the first is under way")
+    waits = subprocess.Popen([*command, "upgrade", "--wait"], stdout=subprocess.PIPE, text=True)
+    until(lambda: (site.status()["upgrade"] or {}).get("state") == "checking", "the check")
+    return waits
+
+
+def test_of_two_upgrades_at_once_the_second_is_refused(site: Site) -> None:
+    site.start()
+    with begin_check(site) as one:
         assert "an upgrade is under way" in site.refused()
         assert go_on(site, one) == (0, "Upgraded, and generation 2 is confirmed.\n")
 
