@@ -201,10 +201,9 @@ def test_there_is_no_upgrade_beside_a_second_arbiter_and_no_second_one_during_an
 ) -> None:
     server = site.start()
     server.signal(SIGUSR2)
-    server.wait_for_log(r"Successor \(pid:(\d+)\) was started")
-    assert "there is a second arbiter" in site.refused()
     found = server.wait_for_log(r"Successor \(pid:(\d+)\) was started")
     successor = int(found.group(1))
+    assert "there is a second arbiter" in site.refused()
     os.kill(successor, SIGTERM)
     until(lambda: not processes.alive(successor), "the second arbiter leaves")
     waits = begin_check(site)

@@ -259,4 +259,11 @@ def _clean_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(configures) and name not in names
     }
-    return {**kept, "PYTHONPATH": str(TESTS), "PYTHONUNBUFFERED": "1"}
+    always = {
+        "PYTHONPATH": str(TESTS),
+        "PYTHONUNBUFFERED": "1",
+        # Two versions of a file that are made within a second and are of one size share their
+        # bytecode: the second would not be seen.
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    return {**kept, **always}
