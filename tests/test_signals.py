@@ -190,7 +190,9 @@ def test_other_signals_do_not_end_the_server(serve: Serve, name: str) -> None:
 
 
 def test_hup_to_a_group_does_not_end_the_workers(serve: Serve) -> None:
-    server = serve(workers=2)
+    server = serve(PROBE, "--log-level", "debug", workers=2)
+    # One that still boots has no handlers yet.
+    server.wait_for_log("is ready", 2)
     before = server.wait_for_workers(2)
     os.killpg(server.pid, SIGHUP)
     server.wait_for_log("(?i)hup")
