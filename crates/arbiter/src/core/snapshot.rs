@@ -14,7 +14,7 @@ use super::restart::Request;
 use super::status::{End, Record};
 use super::stem::{self, Stem};
 use super::stopping::Mode;
-use super::upgrade::{Stage, Upgrade, UpgradeEnd, UpgradeRecord};
+use super::upgrade::{Stage, Upgrade, UpgradeRecord};
 use super::worker::{Force, Phase, Worker};
 use super::{Policy, State};
 
@@ -327,16 +327,27 @@ impl Worker {
     }
 }
 
+/// How something ended, or that it has not.
+fn written(end: Option<&End>) -> [String; 2] {
+    let failure = end.and_then(|end| end.failure.clone());
+    [end.map(|end| end.at).write(), failure.write()]
+}
+
+fn end(words: &mut Words<'_>) -> Result<Option<End>, Damaged> {
+    let (at, failure) = (words.take::<Option<_>>()?, words.take()?);
+    Ok(at.map(|at| End { at, failure }))
+}
+
 impl Record {
     fn write(&self, ledger: &mut Ledger) {
-        let end = self.end.as_ref();
+        let [ended_at, failure] = written(self.end.as_ref());
         let words = [
             self.generation.write(),
             self.mode.write(),
             self.began_at.write(),
             self.served_at.write(),
-            end.map(|end| end.at).write(),
-            end.and_then(|end| end.failure.clone()).write(),
+            ended_at,
+            failure,
         ];
         ledger.put("restart", words);
     }
@@ -347,23 +358,20 @@ impl Record {
             mode: words.take()?,
             began_at: words.take()?,
             served_at: words.take()?,
-            end: {
-                let (at, failure) = (words.take::<Option<_>>()?, words.take()?);
-                at.map(|at| End { at, failure })
-            },
+            end: end(words)?,
         })
     }
 }
 
 impl UpgradeRecord {
     fn write(&self, ledger: &mut Ledger) {
-        let end = self.end.as_ref();
+        let [ended_at, failure] = written(self.end.as_ref());
         let words = [
             self.from.write(),
             self.to.write(),
             self.began_at.write(),
-            end.map(|end| end.at).write(),
-            end.and_then(|end| end.failure.clone()).write(),
+            ended_at,
+            failure,
         ];
         ledger.put("upgrade", words);
     }
@@ -373,10 +381,7 @@ impl UpgradeRecord {
             from: words.take()?,
             to: words.take()?,
             began_at: words.take()?,
-            end: {
-                let (at, failure) = (words.take::<Option<_>>()?, words.take()?);
-                at.map(|at| UpgradeEnd { at, failure })
-            },
+            end: end(words)?,
         })
     }
 }

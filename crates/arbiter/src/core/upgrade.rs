@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::decide::seconds;
 use super::restart::{Request, STOPS};
+use super::status::End;
 use super::stopping::Mode;
 use super::{Action, Asker, Level, State};
 
@@ -58,13 +59,7 @@ pub(super) struct UpgradeRecord {
     pub(super) from: String,
     pub(super) to: Option<String>,
     pub(super) began_at: Duration,
-    pub(super) end: Option<UpgradeEnd>,
-}
-
-#[derive(Debug)]
-pub(super) struct UpgradeEnd {
-    pub(super) at: Duration,
-    pub(super) failure: Option<String>,
+    pub(super) end: Option<End>,
 }
 
 /// How long a check takes at most, if a worker may not take longer to boot.
@@ -195,7 +190,7 @@ impl State {
         let at = self.now;
         if let Some(record) = &mut self.upgrade_record {
             let failure = failure.map(str::to_owned);
-            record.end = Some(UpgradeEnd { at, failure });
+            record.end = Some(End { at, failure });
         }
     }
 
