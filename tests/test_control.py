@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from conftest import Serve
+from harness import processes
 from harness.load import Load
 from harness.server import Server
 from harness.wait import PATIENCE, until
@@ -353,11 +354,11 @@ def _processor_time(pid: int) -> float:
 
 def test_a_client_that_vanishes_in_the_middle_of_a_request_leaves_nothing(site: Site) -> None:
     server = site.start()
-    before = len(os.listdir(f"/proc/{server.pid}/fd"))
+    before = processes.descriptors(server.pid)
     for _ in range(50):
         site.say(b"oxicorn/1 restart wai").close()
     site.done("status")
-    until(lambda: len(os.listdir(f"/proc/{server.pid}/fd")) == before, "all are closed")
+    processes.wait_for_no_more_than(before, lambda: [server.pid])
     assert site.status()["restart"] is None
 
 

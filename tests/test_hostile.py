@@ -130,7 +130,7 @@ def test_clients_that_leave_at_any_byte_leave_nothing_behind(probe: Server, rese
         connection = probe.connect().send(whole[:end])
         connection.abort() if reset else connection.close()
     assert lives(probe)
-    until(lambda: processes.descriptors(probe.worker) <= before, "every descriptor is closed")
+    processes.wait_for_no_more_than(before, lambda: [probe.worker])
 
 
 @pytest.mark.parametrize(

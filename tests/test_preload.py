@@ -412,24 +412,3 @@ def test_orphans_of_the_application_are_reaped(site: Site) -> None:
     server = site.start(before=f"import os\n{orphan}")
     server.wait_for_log("Reaped unknown child process")
     until(lambda: not processes.zombies(server.pid), "no zombie")
-
-
-def test_twenty_restarts_leave_nothing_behind(site: Site) -> None:
-    server = site.start("--observe-timeout", "0", "--keep-alive", "1")
-    with Load(server, clients=2) as load:
-        restart(server)
-        server.wait_for_workers(2)
-        everybody = [server.pid, the_stem(server), *server.workers()]
-        held = [processes.descriptors(pid) for pid in everybody]
-        for number in range(20):
-            site.write(f"version {number}")
-            restart(server)
-        load.wait_for("version 19", 10)
-    server.wait_for_workers(2)
-    until(lambda: len(server.family()) == 4, "arbiter, stem and workers are all there is")
-    assert processes.descriptors(server.pid) == held[0]
-    assert processes.descriptors(the_stem(server)) == held[1]
-    until(
-        lambda: max(map(processes.descriptors, server.workers())) <= max(held[2:]),
-        f"{held[2:]} descriptors in the workers again",
-    )

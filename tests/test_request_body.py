@@ -152,7 +152,7 @@ def test_a_large_half_sent_body_is_given_back(serve: Serve) -> None:
     with server.connect() as connection:
         connection.send(message("/body", "POST", body=BLOCK * 20)[:-1])
         until(lambda: "(deleted)" in _open_files(server), "the body is spooled")
-    until(lambda: processes.descriptors(server.worker) <= open_before, "nothing is left open")
+    processes.wait_for_no_more_than(open_before, lambda: [server.worker])
 
 
 def test_a_client_that_only_ends_its_direction_is_answered(probe: Server) -> None:

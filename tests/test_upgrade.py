@@ -292,16 +292,15 @@ def test_a_daemon_is_upgraded_as_any_server(site: Site) -> None:
 def test_twenty_upgrades_leave_nothing_behind(site: Site) -> None:
     server = site.start(observe="0")
 
-    def measure() -> tuple[int, int]:
-        worker = server.wait_for_workers(1)[0]
-        return processes.descriptors(server.pid), processes.descriptors(worker)
+    def everybody() -> list[int]:
+        return [server.pid, *server.wait_for_workers(1)]
 
     for _ in range(3):
         site.upgrade()
-    before, memory = measure(), processes.resident(server.pid)
+    before, memory = processes.descriptors(*everybody()), processes.resident(server.pid)
     for _ in range(17):
         site.upgrade()
-    until(lambda: measure() == before, "as many descriptors as before")
+    processes.wait_for_no_more_than(before, everybody)
     assert processes.resident(server.pid) - memory < 2048
     assert processes.zombies(server.pid) == []
     assert len(server.family()) == 2

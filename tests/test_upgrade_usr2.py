@@ -320,7 +320,7 @@ def test_new_code_that_is_broken_leaves_the_old_one_serving(
         dance.wait_for(dance.elder, "exited with code 1. This arbiter serves on.", mark)
     assert (tmp_path / "pid").read_text() == f"{dance.elder}\n"
     assert not (tmp_path / "pid.2").exists()
-    until(lambda: processes.descriptors(dance.elder) == descriptors, "no descriptor is left")
+    processes.wait_for_no_more_than(descriptors, lambda: [dance.elder])
     assert processes.zombies(dance.elder) == []
 
 
@@ -471,7 +471,7 @@ def test_no_worker_learns_of_the_dance(
     (tmp_path / "site_app.py").write_text(SITE)
     server, dance = dancing("site_app:app", "--env", "COLOUR=green", cwd=tmp_path)
     server.wait_for_log("is ready")
-    before = kinds(server.worker)
+    before = processes.descriptors(server.worker)
     dance.begin()
     os.kill(dance.elder, SIGTERM)
     dance.wait_for_promotion()
@@ -480,16 +480,7 @@ def test_no_worker_learns_of_the_dance(
     assert "GUNICORN_" not in seen
     assert "OXICORN_" not in seen
     [new] = dance.workers(dance.successor)
-    until(lambda: kinds(new) == before, f"{kinds(new)} is {before}", 3)
-
-
-def kinds(pid: int) -> list[str]:
-    """What a process has open, without the numbers."""
-    found = []
-    for one in Path("/proc", str(pid), "fd").iterdir():
-        with suppress(FileNotFoundError):
-            found.append(os.readlink(one).partition("[")[0])
-    return sorted(found)
+    processes.wait_for_no_more_than(before, lambda: [new])
 
 
 def test_two_idle_arbiters_wake_nobody(dancing: Callable[..., tuple[Server, Dance]]) -> None:

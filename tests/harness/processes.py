@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+
+from .wait import until
 
 _PROC = Path("/proc")
 
@@ -88,9 +94,29 @@ def available() -> int:
     return int(found["MemAvailable"])
 
 
-def descriptors(pid: int) -> int:
-    """How many file descriptors are open."""
-    return len(os.listdir(_PROC / str(pid) / "fd"))
+def descriptors(*pids: int) -> Counter[str]:
+    """How many file descriptors of each kind the processes have open, together."""
+    found: Counter[str] = Counter()
+    for pid in pids:
+        for one in (_PROC / str(pid) / "fd").iterdir():
+            with suppress(FileNotFoundError):
+                found[re.sub(r"\d+", "", os.readlink(one))] += 1
+    return found
+
+
+def wait_for_no_more_than(before: Counter[str], pids: Callable[[], Iterable[int]]) -> None:
+    """Waits until the processes have no kind of descriptor open more often than `before`.
+
+    Less is right as well: something may have been about to be closed when `before` was taken.
+    """
+
+    def more() -> Counter[str]:
+        return descriptors(*pids()) - before
+
+    try:
+        until(lambda: not more(), "no more descriptors than before")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; more are {more()}, before were {before}") from None
 
 
 def has_epoll(pid: int) -> bool:
