@@ -182,10 +182,10 @@ fn is_readable(fd: BorrowedFd<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::handover_pair;
+    use crate::packet::packet_pair;
 
     fn pair() -> (Partner, Partner) {
-        let (one, other) = handover_pair().unwrap();
+        let (one, other) = packet_pair().unwrap();
         let partner = |socket| Partner {
             link: Some(Link::new(socket)),
             ..Partner::default()
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn an_offer_that_is_not_taken_is_closed() {
         let (one, mut other) = pair();
-        let (kept, given) = handover_pair().unwrap();
+        let (kept, given) = packet_pair().unwrap();
         one.offer(given.as_fd()).unwrap();
         drop(given);
         assert_eq!(other.turn(), [Cue::Offered { offer: 1 }]);
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(one.turn(), [Cue::Said(Standing::Able), Cue::LinkLost]);
         assert!(!one.is_linked());
         assert_eq!(one.turn(), []);
-        assert!(one.offer(handover_pair().unwrap().0.as_fd()).is_err());
+        assert!(one.offer(packet_pair().unwrap().0.as_fd()).is_err());
     }
 
     #[test]

@@ -12,8 +12,8 @@ use rustix::io::dup;
 
 use super::inheritance::{ELDER, LINK, LISTENERS, PATHS};
 use super::link::Link;
-use crate::channel::handover_pair;
 use crate::core::Pid;
+use crate::packet::packet_pair;
 use crate::sockets::Listener;
 use crate::start_command::StartCommand;
 
@@ -28,7 +28,7 @@ pub(super) fn start(
     listeners: &[Listener],
     own: Pid,
 ) -> io::Result<(Pid, Link)> {
-    let (ours, theirs) = handover_pair()?;
+    let (ours, theirs) = packet_pair()?;
     let link = inheritable(theirs)?;
     let sockets: Vec<OwnedFd> = listeners
         .iter()
