@@ -258,7 +258,9 @@ def test_a_killed_server_finds_its_queue_again(
     serve: Serve, started_with: Started, manager: Manager
 ) -> None:
     """A client that connects while no server runs is answered by the next one."""
-    first = serve(bind="127.0.0.1:0", env={**manager.variables, "FDSTORE": "4"})
+    stored = {**manager.variables, "FDSTORE": "4"}
+    options = ("apps.probe:application", "--orphan-timeout", "0")
+    first = serve(*options, bind="127.0.0.1:0", env=stored)
     manager.wait_for("READY")
     [(name, listener)] = manager.store.items()
     assert name == "oxicorn-127.0.0.1-0"
@@ -271,6 +273,22 @@ def test_a_killed_server_finds_its_queue_again(
         second = started_with(listener, name, "127.0.0.1:0", manager)
         assert second.port == first.port
         assert waiting.receive().status == 200
+    second.stop()
+
+
+def test_a_killed_server_finds_its_queue_and_its_workers_again(
+    serve: Serve, started_with: Started, manager: Manager
+) -> None:
+    first = serve(bind="127.0.0.1:0", env={**manager.variables, "FDSTORE": "4"})
+    manager.wait_for("READY")
+    [(name, listener)] = manager.store.items()
+    with first.connect() as connection:
+        assert connection.request("/process").json()["pid"] == first.worker
+        first.signal(SIGKILL)
+        first.wait()
+        second = started_with(listener, name, "127.0.0.1:0", manager)
+        until(lambda: not first.family(), "the workers of the first one have left")
+        assert connection.request("/process").json()["pid"] == second.worker
     second.stop()
 
 

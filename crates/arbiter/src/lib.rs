@@ -11,6 +11,7 @@ mod memory;
 mod notify;
 mod oom;
 mod origin;
+pub mod orphans;
 mod packet;
 mod partner;
 mod pidfile;
