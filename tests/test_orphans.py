@@ -64,6 +64,12 @@ class Site:
         text = APP.format(version=version, before=before)
         (self._folder / "site_app.py").write_text(text)
 
+    def start(self, *options: str) -> Server:
+        """A server that has answered."""
+        server = self.launch(*options).wait_accepting()
+        assert server.request().status == 200
+        return server
+
     def launch(self, *options: str) -> Server:
         server: Server = self._serve(
             *("site_app:app", "--keep-alive", "60", *options),
@@ -143,7 +149,7 @@ def path() -> Iterator[Path]:
 
 def test_a_unix_socket_is_taken_over_with_its_path(site: Site, path: Path) -> None:
     site.bind = f"unix:{path}"
-    first = site.launch().wait_accepting()
+    first = site.start()
     file = path.stat().st_ino
     with Load(first) as load:
         second = taken_over(first, site.launch)
@@ -159,6 +165,7 @@ def test_several_addresses_are_taken_over(serve: Serve, bind: str, path: Path) -
         return serve(PROBE, "--bind", f"unix:{path}", bind=bind, launch=True)
 
     first = launch().wait_accepting()
+    assert first.request().status == 200
     second = taken_over(first, launch)
     assert "Connection in use" not in second.log
     assert second.request().status == 200
@@ -172,7 +179,7 @@ def test_a_broken_application_leaves_everything_to_the_orphans(
 ) -> None:
     if family == "unix":
         site.bind = f"unix:{path}"
-    first = site.launch("--workers", "2").wait_accepting()
+    first = site.start("--workers", "2")
     with Load(first) as load:
         kill(first)
         for _ in range(2):
@@ -260,10 +267,11 @@ def test_a_request_that_is_half_sent_goes_on_at_the_new_worker(
 
 def test_orphans_leave_when_nobody_comes(serve: Serve, bind: str) -> None:
     first = serve(PROBE, "--orphan-timeout", "1.5", bind=bind, workers=2)
+    assert first.request().status == 200
     kill(first)
     assert first.request().status == 200
-    until(lambda: first.log.count("No new arbiter has come") == 2, "they give up")
     wait_until_gone(first)
+    assert "No new arbiter has come" in first.log
     assert first.refuses()
     assert serve(PROBE, bind=bind).request().status == 200
 
@@ -278,7 +286,7 @@ def test_without_an_orphan_timeout_workers_leave_at_once(serve: Serve, bind: str
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT, SIGQUIT])
 def test_a_signal_ends_an_orphan(serve: Serve, bind: str, number: int) -> None:
     first = serve(PROBE, bind=bind)
-    worker = first.worker
+    worker = first.request("/process").json()["pid"]
     kill(first)
     first.wait_for_log("serves on")
     os.kill(worker, number)
@@ -323,7 +331,7 @@ def test_of_two_that_are_started_at_once_one_takes_over(
 
 def test_a_second_server_beside_a_living_one_disturbs_nobody(serve: Serve, bind: str) -> None:
     first = serve(PROBE, bind=bind)
-    worker = first.worker
+    worker = first.request("/process").json()["pid"]
     serve(PROBE, bind=bind, launch=True).expect_exit(1)
     assert first.workers() == [worker]
     second = taken_over(first, lambda: serve(PROBE, bind=bind, launch=True))
@@ -361,6 +369,7 @@ def test_a_new_arbiter_that_hangs_holds_orphans_no_longer_than_it_may_boot(
 ) -> None:
     limits = ("--orphan-timeout", "2", "--boot-timeout", "1")
     first = serve(PROBE, *limits, bind=bind)
+    assert first.request().status == 200
     kill(first)
     second = serve(PROBE, bind=bind, launch=True)
     first.wait_for_log("has found a new arbiter")
@@ -398,7 +407,8 @@ def test_the_first_of_two_arbiters_takes_the_workers_of_the_second(
 ) -> None:
     server = serve(PROBE, "--log-level", "debug", bind=bind)
     server.signal(SIGUSR2)
-    server.wait_for_log("The other arbiter is able")
+    # Said by either to the other.
+    server.wait_for_log("The other arbiter is able", 2)
     successor = int(server.wait_for_log(r"Successor \(pid:(\d+)\)").group(1))
     [new] = processes.children(successor)
     os.kill(successor, SIGKILL)
@@ -465,6 +475,7 @@ def test_a_stranger_gets_nothing_from_an_orphan(
     serve: Serve, bind: str, stranger: Callable[..., Popen[bytes]]
 ) -> None:
     first = serve(PROBE, bind=bind)
+    assert first.request().status == 200
     kill(first)
     first.wait_for_log("serves on")
     told, _ = stranger(CALLS, place_of(bind)).communicate(timeout=30)
@@ -493,7 +504,7 @@ def test_workers_without_privileges_are_taken_over(site: Site, tmp_path: Path) -
         pytest.skip("only root can become another user")
     open_to_everybody(tmp_path)
     options = ("--user", "65534", "--group", "65534")
-    first = site.launch(*options).wait_accepting()
+    first = site.start(*options)
     with first.connect() as connection:
         worker = int(connection.request("/pid").text)
         assert os.stat(f"/proc/{worker}").st_uid == 65534

@@ -224,7 +224,6 @@ impl<H: Host> Arbiter<H> {
         }
         self.announce();
         self.meet_the_elder();
-        self.orphans.attend();
         self.hear_orphans();
         self.events.push_back(Event::Started);
     }

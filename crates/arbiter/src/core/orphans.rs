@@ -51,7 +51,9 @@ impl State {
         }
         let waiting = std::mem::take(&mut self.orphans.waiting);
         let text = match waiting.len() {
-            1 => "Found 1 worker of an arbiter that is gone; its connections are taken over.".into(),
+            1 => {
+                "Found 1 worker of an arbiter that is gone; its connections are taken over.".into()
+            }
             many => format!(
                 "Found {many} workers of an arbiter that is gone; their connections are taken over."
             ),

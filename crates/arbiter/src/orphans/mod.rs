@@ -133,7 +133,7 @@ impl Orphans {
     }
 
     /// When everything is bound: the paths of sockets that orphans sent are this process' own, and there
-    /// is a meeting place, if one can be made.
+    /// is a meeting place, if one can be made, with a call that waits there.
     pub(crate) fn settle(&mut self, listeners: &mut [Listener]) {
         let taken = std::mem::take(&mut self.taken);
         for listener in listeners.iter_mut() {
@@ -148,6 +148,7 @@ impl Orphans {
         {
             log::debug!(target: TARGET, "Workers will not outlive this arbiter: no meeting place: {error}");
         }
+        self.attend();
     }
 
     fn make_place(&mut self, listeners: &[Listener]) -> io::Result<()> {
@@ -230,13 +231,13 @@ impl Orphans {
         let Some(name) = self.name.as_ref().filter(|_| self.call.is_none()) else {
             return;
         };
-        if self.refusals >= MOST_REFUSALS {
-            return;
-        }
-        match name.call(self.place.is_none()) {
-            Ok(call) => self.call = call,
-            Err(error) => {
-                log::debug!(target: TARGET, "Nobody can be met: {error}");
+        while self.refusals < MOST_REFUSALS {
+            match name.call(self.place.is_none()) {
+                Ok(call) => return self.call = call,
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.refusals += 1,
+                Err(error) => {
+                    return log::debug!(target: TARGET, "Nobody can be met: {error}");
+                }
             }
         }
     }

@@ -57,7 +57,7 @@ impl Name {
     /// `seeks`: the sockets of its server are wanted.
     ///
     /// # Errors
-    /// `EAGAIN` if too many wait there; what else the system says.
+    /// `EAGAIN` if too many wait there, `EPIPE` if the call was ended at once; what else the system says.
     pub(super) fn call(&self, seeks: bool) -> io::Result<Option<Call>> {
         let socket = packet_socket()?;
         match connect(&socket, &self.0) {

@@ -100,19 +100,27 @@ fn the_first_orphan_sends_its_sockets_and_the_next_ones_say_hello() {
     assert_eq!(listener.local, ListenAddr::of(&left.listener).unwrap());
     assert!(arbiter.listener_at(&left.address()).is_none(), "once");
     arbiter.settle(&mut [listener]);
-    arbiter.attend();
     let own = i32::try_from(std::process::id()).unwrap();
     assert!(matches!(arbiter.turn()[..], [News::Found { orphan: 1, pid }] if pid == own));
 
     let second = left.accept();
     assert_eq!(heard(&second), Word::Call { seeks: false });
     second.hello().unwrap();
-    assert!(matches!(turned(&mut arbiter)[..], [News::Found { orphan: 2, .. }]));
+    assert!(matches!(
+        turned(&mut arbiter)[..],
+        [News::Found { orphan: 2, .. }]
+    ));
 
     drop(first);
-    assert!(matches!(turned(&mut arbiter)[..], [News::Gone { orphan: 1 }]));
+    assert!(matches!(
+        turned(&mut arbiter)[..],
+        [News::Gone { orphan: 1 }]
+    ));
     drop(second);
-    assert!(matches!(turned(&mut arbiter)[..], [News::Gone { orphan: 2 }]));
+    assert!(matches!(
+        turned(&mut arbiter)[..],
+        [News::Gone { orphan: 2 }]
+    ));
     assert!(!arbiter.serve_on());
 }
 
@@ -132,7 +140,10 @@ fn connections_are_offered_by_who_is_told_to_give() {
     assert_eq!(receive(theirs, &mut buffer), Ok(Some(&b"a connection"[..])));
     // Nobody took them: it is found again.
     link.hello().unwrap();
-    assert!(matches!(turned(&mut arbiter)[..], [News::Found { orphan: 1, .. }]));
+    assert!(matches!(
+        turned(&mut arbiter)[..],
+        [News::Found { orphan: 1, .. }]
+    ));
     assert!(arbiter.serve_on());
     arbiter.dismiss(1);
     assert_eq!(heard(&link), Word::Leave);
@@ -173,7 +184,12 @@ fn who_talks_nonsense_is_no_partner() {
     }
     let (ours, theirs) = packet_pair().unwrap();
     let call = Call::over(theirs);
-    for message in [&b"\x01\x43"[..], b"\x01\x43short", b"\x01\x41", b"\x02\x43four"] {
+    for message in [
+        &b"\x01\x43"[..],
+        b"\x01\x43short",
+        b"\x01\x41",
+        b"\x02\x43four",
+    ] {
         let (kept, sent) = packet_pair().unwrap();
         transmit_with(&ours, message, &[sent.as_fd()]).unwrap();
         drop(sent);
@@ -186,17 +202,19 @@ fn who_talks_nonsense_is_no_partner() {
 #[test]
 fn a_meeting_place_that_ends_every_call_is_left_alone() {
     let left = Left::new();
-    let address = left.address();
-    let seeker = thread::spawn(move || Orphans::sought(Some(&address)));
+    let mut arbiter = Orphans {
+        name: Some(left.place.name().unwrap()),
+        ..Orphans::default()
+    };
+    arbiter.call_again();
     for _ in 0..MOST_REFUSALS {
-        drop(left.accept());
+        drop(left.place.accept().unwrap());
+        arbiter.hear_call();
     }
-    let mut arbiter = seeker.join().unwrap();
-    assert!(arbiter.call.is_none());
-    assert!(arbiter.turn().is_empty());
+    assert!(left.place.accept().is_none() && arbiter.call.is_none());
     // Until something changes.
     arbiter.attend();
-    assert!(arbiter.call.is_some());
+    assert!(left.place.accept().is_some());
 }
 
 #[test]

@@ -28,6 +28,9 @@ use crate::ffi;
 /// How long a new arbiter may take to get its workers ready where `boot_timeout` has no end.
 const LONGEST_BOOT: Duration = Duration::from_secs(600);
 
+/// What idle connections have to move, whatever running requests have (`graceful_timeout`).
+const SHORTEST_MOVE: Duration = Duration::from_secs(2);
+
 /// After so many times that nobody took the connections, though the new workers serve, they end where they are.
 const MOST_TRIES: u32 = 3;
 
@@ -293,7 +296,7 @@ impl Crew {
             return self.lose_arbiter();
         };
         state.stage = Stage::Giving;
-        let timed = self.set_timer(&mut state, self.grace);
+        let timed = self.set_timer(&mut state, self.grace.max(SHORTEST_MOVE));
         drop(state);
         self.or_depart(timed);
         self.give_connections(end);
@@ -325,7 +328,9 @@ impl Crew {
 
     /// Nobody takes the connections: they are served here again, until somebody does.
     pub(super) fn came_back(&self) {
-        if lock(&self.orphanhood.state).stage != Stage::Giving || self.draining.load(Ordering::Relaxed) {
+        if lock(&self.orphanhood.state).stage != Stage::Giving
+            || self.draining.load(Ordering::Relaxed)
+        {
             return;
         }
         self.serve();
