@@ -19,7 +19,7 @@ import pytest
 
 from conftest import Serve
 from harness import processes
-from harness.client import chunked, message
+from harness.client import Connection, chunked, message
 from harness.folders import open_to_everybody
 from harness.gate import Gate
 from harness.load import Load
@@ -89,6 +89,11 @@ def kill(server: Server) -> None:
     """Kills the arbiter alone."""
     os.kill(server.pid, SIGKILL)
     assert server.wait() == -SIGKILL
+
+
+def wait_for_orphan(server: Server, text: str) -> None:
+    """Waits until a worker of the killed server says this."""
+    until(lambda: text in server.log, f"{text!r} in the log of the orphans")
 
 
 def wait_until_gone(server: Server) -> None:
@@ -288,7 +293,7 @@ def test_a_signal_ends_an_orphan(serve: Serve, bind: str, number: int) -> None:
     first = serve(PROBE, bind=bind)
     worker = first.request("/process").json()["pid"]
     kill(first)
-    first.wait_for_log("serves on")
+    wait_for_orphan(first, "serves on")
     os.kill(worker, number)
     wait_until_gone(first)
 
@@ -321,12 +326,40 @@ def test_of_two_that_are_started_at_once_one_takes_over(
         [loser] = until(
             lambda: [one for one in both if one.process.poll() is not None], "one gives up"
         )
-        loser.expect_exit(1)
+        assert loser.process.returncode == 1
         [winner] = set(both) - {loser}
         winner.wait_for_log(TAKEN)
         wait_until_gone(first)
 
     check(under_load(first, work), orders.executed())
+
+
+def test_whoever_comes_second_to_the_orphans_of_one_server_leaves_them_alone(
+    serve: Serve, bind: str, another: Callable[..., Popen[bytes]]
+) -> None:
+    first = serve(PROBE, bind=bind, workers=2)
+    connections = [first.connect() for _ in range(20)]
+    # Each serves somebody.
+    until(lambda: len({process(connection) for connection in connections}) == 2, "both serve")
+    kill(first)
+    winner = another(HOLDS, place_of(bind))
+    assert winner.stdout is not None
+    assert winner.stdout.readline() == b"taken over\n"
+    loser = serve(PROBE, bind=bind, launch=True)
+    loser.expect_exit(1)
+    assert "Another arbiter takes over from the one that is gone" in loser.log
+    assert {process(connection) for connection in connections} == set(first.family())
+    winner.kill()
+    second = serve(PROBE, bind=bind, launch=True)
+    second.wait_for_log("Found 2 workers")
+    wait_until_gone(first)
+    assert {process(connection) for connection in connections} == {second.worker}
+
+
+def process(connection: Connection) -> int:
+    """Which one answers."""
+    pid: int = connection.request("/process").json()["pid"]
+    return pid
 
 
 def test_a_second_server_beside_a_living_one_disturbs_nobody(serve: Serve, bind: str) -> None:
@@ -372,11 +405,13 @@ def test_a_new_arbiter_that_hangs_holds_orphans_no_longer_than_it_may_boot(
     assert first.request().status == 200
     kill(first)
     second = serve(PROBE, bind=bind, launch=True)
-    first.wait_for_log("has found a new arbiter")
+    wait_for_orphan(first, "waits for a new arbiter's workers")
     os.kill(second.pid, SIGSTOP)
-    first.wait_for_log("The new arbiter does not take over")
-    wait_until_gone(first)
-    second.destroy()
+    try:
+        wait_for_orphan(first, "The new arbiter does not take over")
+        wait_until_gone(first)
+    finally:
+        second.destroy()
 
 
 # other ways to a new arbiter
@@ -421,15 +456,20 @@ def test_the_first_of_two_arbiters_takes_the_workers_of_the_second(
 
 
 @pytest.fixture
-def stranger() -> Iterator[Callable[..., Popen[bytes]]]:
-    """Runs a script as another user."""
+def stranger(another: Callable[..., Popen[bytes]]) -> Callable[..., Popen[bytes]]:
+    """Runs a script that becomes another user: the interpreter's folders may be closed to others."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
+    return another
+
+
+@pytest.fixture
+def another() -> Iterator[Callable[..., Popen[bytes]]]:
+    """Runs a script."""
     running: list[Popen[bytes]] = []
 
     def run(script: str, *arguments: str) -> Popen[bytes]:
         command = [sys.executable, "-c", script, *arguments]
-        # The interpreter's own folders may be closed to others: the script changes the user.
         process = Popen(command, stdin=PIPE, stdout=PIPE)
         running.append(process)
         return process
@@ -455,6 +495,24 @@ except ConnectionResetError:
 print(len(data), len(rights), flush=True)
 """
 
+HOLDS = """
+import fcntl, os, socket, sys
+link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+link.settimeout(20)
+link.connect("\\0" + sys.argv[1])
+link.send(bytes([1, 1]))
+kept = []
+while True:
+    data, rights, *_ = socket.recv_fds(link, 64, 4)
+    kept += rights
+    if data[1] == 66:
+        fcntl.lockf(rights[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if data[1] == 67:
+        break
+print("taken over", flush=True)
+sys.stdin.read()
+"""
+
 SQUATS = """
 import os, socket, sys
 place = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -477,10 +535,10 @@ def test_a_stranger_gets_nothing_from_an_orphan(
     first = serve(PROBE, bind=bind)
     assert first.request().status == 200
     kill(first)
-    first.wait_for_log("serves on")
+    wait_for_orphan(first, "serves on")
     told, _ = stranger(CALLS, place_of(bind)).communicate(timeout=30)
     assert told == b"0 0\n"
-    first.wait_for_log("of another user away")
+    wait_for_orphan(first, "of another user away")
     taken_over(first, lambda: serve(PROBE, bind=bind, launch=True))
 
 

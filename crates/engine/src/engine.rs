@@ -238,7 +238,9 @@ impl Engine {
 
     /// The sockets that connections are accepted from.
     pub fn listening(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.listeners.iter().map(|listener| listener.socket.as_fd())
+        self.listeners
+            .iter()
+            .map(|listener| listener.socket.as_fd())
     }
 
     /// Takes over the events of the poller's last wait.

@@ -27,7 +27,7 @@ pub use place::MeetingPlace;
 
 use self::link::{Answer, Call};
 use self::place::Name;
-use crate::core::ledger::{Damaged, Entries, Ledger};
+use crate::core::ledger::{Damaged, Entries, Ledger, Words};
 use crate::core::{OrphanId, Pid};
 use crate::sockets::{ListenAddr, Listener};
 use crate::sys::descriptors::adopt;
@@ -97,7 +97,7 @@ impl Orphans {
 
     /// What an earlier version of the arbiter had. It finds its orphans anew.
     pub(crate) fn read(entries: &Entries<'_>) -> Result<Self, Damaged> {
-        let place = entries.maybe("meeting-place", |words| words.descriptor())?;
+        let place = entries.maybe("meeting-place", Words::descriptor)?;
         Ok(Self::meeting_at(place))
     }
 

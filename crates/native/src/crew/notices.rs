@@ -351,7 +351,11 @@ pub(super) fn tell(what: &str, told: io::Result<()>) {
     if let Err(error) = told {
         // That there is none is said elsewhere.
         let known = error.kind() == io::ErrorKind::BrokenPipe;
-        let level = if known { log::Level::Debug } else { log::Level::Warn };
+        let level = if known {
+            log::Level::Debug
+        } else {
+            log::Level::Warn
+        };
         log::log!(target: "oxicorn", level, "The arbiter could not be told '{what}': {error}");
     }
 }

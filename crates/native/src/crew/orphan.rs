@@ -250,10 +250,7 @@ impl Crew {
                 .as_ref()
                 .map_or(Word::Nothing, |(link, _)| link.heard());
             match word {
-                Word::Call { seeks } => {
-                    log::info!(target: "oxicorn", "Worker (pid: {}) has found a new arbiter", std::process::id());
-                    self.introduce(seeks);
-                }
+                Word::Call { seeks } => self.introduce(seeks),
                 Word::Give => self.give_to_arbiter(),
                 Word::Leave => self.depart(),
                 Word::Nothing => return,
@@ -282,6 +279,7 @@ impl Crew {
         state.stage = Stage::Met;
         let timed = self.set_timer(&mut state, self.orphanhood.patience);
         drop(state);
+        log::info!(target: "oxicorn", "Worker (pid: {}) waits for a new arbiter's workers", std::process::id());
         self.or_depart(timed);
     }
 
