@@ -162,9 +162,10 @@ impl Orphans {
     /// Waits for orphans from now on, and is the arbiter that may take them over, unless another one is.
     /// Again whenever a duplicate of the meeting place was closed.
     pub(crate) fn attend(&mut self) {
-        if let Some(place) = &self.place {
-            place.hold();
-        }
+        let Some(place) = &self.place else {
+            return;
+        };
+        place.hold();
         if self.call.is_none() {
             self.refusals = 0;
             self.call_again();
@@ -235,6 +236,13 @@ impl Orphans {
             match name.call(self.place.is_none()) {
                 Ok(call) => return self.call = call,
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.refusals += 1,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    log::warn!(
+                        target: TARGET,
+                        "A process of another user has the name by which workers of a killed arbiter are found"
+                    );
+                    self.refusals = MOST_REFUSALS;
+                }
                 Err(error) => {
                     return log::debug!(target: TARGET, "Nobody can be met: {error}");
                 }

@@ -53,11 +53,12 @@ impl Name {
         Ok(Self(SocketAddrUnix::new_abstract_name(&name)?))
     }
 
-    /// Goes there, and says who calls; `None` if there is no such place, or another user has made it.
-    /// `seeks`: the sockets of its server are wanted.
+    /// Goes there, and says who calls; `None` if there is no such place. `seeks`: the sockets of its
+    /// server are wanted.
     ///
     /// # Errors
-    /// `EAGAIN` if too many wait there, `EPIPE` if the call was ended at once; what else the system says.
+    /// `EAGAIN` if too many wait there, `EPIPE` if the call was ended at once, `EPERM` if another user has
+    /// made the place; what else the system says.
     pub(super) fn call(&self, seeks: bool) -> io::Result<Option<Call>> {
         let socket = packet_socket()?;
         match connect(&socket, &self.0) {
@@ -66,11 +67,7 @@ impl Name {
             Err(error) => return Err(error.into()),
         }
         if socket_peercred(&socket)?.uid != geteuid() {
-            log::warn!(
-                target: TARGET,
-                "A process of another user has the name under which workers of a killed arbiter would be found"
-            );
-            return Ok(None);
+            return Err(Errno::PERM.into());
         }
         let call = Call::over(socket);
         call.ring(seeks)?;
@@ -129,8 +126,9 @@ impl MeetingPlace {
         loop {
             match accept_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok(socket) if self.trusts(&socket) => return Some(OrphanLink::over(socket)),
+                // A stranger who comes again and again fills no log.
                 Ok(_) => {
-                    log::warn!(target: TARGET, "Turned a process of another user away that called itself an arbiter");
+                    log::debug!(target: TARGET, "Turned a process of another user away that called itself an arbiter");
                 }
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(Errno::AGAIN) => return None,

@@ -202,11 +202,9 @@ fn who_talks_nonsense_is_no_partner() {
 #[test]
 fn a_meeting_place_that_ends_every_call_is_left_alone() {
     let left = Left::new();
-    let mut arbiter = Orphans {
-        name: Some(left.place.name().unwrap()),
-        ..Orphans::default()
-    };
-    arbiter.call_again();
+    let own = left.place.as_fd().try_clone_to_owned().unwrap();
+    let mut arbiter = Orphans::meeting_at(Some(own));
+    arbiter.attend();
     for _ in 0..MOST_REFUSALS {
         drop(left.place.accept().unwrap());
         arbiter.hear_call();

@@ -279,7 +279,7 @@ impl Crew {
         state.stage = Stage::Met;
         let timed = self.set_timer(&mut state, self.orphanhood.patience);
         drop(state);
-        log::info!(target: "oxicorn", "Worker (pid: {}) waits for a new arbiter's workers", std::process::id());
+        log::debug!(target: "oxicorn", "Worker (pid: {}) waits for a new arbiter's workers", std::process::id());
         self.or_depart(timed);
     }
 
