@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR2
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, run
 
 import pytest
 
@@ -103,6 +103,11 @@ def wait_until_gone(server: Server) -> None:
 def taken_over(first: Server, launch: Callable[[], Server]) -> Server:
     """The server that follows on the first, which is killed."""
     kill(first)
+    return follows(first, launch)
+
+
+def follows(first: Server, launch: Callable[[], Server]) -> Server:
+    """The server that takes the orphans of the first over."""
     second = launch()
     second.wait_for_log(TAKEN)
     wait_until_gone(first)
@@ -138,9 +143,7 @@ def test_one_that_comes_three_seconds_later_takes_over_as_well(
     def work() -> None:
         kill(first)
         throughout(lambda: first.request().status == 200, "the orphans serve", seconds=3)
-        second = orders.launch(bind=bind)
-        second.wait_for_log(TAKEN)
-        wait_until_gone(first)
+        follows(first, lambda: orders.launch(bind=bind))
 
     check(under_load(first, work), orders.executed())
 
@@ -195,9 +198,8 @@ def test_a_broken_application_leaves_everything_to_the_orphans(
             load.wait_for("one", 20)
             assert first.request().text == "one"
         site.write("three")
-        site.launch().wait_for_log(TAKEN)
+        follows(first, site.launch)
         load.wait_for("three", 20)
-        wait_until_gone(first)
         assert set(load.answers) == {"one", "three"}
 
 
@@ -350,9 +352,8 @@ def test_whoever_comes_second_to_the_orphans_of_one_server_leaves_them_alone(
     assert "Another arbiter takes over from the one that is gone" in loser.log
     assert {process(connection) for connection in connections} == set(first.family())
     winner.kill()
-    second = serve(PROBE, bind=bind, launch=True)
-    second.wait_for_log("Found 2 workers")
-    wait_until_gone(first)
+    second = follows(first, lambda: serve(PROBE, bind=bind, launch=True))
+    assert "Found 2 workers" in second.log
     assert {process(connection) for connection in connections} == {second.worker}
 
 
@@ -407,12 +408,25 @@ def test_an_application_that_hangs_holds_orphans_no_longer_than_theirs_may_boot(
     second.stop()
 
 
+def test_the_time_of_orphans_stands_still_while_a_new_arbiter_boots(site: Site) -> None:
+    first = site.start("--orphan-timeout", "1.5")
+    kill(first)
+    site.write("two", "import threading\nthreading.Event().wait()")
+    second = site.launch()
+    second.wait_for_log("Booting worker")
+    throughout(lambda: first.request().text == "one", "the orphan serves", seconds=3)
+    kill(second)
+    assert first.request().text == "one"
+    wait_until_gone(first)
+    assert "No new arbiter has come" in first.log
+    # It does not hear that its arbiter is gone.
+    second.destroy()
+
+
 # other ways to a new arbiter
 
 
-def test_the_second_of_two_arbiters_takes_the_workers_of_the_first(
-    serve: Serve, bind: str
-) -> None:
+def test_the_second_of_two_arbiters_takes_the_workers_of_the_first(serve: Serve, bind: str) -> None:
     server = serve(PROBE, "--log-level", "debug", bind=bind)
     old = server.worker
     with server.connect() as connection:
@@ -430,9 +444,7 @@ def test_the_second_of_two_arbiters_takes_the_workers_of_the_first(
     wait_until_gone(server)
 
 
-def test_the_first_of_two_arbiters_takes_the_workers_of_the_second(
-    serve: Serve, bind: str
-) -> None:
+def test_the_first_of_two_arbiters_takes_the_workers_of_the_second(serve: Serve, bind: str) -> None:
     server = serve(PROBE, "--log-level", "debug", bind=bind)
     server.signal(SIGUSR2)
     # Said by either to the other.
@@ -445,12 +457,30 @@ def test_the_first_of_two_arbiters_takes_the_workers_of_the_second(
     assert server.request("/process").json()["pid"] == server.worker
 
 
+def test_an_arbiter_that_has_become_another_version_is_followed_as_well(
+    tmp_path: Path, serve: Serve, bind: str
+) -> None:
+    orders = Orders(tmp_path, serve)
+    with tempfile.TemporaryDirectory(prefix="oxi-") as runtime:
+        control = f"{runtime}/ctl"
+        options = ("--observe-timeout", "0.1", "--control-socket", control)
+        first = orders.start(*options, bind=bind)
+
+        def work() -> None:
+            second = taken_over(first, lambda: orders.launch(*options, bind=bind))
+            ask = [sys.executable, "-m", "oxicorn.ctl", "--socket", control]
+            run([*ask, "upgrade", "--wait"], check=True, timeout=60)
+            taken_over(second, lambda: orders.launch(*options, bind=bind))
+
+        check(under_load(first, work), orders.executed())
+
+
 # strangers
 
 
 @pytest.fixture
 def stranger(another: Callable[..., Popen[bytes]]) -> Callable[..., Popen[bytes]]:
-    """Runs a script that becomes another user: the interpreter's folders may be closed to others."""
+    """Runs a script that becomes another user: not all may read the interpreter's folders."""
     if os.geteuid() != 0:
         pytest.skip("only root can become another user")
     return another
@@ -461,13 +491,13 @@ def another() -> Iterator[Callable[..., Popen[bytes]]]:
     """Runs a script."""
     running: list[Popen[bytes]] = []
 
-    def run(script: str, *arguments: str) -> Popen[bytes]:
+    def start(script: str, *arguments: str) -> Popen[bytes]:
         command = [sys.executable, "-c", script, *arguments]
         process = Popen(command, stdin=PIPE, stdout=PIPE)
         running.append(process)
         return process
 
-    yield run
+    yield start
     for process in running:
         with contextlib.suppress(OSError):
             process.kill()
@@ -532,7 +562,7 @@ def test_a_stranger_gets_nothing_from_an_orphan(
     told, _ = stranger(CALLS, place_of(bind)).communicate(timeout=30)
     assert told == b"0 0\n"
     wait_for_orphan(first, "of another user away")
-    taken_over(first, lambda: serve(PROBE, bind=bind, launch=True))
+    follows(first, lambda: serve(PROBE, bind=bind, launch=True))
 
 
 def test_a_stranger_who_has_the_name_gets_nothing_and_disturbs_nothing(
