@@ -4,6 +4,7 @@ use super::Arbiter;
 use crate::core::{Cue, Event};
 use crate::host::Host;
 use crate::orphans::News;
+use crate::sockets::Listener;
 
 impl<H: Host> Arbiter<H> {
     pub(super) fn hear_orphans(&mut self) {
@@ -17,5 +18,13 @@ impl<H: Host> Arbiter<H> {
                 }
             });
         }
+    }
+
+    /// With the paths of Unix sockets, unless orphans serve on there.
+    pub(super) fn close_listeners(&mut self) {
+        if self.orphans.serve_on() {
+            self.listeners.iter_mut().for_each(Listener::bequeath);
+        }
+        self.listeners.drain(..).for_each(Listener::retire);
     }
 }
