@@ -300,6 +300,18 @@ def test_a_signal_ends_an_orphan(serve: Serve, bind: str, number: int) -> None:
     wait_until_gone(first)
 
 
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_an_orphan_that_hangs_ends(serve: Serve, bind: str, threads: str) -> None:
+    limits = ("--timeout", "1", "--graceful-timeout", "1", "--threads", threads)
+    first = serve(PROBE, *limits, bind=bind)
+    assert first.request().status == 200
+    kill(first)
+    with first.connect() as connection:
+        connection.send(message("/hang"))
+        wait_until_gone(first)
+    assert "hangs and there is no arbiter: the worker ends" in first.log
+
+
 def test_whoever_stops_the_new_server_stops_the_orphans(
     serve: Serve, tmp_path: Path, bind: str
 ) -> None:
