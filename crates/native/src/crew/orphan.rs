@@ -64,6 +64,7 @@ struct State {
     /// What is left of `orphan_timeout`, but for the time since `alone_since`.
     left: Duration,
     alone_since: Option<Instant>,
+    /// How often nobody took the connections, since there is a link.
     tries: u32,
 }
 
@@ -306,6 +307,7 @@ impl Crew {
     /// The new arbiter is gone. Its workers may live, and take on what they have begun to take.
     fn lose_arbiter(&self) {
         let mut state = lock(&self.orphanhood.state);
+        state.tries = 0;
         if let Some((_, watch)) = state.link.take() {
             self.engine().unwatch(watch);
         }
@@ -332,19 +334,18 @@ impl Crew {
             return;
         }
         self.serve();
+        let timed = self.be_alone();
+        self.or_depart(timed);
+        // Who has died took nothing, and is not to blame.
+        self.hear_arbiter();
         let mut state = lock(&self.orphanhood.state);
-        state.stage = Stage::Alone;
-        state.tries += 1;
-        let (linked, again) = (state.link.is_some(), state.tries < MOST_TRIES);
+        state.tries += u32::from(state.link.is_some());
+        let in_vain = state.tries >= MOST_TRIES;
         drop(state);
-        match (linked, again) {
-            (true, true) => self.introduce(false),
-            (true, false) => return self.depart(),
-            (false, _) => {
-                let timed = self.be_alone();
-                self.or_depart(timed);
-            }
+        if in_vain {
+            return self.depart();
         }
+        self.introduce(false);
         self.meet();
     }
 
