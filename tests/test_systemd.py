@@ -279,7 +279,8 @@ def test_a_killed_server_finds_its_queue_again(
 def test_a_killed_server_finds_its_queue_and_its_workers_again(
     serve: Serve, started_with: Started, manager: Manager
 ) -> None:
-    first = serve(bind="127.0.0.1:0", env={**manager.variables, "FDSTORE": "4"})
+    stored = {**manager.variables, "FDSTORE": "4", "OXICORN_KEEPALIVE": "60"}
+    first = serve(bind="127.0.0.1:0", env=stored)
     manager.wait_for("READY")
     [(name, listener)] = manager.store.items()
     with first.connect() as connection:
