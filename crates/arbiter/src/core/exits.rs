@@ -185,7 +185,10 @@ fn signal_meaning(worker: &Worker, number: i32, oom: Option<bool>) -> (Level, &'
 /// The meaning of an exit code, and the reason that the process gave before.
 pub(super) fn excused(meaning: &str, excuse: Option<&str>) -> String {
     match excuse {
-        Some(excuse) => format!("{}: {excuse}.", meaning.trim_end_matches('.')),
+        Some(excuse) => {
+            let [meaning, excuse] = [meaning, excuse].map(|text| text.trim_end_matches('.'));
+            format!("{meaning}: {excuse}.")
+        }
         None => meaning.to_owned(),
     }
 }
