@@ -49,7 +49,7 @@ impl State {
     pub(super) fn unready(&mut self, id: WorkerId, reason: &str) {
         let boots = |worker: &&mut Worker| worker.phase == Phase::Booting && !reason.is_empty();
         if let Some(worker) = self.workers.get_mut(&id).filter(boots) {
-            worker.excuse = Some(printable(reason));
+            worker.excuse = Some(excuse(reason));
         }
     }
 
@@ -182,13 +182,15 @@ fn signal_meaning(worker: &Worker, number: i32, oom: Option<bool>) -> (Level, &'
     }
 }
 
+/// The reason that a process gave, as a part of a sentence.
+pub(super) fn excuse(reason: &str) -> String {
+    printable(reason.trim_end_matches('.'))
+}
+
 /// The meaning of an exit code, and the reason that the process gave before.
 pub(super) fn excused(meaning: &str, excuse: Option<&str>) -> String {
     match excuse {
-        Some(excuse) => {
-            let [meaning, excuse] = [meaning, excuse].map(|text| text.trim_end_matches('.'));
-            format!("{meaning}: {excuse}.")
-        }
+        Some(excuse) => format!("{}: {excuse}.", meaning.trim_end_matches('.')),
         None => meaning.to_owned(),
     }
 }
