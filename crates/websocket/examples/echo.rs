@@ -76,8 +76,13 @@ impl Echo {
             match step.event {
                 None => return,
                 Some(Event::Message { kind, data }) => {
-                    let sent = self.connection.send(kind, &data, &mut self.pool, &mut self.out);
-                    debug_assert!(sent.is_ok(), "messages come only while the connection is open");
+                    let sent = self
+                        .connection
+                        .send(kind, &data, &mut self.pool, &mut self.out);
+                    debug_assert!(
+                        sent.is_ok(),
+                        "messages come only while the connection is open"
+                    );
                 }
                 Some(_) => {}
             }
@@ -93,7 +98,10 @@ fn shake_hands(
     let mut head = Head::default();
     let mut bytes = Vec::new();
     let http1 = oxicorn_http1::Policy::default();
-    while !head.parse(&bytes, &http1, false).map_err(io::Error::other)? {
+    while !head
+        .parse(&bytes, &http1, false)
+        .map_err(io::Error::other)?
+    {
         let mut piece = [0; 4096];
         match stream.read(&mut piece)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),

@@ -27,9 +27,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rounds = args.next().map_or(Ok(20_000), |text| text.parse())?;
     let only = args.next();
     for (size, len) in [("100 bytes", 100), ("64 KiB", 65_536)] {
-        for (how, takeover) in [("plain", None), ("shared", Some(false)), ("takeover", Some(true))] {
+        for (how, takeover) in [
+            ("plain", None),
+            ("shared", Some(false)),
+            ("takeover", Some(true)),
+        ] {
             let name = format!("{size}, {how}");
-            if only.as_deref().is_none_or(|only| only == name || only == size) {
+            if only
+                .as_deref()
+                .is_none_or(|only| only == name || only == size)
+            {
                 let cost = cost(&message(len), takeover, rounds)?;
                 println!("{name:<20} {cost:>10.1} ns");
             }
@@ -94,7 +101,9 @@ impl Server {
                 None => return,
                 Some(Event::Message { kind, data }) => {
                     self.out.clear();
-                    let sent = self.connection.send(kind, &data, &mut self.pool, &mut self.out);
+                    let sent = self
+                        .connection
+                        .send(kind, &data, &mut self.pool, &mut self.out);
                     assert!(sent.is_ok());
                 }
                 Some(event) => assert_eq!(Some(event), None),
@@ -109,7 +118,10 @@ fn agree(policy: &Policy) -> Result<Option<Agreement>, Box<dyn Error>> {
         (b"Connection", b"Upgrade"),
         (b"Sec-WebSocket-Version", b"13"),
         (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
-        (b"Sec-WebSocket-Extensions", b"permessage-deflate; client_max_window_bits"),
+        (
+            b"Sec-WebSocket-Extensions",
+            b"permessage-deflate; client_max_window_bits",
+        ),
     ];
     Ok(Opening::read(b"GET", 1, fields)?.deflate(policy))
 }
@@ -147,6 +159,11 @@ fn frame(first: u8, payload: &[u8], bytes: &mut Vec<u8>) -> Result<(), Box<dyn E
         }
     }
     bytes.extend(MASK);
-    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes.extend(
+        payload
+            .iter()
+            .zip(MASK.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
     Ok(())
 }

@@ -116,49 +116,51 @@ impl Connection {
     ) -> Step<'i> {
         self.catch_up(out);
         let given = input.len();
-        let mut rest = input;
-        let event = match self.next(&mut rest, pool, out) {
+        let mut input = Input(input);
+        let event = match self.next(&mut input, pool, out) {
             Ok(event) => event,
             Err(violation) => Some(self.fail(violation, out)),
         };
         Step {
-            consumed: given - rest.len(),
+            consumed: given - input.0.len(),
             event,
         }
     }
 
     fn next<'i>(
         &mut self,
-        rest: &mut &'i mut [u8],
+        input: &mut Input<'i>,
         pool: &mut Pool,
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'i>>, Violation> {
         while self.state != State::Over {
             match self.place {
                 Place::Head(_) => {
-                    if !self.head(rest)? {
+                    if !self.head(input)? {
                         return Ok(None);
                     }
                 }
-                Place::Payload(payload) if rest.is_empty() && payload.left > 0 => return Ok(None),
+                Place::Payload(payload) if input.0.is_empty() && payload.left > 0 => {
+                    return Ok(None);
+                }
                 Place::Payload(payload) => {
-                    if let Some(event) = self.payload(payload, rest, pool, out)? {
+                    if let Some(event) = self.payload(payload, input, pool, out)? {
                         return Ok(Some(event));
                     }
                 }
             }
         }
-        *rest = &mut [];
+        input.take(usize::MAX);
         Ok(None)
     }
 
     /// Reads a head; whether it is complete now.
-    fn head(&mut self, rest: &mut &mut [u8]) -> Result<bool, Violation> {
+    fn head(&mut self, input: &mut Input<'_>) -> Result<bool, Violation> {
         let Place::Head(partial) = &mut self.place else {
             return Ok(true);
         };
-        let (head, taken) = partial.read(rest)?;
-        take(rest, taken);
+        let (head, taken) = partial.read(input.0)?;
+        input.take(taken);
         let Some(head) = head else {
             return Ok(false);
         };
@@ -200,15 +202,14 @@ impl Connection {
     fn payload<'i>(
         &mut self,
         mut payload: Payload,
-        rest: &mut &'i mut [u8],
+        input: &mut Input<'i>,
         pool: &mut Pool,
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'i>>, Violation> {
         let left = payload.left;
-        let len = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
-        let piece = take(rest, len);
+        let piece = input.take(usize::try_from(left).unwrap_or(usize::MAX));
         mask::take_off(piece, &mut payload.mask);
-        payload.left -= len as u64;
+        payload.left -= piece.len() as u64;
         self.place = match payload.left {
             0 => Place::Head(Partial::default()),
             _ => Place::Payload(payload),
@@ -327,21 +328,25 @@ impl Connection {
         Event::Failed(violation)
     }
 
+    /// Lets go of everything: nothing is read any more.
     fn end(&mut self) {
-        self.leave(State::Over);
-        self.control = Vec::new();
+        *self = Self {
+            state: State::Over,
+            ..Self::new(self.limit, None)
+        };
     }
 
-    /// Lets go of everything that only an open connection needs.
-    fn leave(&mut self, state: State) {
-        self.state = state;
+    /// Lets go of what only an open connection needs. Which frames may come is still to be known.
+    fn leave(&mut self) {
+        self.state = State::Closing;
         self.unanswered = None;
         if let Some(message) = &mut self.message {
             *message = Message::new(message.kind, message.compressed);
         }
     }
 
-    /// Appends a message, compressed if that is agreed and makes it smaller. A text has to be UTF-8.
+    /// Appends a message, compressed if that is agreed and it is not below the threshold. A text has to
+    /// be UTF-8.
     pub fn send(
         &mut self,
         kind: Kind,
@@ -360,8 +365,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether [`send`](Self::send) would try to compress a message of `len` bytes. If not, its
-    /// content need not be copied: send [`frame_head`](Self::frame_head) and then the content.
+    /// Whether [`send`](Self::send) would compress a message of `len` bytes. If not, its content need not be copied: send [`frame_head`](Self::frame_head) and then the content.
     pub fn compresses(&self, len: usize) -> bool {
         let contexts = self.contexts.as_deref();
         contexts.is_some_and(|contexts| contexts.compresses(len))
@@ -389,7 +393,7 @@ impl Connection {
     ) -> Result<(), Closed> {
         self.check_open()?;
         close::write(code, reason, out);
-        self.leave(State::Closing);
+        self.leave();
         Ok(())
     }
 
@@ -410,11 +414,17 @@ fn whole(kind: Kind, piece: &mut [u8]) -> Result<Event<'_>, Violation> {
     Ok(Event::Message { kind, data })
 }
 
-/// Takes `len` bytes from the front of `rest`.
-fn take<'i>(rest: &mut &'i mut [u8], len: usize) -> &'i mut [u8] {
-    let (front, back) = mem::take(rest).split_at_mut(len);
-    *rest = back;
-    front
+/// What is left of the input.
+struct Input<'i>(&'i mut [u8]);
+
+impl<'i> Input<'i> {
+    /// Takes up to `len` bytes from the front.
+    fn take(&mut self, len: usize) -> &'i mut [u8] {
+        let len = len.min(self.0.len());
+        let (front, back) = mem::take(&mut self.0).split_at_mut(len);
+        self.0 = back;
+        front
+    }
 }
 
 fn write(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {

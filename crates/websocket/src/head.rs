@@ -162,13 +162,11 @@ impl Partial {
         let room = &mut self.bytes[had..];
         let taken = room.len().min(input.len());
         room[..taken].copy_from_slice(&input[..taken]);
-        match Head::read(&self.bytes[..had + taken])? {
-            Some((head, len)) => Ok((Some(head), len - had)),
-            None => {
-                self.len += u8::try_from(taken).unwrap_or_default();
-                Ok((None, taken))
-            }
+        if let Some((head, len)) = Head::read(&self.bytes[..had + taken])? {
+            return Ok((Some(head), len - had));
         }
+        self.len += u8::try_from(taken).unwrap_or_default();
+        Ok((None, taken))
     }
 }
 
@@ -237,7 +235,10 @@ mod tests {
     fn a_length_is_minimal_and_has_63_bits() {
         let not_minimal = Err(Violation::LengthNotMinimal);
         assert_eq!(len(b"\x82\xfe\x00\x7d"), not_minimal);
-        assert_eq!(len(b"\x82\xff\x00\x00\x00\x00\x00\x00\xff\xff"), not_minimal);
+        assert_eq!(
+            len(b"\x82\xff\x00\x00\x00\x00\x00\x00\xff\xff"),
+            not_minimal
+        );
         let over = b"\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00";
         assert_eq!(len(over), Err(Violation::LengthTooLarge));
     }

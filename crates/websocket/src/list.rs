@@ -111,9 +111,10 @@ impl<'a> Cursor<'a> {
 
     fn parameter(&mut self) -> Result<Parameter<'a>, Malformed> {
         let name = self.token()?;
-        let value = match self.takes(b'=') {
-            true => Some(self.value()?),
-            false => None,
+        let value = if self.takes(b'=') {
+            Some(self.value()?)
+        } else {
+            None
         };
         Ok(Parameter { name, value })
     }
@@ -199,8 +200,17 @@ mod tests {
     #[test]
     fn an_extension_that_does_not_fit_the_grammar_is_malformed() {
         for value in [
-            "a;", "a;;b", "a;b=", "a;b=\"", "a;b=\"c", "a;b=\"c d\"", "a;b=\"\"", "a b", "a;b=c=d",
-            "=a", "a;b=\"\\",
+            "a;",
+            "a;;b",
+            "a;b=",
+            "a;b=\"",
+            "a;b=\"c",
+            "a;b=\"c d\"",
+            "a;b=\"\"",
+            "a b",
+            "a;b=c=d",
+            "=a",
+            "a;b=\"\\",
         ] {
             assert_eq!(offers(value), Err(Malformed), "{value:?}");
         }

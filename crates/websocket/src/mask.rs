@@ -9,9 +9,14 @@ pub(crate) fn take_off(data: &mut [u8], mask: &mut [u8; 4]) {
     let block: [u8; BLOCK] = std::array::from_fn(|at| mask[at % 4]);
     let (blocks, rest) = data.as_chunks_mut::<BLOCK>();
     for bytes in blocks {
-        bytes.iter_mut().zip(&block).for_each(|(byte, mask)| *byte ^= mask);
+        bytes
+            .iter_mut()
+            .zip(&block)
+            .for_each(|(byte, mask)| *byte ^= mask);
     }
-    rest.iter_mut().zip(&block).for_each(|(byte, mask)| *byte ^= mask);
+    rest.iter_mut()
+        .zip(&block)
+        .for_each(|(byte, mask)| *byte ^= mask);
     mask.rotate_left(data.len() % 4);
 }
 
@@ -32,7 +37,11 @@ mod tests {
     #[test]
     fn it_does_not_matter_where_the_payload_is_cut() {
         let plain: Vec<u8> = (0..200).collect();
-        let masked: Vec<u8> = plain.iter().zip(MASK.iter().cycle()).map(|(a, b)| a ^ b).collect();
+        let masked: Vec<u8> = plain
+            .iter()
+            .zip(MASK.iter().cycle())
+            .map(|(a, b)| a ^ b)
+            .collect();
         for cut in 0..=plain.len() {
             let mut data = masked.clone();
             let mut mask = MASK;

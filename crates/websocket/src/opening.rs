@@ -197,7 +197,11 @@ fn base64(bytes: &[u8]) -> String {
         for digit in 0..4 {
             let value = (bits >> (18 - 6 * digit)) & 0x3f;
             let filled = digit <= group.len();
-            text.push(if filled { BASE64[value as usize].into() } else { '=' });
+            text.push(if filled {
+                BASE64[value as usize].into()
+            } else {
+                '='
+            });
         }
     }
     text
@@ -217,7 +221,13 @@ mod tests {
     /// RFC 4648 §10.
     #[test]
     fn base64_is_that_of_the_rfc() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+        ] {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
     }

@@ -10,9 +10,9 @@ use support::{FIN, RSV1, Server, frame, frames, read_frames};
 const CONTINUATION: u8 = 0;
 const TEXT: u8 = 1;
 const BINARY: u8 = 2;
-const CLOSE: u8 = FIN | 8;
-const PING: u8 = FIN | 9;
-const PONG: u8 = FIN | 10;
+const CLOSE: u8 = FIN | 0x8;
+const PING: u8 = FIN | 0x9;
+const PONG: u8 = FIN | 0xa;
 
 fn server() -> Server {
     Server::new(1 << 20, None)
@@ -40,7 +40,9 @@ fn closed(code: Option<Code>, reason: &str) -> Event<'static> {
 
 #[test]
 fn the_masked_text_of_the_rfc_is_a_message() {
-    let bytes = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+    let bytes = [
+        0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+    ];
     assert_eq!(server().receive(&bytes), [text("Hello")]);
 }
 
@@ -48,7 +50,10 @@ fn the_masked_text_of_the_rfc_is_a_message() {
 fn the_unmasked_text_of_the_rfc_is_what_a_server_writes() {
     let mut server = server();
     let (pool, out) = (&mut server.pool, &mut server.out);
-    server.connection.send(Kind::Text, b"Hello", pool, out).unwrap();
+    server
+        .connection
+        .send(Kind::Text, b"Hello", pool, out)
+        .unwrap();
     assert_eq!(server.written(), [0x81, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f]);
 }
 
@@ -68,7 +73,10 @@ fn a_large_message_has_a_long_length() {
     ] {
         let data = vec![7; len];
         let (pool, out) = (&mut server.pool, &mut server.out);
-        server.connection.send(Kind::Binary, &data, pool, out).unwrap();
+        server
+            .connection
+            .send(Kind::Binary, &data, pool, out)
+            .unwrap();
         assert_eq!(server.written(), [head, &data].concat());
         let only_head = server.connection.frame_head(Kind::Binary, len).unwrap();
         assert_eq!(only_head.as_bytes(), head);
@@ -118,7 +126,9 @@ fn a_character_may_be_cut_by_a_fragment() {
 fn a_message_in_one_piece_is_not_copied() {
     let mut server = server();
     let mut bytes = frame(FIN | BINARY, b"Hello");
-    let step = server.connection.receive(&mut bytes, &mut server.pool, &mut server.out);
+    let step = server
+        .connection
+        .receive(&mut bytes, &mut server.pool, &mut server.out);
     let Some(Event::Message { data, .. }) = step.event else {
         panic!("no message");
     };
@@ -142,16 +152,32 @@ fn what_breaks_the_protocol_is_refused_by_name_and_closed_with_its_code() {
         (&frame(PING, &long), Violation::ControlTooLong, 1002),
         (&frame(CLOSE, &long), Violation::ControlTooLong, 1002),
         (b"\x82\xfe\x00\x01", Violation::LengthNotMinimal, 1002),
-        (b"\x82\xff\xff\0\0\0\0\0\0\0", Violation::LengthTooLarge, 1002),
+        (
+            b"\x82\xff\xff\0\0\0\0\0\0\0",
+            Violation::LengthTooLarge,
+            1002,
+        ),
         (&frame(FIN, b""), Violation::NothingToContinue, 1002),
-        (&frame(CONTINUATION, b"x"), Violation::NothingToContinue, 1002),
-        (&frames([(TEXT, b"a"), (FIN | TEXT, b"b")]), Violation::Interleaved, 1002),
+        (
+            &frame(CONTINUATION, b"x"),
+            Violation::NothingToContinue,
+            1002,
+        ),
+        (
+            &frames([(TEXT, b"a"), (FIN | TEXT, b"b")]),
+            Violation::Interleaved,
+            1002,
+        ),
         (&frame(FIN | TEXT, b"\xff"), Violation::Utf8, 1007),
         (&frame(FIN | TEXT, b"\xf0\x9f"), Violation::Utf8, 1007),
         (&frame(CLOSE, b"\x03"), Violation::CloseLength, 1002),
         (&frame(CLOSE, b"\x03\xee"), Violation::CloseCode, 1002),
         (&frame(CLOSE, b"\x03\xe8\xc3"), Violation::CloseReason, 1007),
-        (b"\x82\xff\0\0\0\0\0\x10\0\x01mask", Violation::MessageTooLarge, 1009),
+        (
+            b"\x82\xff\0\0\0\0\0\x10\0\x01mask",
+            Violation::MessageTooLarge,
+            1009,
+        ),
     ];
     for (bytes, violation, code) in cases {
         let mut server = server();
@@ -205,7 +231,10 @@ fn pings_of_a_peer_that_reads_nothing_take_no_memory() {
 #[test]
 fn our_ping_comes_back_as_a_pong() {
     let mut server = server();
-    server.connection.ping([1, 2, 3, 4], &mut server.out).unwrap();
+    server
+        .connection
+        .ping([1, 2, 3, 4], &mut server.out)
+        .unwrap();
     assert_eq!(server.written(), [PING, 4, 1, 2, 3, 4]);
     let pong = Event::Pong(Cow::Borrowed(&[1, 2, 3, 4][..]));
     assert_eq!(server.receive(&frame(PONG, &[1, 2, 3, 4])), [pong]);
@@ -237,7 +266,10 @@ fn a_close_that_we_begin_ends_with_the_peers() {
     server.connection.close(code, "restart", out).unwrap();
     assert_eq!(server.connection.state(), State::Closing);
     assert_eq!(server.written(), b"\x88\x09\x03\xf4restart");
-    assert_eq!(server.receive(&frame(CLOSE, b"\x03\xf4")), [closed(code, "")]);
+    assert_eq!(
+        server.receive(&frame(CLOSE, b"\x03\xf4")),
+        [closed(code, "")]
+    );
     assert_eq!(server.connection.state(), State::Over);
     assert!(server.written().is_empty());
 }
@@ -265,7 +297,10 @@ fn a_violation_after_our_close_is_not_answered() {
     let mut server = server();
     server.connection.close(None, "", &mut server.out).unwrap();
     server.written();
-    assert_eq!(server.receive(b"\x81\x00"), [Event::Failed(Violation::Unmasked)]);
+    assert_eq!(
+        server.receive(b"\x81\x00"),
+        [Event::Failed(Violation::Unmasked)]
+    );
     assert_eq!(server.connection.state(), State::Over);
     assert!(server.written().is_empty());
 }
@@ -281,7 +316,10 @@ fn commands_after_a_close_are_refused_and_write_nothing() {
         }
         server.written();
         let (connection, out) = (&mut server.connection, &mut server.out);
-        assert_eq!(connection.send(Kind::Text, b"", &mut server.pool, out), Err(Closed));
+        assert_eq!(
+            connection.send(Kind::Text, b"", &mut server.pool, out),
+            Err(Closed)
+        );
         assert_eq!(connection.ping([0; 4], out), Err(Closed));
         assert_eq!(connection.close(None, "", out), Err(Closed));
         assert_eq!(connection.frame_head(Kind::Text, 0).err(), Some(Closed));

@@ -68,7 +68,7 @@ fn talk(server: &mut Server, compressed: bool) {
 fn echo(server: &mut Server, event: Event<'_>) {
     if let Event::Message { kind, data } = event {
         let (pool, out) = (&mut server.pool, &mut server.out);
-        server.connection.send(kind, &data, pool, out).unwrap();
+        assert_eq!(server.connection.send(kind, &data, pool, out), Ok(()));
     }
 }
 
@@ -87,7 +87,11 @@ fn idle(deflate: Option<Agreement>) -> usize {
 #[test]
 fn an_idle_connection_holds_nothing_but_itself() {
     let _alone = alone();
-    assert!(size_of::<Connection>() <= 160, "{}", size_of::<Connection>());
+    assert!(
+        size_of::<Connection>() <= 160,
+        "{}",
+        size_of::<Connection>()
+    );
     assert_eq!(idle(None), 0);
     let with_compression = idle(compressed(false));
     assert!(with_compression <= 96, "{with_compression}");
@@ -97,7 +101,7 @@ fn an_idle_connection_holds_nothing_but_itself() {
 fn contexts_that_outlive_a_message_are_what_an_idle_connection_costs() {
     let _alone = alone();
     let bytes = idle(compressed(true));
-    assert!((100_000..400_000).contains(&bytes), "{bytes}");
+    assert!((300_000..450_000).contains(&bytes), "{bytes}");
 }
 
 #[test]

@@ -49,7 +49,10 @@ fn the_handshake_of_the_rfc_is_answered_as_there() {
         ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
         ("Sec-WebSocket-Protocol", "chat"),
     ];
-    let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(name, value)| (*name, &**value))
+        .collect();
     assert_eq!(fields, expected);
 }
 
@@ -75,9 +78,18 @@ fn a_request_that_is_no_handshake_is_refused_by_name() {
         (with("Sec-WebSocket-Version", "8"), Refusal::Version),
         (with("Sec-WebSocket-Version", "13, 8"), Refusal::Version),
         (without("Sec-WebSocket-Key"), Refusal::Key),
-        (with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ="), Refusal::Key),
-        (with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25j!Q=="), Refusal::Key),
-        (with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQab"), Refusal::Key),
+        (
+            with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ="),
+            Refusal::Key,
+        ),
+        (
+            with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25j!Q=="),
+            Refusal::Key,
+        ),
+        (
+            with("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQab"),
+            Refusal::Key,
+        ),
         (with("Sec-WebSocket-Protocol", "a b"), Refusal::Protocols),
         (with("Sec-WebSocket-Extensions", "a;"), Refusal::Extensions),
     ];

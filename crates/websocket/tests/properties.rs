@@ -63,7 +63,8 @@ impl Client {
             }
         }
         if random.below(3) == 0 {
-            bytes.extend(frame(FIN | 8, *random.pick(&[&b""[..], b"\x03\xe8", b"\x03\xe9bye"])));
+            let closes: [&[u8]; 3] = [b"", b"\x03\xe8", b"\x03\xe9bye"];
+            bytes.extend(frame(FIN | 0x8, closes[random.below(3)]));
         }
         bytes
     }
@@ -76,9 +77,10 @@ impl Client {
         if matches!(self.setup, Setup::Compressed) {
             self.compressor.reset();
         }
-        let payload = match content.is_empty() {
-            true => vec![0],
-            false => self.compressor.message(&content),
+        let payload = if content.is_empty() {
+            vec![0]
+        } else {
+            self.compressor.message(&content)
         };
         fragmented(RSV1 | opcode, &payload, random)
     }
@@ -92,13 +94,18 @@ fn content(random: &mut Random) -> (u8, Vec<u8>) {
     };
     match random.below(2) {
         0 => (1, random.pick(&TEXTS).repeat(times.min(200)).into_bytes()),
-        _ => (2, (0..times * 5).map(|_| *random.pick(b"\0\x7f\x80\xffaaaa")).collect()),
+        _ => (
+            2,
+            (0..times * 5)
+                .map(|_| *random.pick(b"\0\x7f\x80\xffaaaa"))
+                .collect(),
+        ),
     }
 }
 
 fn control(random: &mut Random) -> Vec<u8> {
     let payload = vec![b'x'; *random.pick(&[0, 1, 4, 124, 125])];
-    frame(FIN | *random.pick(&[9, 10]), &payload)
+    frame(FIN | *random.pick(&[0x9, 0xa]), &payload)
 }
 
 /// A message in fragments, with control frames between some.
@@ -117,17 +124,27 @@ fn fragmented(first: u8, mut payload: &[u8], random: &mut Random) -> Vec<u8> {
     bytes
 }
 
+/// What random damage does not hit upon.
+const RARE: [&[u8]; 5] = [
+    b"\x82\xfe\x00\x7dmask",
+    b"\x82\xff\x80\0\0\0\0\0\0\0mask",
+    b"\x89\xfe\x00\x7emask",
+    b"\x88\x81\0\0\0\0\x03",
+    b"\x88\x83\0\0\0\0\x03\xe8\xff",
+];
+
 fn damage(bytes: &mut Vec<u8>, random: &mut Random) {
     let at = random.below(bytes.len().max(1));
     let bit = 1 << random.below(8);
-    match random.below(4) {
+    match random.below(5) {
         _ if bytes.is_empty() => bytes.push(bit),
         0 => bytes[at] ^= bit,
         1 => bytes.insert(at, bit),
         2 => drop(bytes.remove(at)),
+        3 => bytes.extend(*random.pick(&RARE)),
         _ => {
-            // The heads of frames stand at the front.
-            let at = at.min(14);
+            // There the head of the first frame is.
+            let at = random.below(bytes.len().min(10));
             bytes[at] ^= bit;
         }
     }
@@ -188,7 +205,12 @@ fn every_cut_gives_the_same(setup: Setup, seed: u64) -> Variety {
         (0..random.below(3)).for_each(|_| damage(&mut bytes, &mut random));
         let whole = observe(setup, [&bytes[..]]);
         let cut = pieces(&bytes, &mut random);
-        assert_eq!(observe(setup, cut), whole, "round {round}: {}", bytes.escape_ascii());
+        assert_eq!(
+            observe(setup, cut),
+            whole,
+            "round {round}: {}",
+            bytes.escape_ascii()
+        );
         let bytewise = observe(setup, bytes.chunks(1));
         assert_eq!(bytewise, whole, "round {round}: {}", bytes.escape_ascii());
         variety.add(&whole);
@@ -200,7 +222,12 @@ fn every_cut_gives_the_same(setup: Setup, seed: u64) -> Variety {
 fn plain_conversations_give_the_same_events_however_they_are_cut() {
     let variety = every_cut_gives_the_same(Setup::Plain, 1);
     assert_eq!(variety.events.len(), 5);
-    assert_eq!(variety.violations.len(), 14, "all but Compression: {:?}", variety.violations);
+    assert_eq!(
+        variety.violations.len(),
+        14,
+        "all but Compression: {:?}",
+        variety.violations
+    );
 }
 
 #[test]
@@ -234,7 +261,9 @@ fn random_bytes_never_panic() {
     let telling = b"\x00\x01\x02\x08\x09\x0a\x40\x41\x80\x81\x82\x84\x88\x89\x8a\xc1\xc2\xfe\xff";
     for setup in [Setup::Plain, Setup::Compressed, Setup::Takeover] {
         for _ in 0..20_000 {
-            let bytes: Vec<u8> = (0..random.below(60)).map(|_| *random.pick(telling)).collect();
+            let bytes: Vec<u8> = (0..random.below(60))
+                .map(|_| *random.pick(telling))
+                .collect();
             observe(setup, pieces(&bytes, &mut random));
         }
     }

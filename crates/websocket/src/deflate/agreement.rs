@@ -109,10 +109,10 @@ pub struct Agreement {
 impl Agreement {
     /// The first of the offers that can be kept, under `policy`.
     pub(crate) fn find(offers: &[Offer], policy: &Policy) -> Option<Self> {
-        offers.iter().find_map(|offer| Self::of(offer, policy))
+        offers.iter().find_map(|offer| Self::of(*offer, policy))
     }
 
-    fn of(offer: &Offer, policy: &Policy) -> Option<Self> {
+    fn of(offer: Offer, policy: &Policy) -> Option<Self> {
         let server_most = offer.server_max_window_bits.unwrap_or(BITS_MAX);
         if server_most < OUR_BITS_MIN {
             return None;
@@ -182,7 +182,10 @@ mod tests {
     #[test]
     fn by_default_no_context_outlives_a_message() {
         let both = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-        assert_eq!(answer("permessage-deflate", &Policy::default()).as_deref(), Some(both));
+        assert_eq!(
+            answer("permessage-deflate", &Policy::default()).as_deref(),
+            Some(both)
+        );
     }
 
     /// RFC 7692 §7.1.1 and §7.1.2.
@@ -195,9 +198,21 @@ mod tests {
         };
         let cases = [
             ("", "", "; server_max_window_bits=12"),
-            ("; server_max_window_bits=10", "; server_max_window_bits=10", "; server_max_window_bits=10"),
-            ("; server_max_window_bits=15", "", "; server_max_window_bits=12"),
-            ("; client_max_window_bits", "", "; server_max_window_bits=12; client_max_window_bits=10"),
+            (
+                "; server_max_window_bits=10",
+                "; server_max_window_bits=10",
+                "; server_max_window_bits=10",
+            ),
+            (
+                "; server_max_window_bits=15",
+                "",
+                "; server_max_window_bits=12",
+            ),
+            (
+                "; client_max_window_bits",
+                "",
+                "; server_max_window_bits=12; client_max_window_bits=10",
+            ),
             (
                 "; client_max_window_bits=9",
                 "; client_max_window_bits=9",
@@ -222,7 +237,11 @@ mod tests {
         for (offer, wide_answer, narrow_answer) in cases {
             let field = format!("{NAME}{offer}");
             let expected = |answer| Some(format!("{NAME}{answer}"));
-            assert_eq!(answer(&field, &generous()), expected(wide_answer), "{offer}");
+            assert_eq!(
+                answer(&field, &generous()),
+                expected(wide_answer),
+                "{offer}"
+            );
             assert_eq!(answer(&field, &narrow), expected(narrow_answer), "{offer}");
         }
     }
@@ -245,7 +264,11 @@ mod tests {
             "client_max_window_bits; client_max_window_bits",
             "unknown",
         ] {
-            assert_eq!(answer(&format!("{NAME}; {parameters}"), &generous()), None, "{parameters}");
+            assert_eq!(
+                answer(&format!("{NAME}; {parameters}"), &generous()),
+                None,
+                "{parameters}"
+            );
         }
         assert_eq!(answer("x-webkit-deflate-frame", &generous()), None);
     }

@@ -13,8 +13,8 @@ use crate::head::{FrameHead, WRITTEN_MAX};
 #[derive(Debug)]
 pub(crate) struct Contexts {
     agreement: Agreement,
-    deflater: Option<Deflater>,
-    inflater: Option<Inflater>,
+    deflater: Option<Box<Deflater>>,
+    inflater: Option<Box<Inflater>>,
 }
 
 impl Contexts {
@@ -26,13 +26,13 @@ impl Contexts {
         }
     }
 
-    /// Whether a message of `len` bytes is worth the attempt. An empty one never gets smaller.
+    /// Whether a message of `len` bytes is compressed. An empty one cannot get smaller.
     pub(crate) fn compresses(&self, len: usize) -> bool {
         len >= self.agreement.threshold.max(1)
     }
 
-    /// Appends a compressed message; or nothing, and false, if it would not be smaller. Then the
-    /// context is not what the peer has, and goes: a new one refers to nothing that was before it.
+    /// Appends a compressed message; or nothing, and false, if the compressor broke. Then it goes,
+    /// with its context: the next one refers to nothing that was before it.
     pub(crate) fn compress(
         &mut self,
         kind: Kind,
@@ -44,16 +44,16 @@ impl Contexts {
         let spare = self.deflater.take();
         let mut deflater = spare.unwrap_or_else(|| pool.deflater(bits));
         let start = out.len();
-        let smaller = compress(&mut deflater, kind, data, out);
-        if smaller && self.agreement.server_takeover {
+        if !compress(&mut deflater, kind, data, out) {
+            out.truncate(start);
+            return false;
+        }
+        if self.agreement.server_takeover {
             self.deflater = Some(deflater);
         } else {
             pool.keep_deflater(bits, deflater);
         }
-        if !smaller {
-            out.truncate(start);
-        }
-        smaller
+        true
     }
 
     /// What decompresses the current message.
@@ -64,15 +64,15 @@ impl Contexts {
 
     /// The client's message is complete.
     pub(crate) fn message_ended(&mut self, pool: &mut Pool) {
-        let gone = |_: &mut Inflater| !self.agreement.client_takeover;
+        let gone = |_: &mut Box<Inflater>| !self.agreement.client_takeover;
         if let Some(inflater) = self.inflater.take_if(gone) {
             pool.keep_inflater(self.agreement.inflater_bits(), inflater);
         }
     }
 }
 
-/// Appends a compressed frame; false if it is no smaller than the message. The head is written when
-/// the length is known, so its place is cut to its size then.
+/// Appends a compressed frame; false if the compressor broke. The head is written when the length is
+/// known, so its place is cut to its size then.
 fn compress(deflater: &mut Deflater, kind: Kind, data: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.extend_from_slice(&[0; WRITTEN_MAX]);
@@ -80,10 +80,9 @@ fn compress(deflater: &mut Deflater, kind: Kind, data: &[u8], out: &mut Vec<u8>)
     if !deflater.compress(data, out) {
         return false;
     }
-    let len = out.len() - body;
-    let head = FrameHead::compressed(kind, len);
+    let head = FrameHead::compressed(kind, out.len() - body);
     let place = body - head.as_bytes().len();
     out[place..body].copy_from_slice(head.as_bytes());
     out.drain(start..place);
-    len < data.len()
+    true
 }

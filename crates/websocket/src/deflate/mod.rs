@@ -10,7 +10,7 @@ mod contexts;
 mod pool;
 mod streams;
 
-pub use agreement::{Agreement, Policy};
 pub(crate) use agreement::Offer;
+pub use agreement::{Agreement, Policy};
 pub(crate) use contexts::Contexts;
 pub use pool::Pool;

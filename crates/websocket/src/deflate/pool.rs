@@ -14,8 +14,8 @@ const SPARES: usize = 2;
 /// What compresses and decompresses the messages of all connections that are served in turn.
 pub struct Pool {
     level: u32,
-    deflaters: Vec<(u8, Deflater)>,
-    inflaters: Vec<(u8, Inflater)>,
+    deflaters: Vec<(u8, Box<Deflater>)>,
+    inflaters: Vec<(u8, Box<Inflater>)>,
 }
 
 impl Pool {
@@ -29,21 +29,23 @@ impl Pool {
         }
     }
 
-    pub(super) fn deflater(&mut self, window_bits: u8) -> Deflater {
+    pub(super) fn deflater(&mut self, window_bits: u8) -> Box<Deflater> {
         let level = self.level;
-        spare(&mut self.deflaters, window_bits).unwrap_or_else(|| Deflater::new(window_bits, level))
+        spare(&mut self.deflaters, window_bits)
+            .unwrap_or_else(|| Box::new(Deflater::new(window_bits, level)))
     }
 
-    pub(super) fn inflater(&mut self, window_bits: u8) -> Inflater {
-        spare(&mut self.inflaters, window_bits).unwrap_or_else(|| Inflater::new(window_bits))
+    pub(super) fn inflater(&mut self, window_bits: u8) -> Box<Inflater> {
+        spare(&mut self.inflaters, window_bits)
+            .unwrap_or_else(|| Box::new(Inflater::new(window_bits)))
     }
 
-    pub(super) fn keep_deflater(&mut self, window_bits: u8, mut deflater: Deflater) {
+    pub(super) fn keep_deflater(&mut self, window_bits: u8, mut deflater: Box<Deflater>) {
         deflater.reset();
         keep(&mut self.deflaters, (window_bits, deflater));
     }
 
-    pub(super) fn keep_inflater(&mut self, window_bits: u8, mut inflater: Inflater) {
+    pub(super) fn keep_inflater(&mut self, window_bits: u8, mut inflater: Box<Inflater>) {
         inflater.reset();
         keep(&mut self.inflaters, (window_bits, inflater));
     }

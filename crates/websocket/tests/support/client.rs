@@ -28,13 +28,19 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 pub(crate) fn masked(payload: &[u8]) -> Vec<u8> {
     let mask = MASK.iter().cycle();
-    payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect()
+    payload
+        .iter()
+        .zip(mask)
+        .map(|(byte, mask)| byte ^ mask)
+        .collect()
 }
 
 /// Several frames, one after the other.
 pub(crate) fn frames<const N: usize>(frames: [(u8, &[u8]); N]) -> Vec<u8> {
     let frames = frames.into_iter();
-    frames.flat_map(|(first, payload)| frame(first, payload)).collect()
+    frames
+        .flat_map(|(first, payload)| frame(first, payload))
+        .collect()
 }
 
 /// The frames that a server has written: first byte and payload of each.
@@ -44,7 +50,10 @@ pub(crate) fn read_frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
         let (len, rest) = match short {
             127 => {
                 let (len, rest) = rest.split_first_chunk().expect("a length");
-                (usize::try_from(u64::from_be_bytes(*len)).expect("a length"), rest)
+                (
+                    usize::try_from(u64::from_be_bytes(*len)).expect("a length"),
+                    rest,
+                )
             }
             126 => {
                 let (len, rest) = rest.split_first_chunk().expect("a length");
@@ -65,7 +74,11 @@ pub(crate) struct Compressor(Compress);
 
 impl Compressor {
     pub(crate) fn new(window_bits: u8) -> Self {
-        Self(Compress::new_with_window_bits(Compression::new(6), false, window_bits))
+        Self(Compress::new_with_window_bits(
+            Compression::new(6),
+            false,
+            window_bits,
+        ))
     }
 
     /// The payload of a compressed message.
