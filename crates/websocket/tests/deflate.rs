@@ -232,7 +232,7 @@ fn without_takeover_connections_share_one_pool() {
 #[test]
 fn a_message_that_decompresses_to_more_than_the_limit_is_refused() {
     let limit = 10_000;
-    for (len, fits) in [(limit, true), (limit + 1, false), (limit * 5000, false)] {
+    for (len, fits) in [(limit, true), (limit + 1, false), (limit * 200, false)] {
         let payload = Compressor::new(15).message(&vec![b'x'; len]);
         let mut server = Server::new(limit, agreement(OFFER, &eager()));
         let events = server.receive(&frame(FIN | RSV1 | TEXT, &payload));

@@ -54,7 +54,9 @@ impl Client {
         Self { setup, compressor }
     }
 
+    /// All that it says on one connection.
     fn conversation(&mut self, random: &mut Random) -> Vec<u8> {
+        self.compressor.reset();
         let mut bytes = Vec::new();
         for _ in 0..=random.below(5) {
             match random.below(5) {
@@ -199,9 +201,10 @@ impl Variety {
 
 fn every_cut_gives_the_same(setup: Setup, seed: u64) -> Variety {
     let mut random = Random::new(seed);
+    let mut client = Client::new(setup);
     let mut variety = Variety::default();
-    for round in 0..3_000 {
-        let mut bytes = Client::new(setup).conversation(&mut random);
+    for round in 0..2_000 {
+        let mut bytes = client.conversation(&mut random);
         (0..random.below(3)).for_each(|_| damage(&mut bytes, &mut random));
         let whole = observe(setup, [&bytes[..]]);
         let cut = pieces(&bytes, &mut random);
@@ -244,8 +247,9 @@ fn compressed_conversations_give_the_same_events_however_they_are_cut() {
 fn undamaged_conversations_are_never_failed_but_for_their_size() {
     let mut random = Random::new(4);
     for setup in [Setup::Plain, Setup::Compressed, Setup::Takeover] {
-        for _ in 0..3_000 {
-            let bytes = Client::new(setup).conversation(&mut random);
+        let mut client = Client::new(setup);
+        for _ in 0..2_000 {
+            let bytes = client.conversation(&mut random);
             let seen = observe(setup, pieces(&bytes, &mut random));
             let failed = seen.events.iter().find(|event| {
                 matches!(event, Event::Failed(violation) if *violation != Violation::MessageTooLarge)
