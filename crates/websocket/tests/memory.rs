@@ -88,13 +88,13 @@ fn idle(deflate: Option<Agreement>) -> usize {
 fn an_idle_connection_holds_nothing_but_itself() {
     let _alone = alone();
     assert!(
-        size_of::<Connection>() <= 160,
+        size_of::<Connection>() <= 136,
         "{}",
         size_of::<Connection>()
     );
     assert_eq!(idle(None), 0);
     let with_compression = idle(compressed(false));
-    assert!(with_compression <= 96, "{with_compression}");
+    assert!(with_compression <= 32, "{with_compression}");
 }
 
 #[test]

@@ -19,10 +19,10 @@ const OUR_BITS_MIN: u8 = 9;
 /// What the operator wants. The default holds no memory for idle connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Policy {
-    /// Whether our compressor refers to earlier messages: smaller messages, for some 300 KiB of each
-    /// connection.
+    /// Whether our compressor refers to earlier messages: smaller messages, for 260 to 370 KiB of
+    /// each connection.
     pub server_takeover: bool,
-    /// Whether the client's compressor may: smaller messages, for up to 40 KiB of each connection.
+    /// Whether the client's compressor may: smaller messages, for 47 KiB of each connection.
     pub client_takeover: bool,
     /// Our window is at most 2 to this power of bytes; 9 to 15.
     pub server_window_bits: u8,
