@@ -134,7 +134,7 @@ python-test: $(VENV)/tools $(VENV)/serves
 
 # All Autobahn cases against the WebSocket codec; `make test` runs those that are short.
 autobahn: $(VENV)/tools
-	OXICORN_AUTOBAHN=all $(BIN)/pytest -q --noconftest tests/test_autobahn.py
+	OXICORN_AUTOBAHN=all $(BIN)/pytest tests/test_autobahn.py
 
 # A debug build and a short test for each other interpreter: it imports, checks and serves.
 other-pythons: $(VENV)/tools

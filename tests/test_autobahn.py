@@ -27,8 +27,8 @@ EACH_OFFER = [f"13.{offer}.{n}" for offer in range(1, 8) for n in (1, 4, 11)]
 CASES = None if ALL else [*QUICK, *SHORT, *EACH_OFFER]
 
 UNSPECIFIED = {"7.1.6", "7.13.1", "7.13.2"}
-"""Cases that the RFC leaves open, and the suite only tells about: a close while a large message is on
-its way, and close codes that nobody has assigned."""
+"""Cases that the RFC leaves open, and the suite only tells about: a close while a large message is
+on its way, and close codes that nobody has assigned."""
 
 
 @pytest.fixture(scope="module")

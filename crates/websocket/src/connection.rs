@@ -5,13 +5,13 @@
 //! consumed when it arrives, and while no message is in pieces it holds no memory but its own.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::mem;
 
 use crate::close::{self, Close, Code};
 use crate::deflate::{Agreement, Contexts, Pool};
-use crate::event::{Event, Kind, Step};
+use crate::event::{Closed, Event, Kind, State, Step};
 use crate::head::{FrameHead, Head, Opcode, Partial};
+use crate::input::Input;
 use crate::mask;
 use crate::message::Message;
 use crate::violation::Violation;
@@ -19,29 +19,6 @@ use crate::violation::Violation;
 /// While so many bytes wait to be sent, pings are not answered at once: only the last one is, as soon
 /// as there is room (RFC 6455 §5.5.3). So pings from a peer that reads nothing take no memory.
 const CROWDED: usize = 16 * 1024;
-
-/// How far the connection is from its end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
-    /// Messages go both ways.
-    Open,
-    /// Our close frame is written and the peer's is awaited. Messages that still come are discarded.
-    Closing,
-    /// Nothing is read or written any more: flush what is written, then close the transport.
-    Over,
-}
-
-/// A command came too late: the connection is closing or over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Closed;
-
-impl fmt::Display for Closed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connection is closed")
-    }
-}
-
-impl std::error::Error for Closed {}
 
 /// The server's side of one connection after its opening handshake.
 #[derive(Debug)]
@@ -116,13 +93,13 @@ impl Connection {
     ) -> Step<'i> {
         self.catch_up(out);
         let given = input.len();
-        let mut input = Input(input);
+        let mut input = Input::new(input);
         let event = match self.next(&mut input, pool, out) {
             Ok(event) => event,
             Err(violation) => Some(self.fail(violation, out)),
         };
         Step {
-            consumed: given - input.0.len(),
+            consumed: given - input.left().len(),
             event,
         }
     }
@@ -140,7 +117,7 @@ impl Connection {
                         return Ok(None);
                     }
                 }
-                Place::Payload(payload) if input.0.is_empty() && payload.left > 0 => {
+                Place::Payload(payload) if input.left().is_empty() && payload.left > 0 => {
                     return Ok(None);
                 }
                 Place::Payload(payload) => {
@@ -159,7 +136,7 @@ impl Connection {
         let Place::Head(partial) = &mut self.place else {
             return Ok(true);
         };
-        let (head, taken) = partial.read(input.0)?;
+        let (head, taken) = partial.read(input.left())?;
         input.take(taken);
         let Some(head) = head else {
             return Ok(false);
@@ -412,19 +389,6 @@ fn whole(kind: Kind, piece: &mut [u8]) -> Result<Event<'_>, Violation> {
     }
     let data = Cow::Borrowed(&*piece);
     Ok(Event::Message { kind, data })
-}
-
-/// What is left of the input.
-struct Input<'i>(&'i mut [u8]);
-
-impl<'i> Input<'i> {
-    /// Takes up to `len` bytes from the front.
-    fn take(&mut self, len: usize) -> &'i mut [u8] {
-        let len = len.min(self.0.len());
-        let (front, back) = mem::take(&mut self.0).split_at_mut(len);
-        self.0 = back;
-        front
-    }
 }
 
 fn write(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {

@@ -1,6 +1,8 @@
-//! What comes out of a connection. Nothing here decides anything.
+//! What comes out of a connection: events, how far it is, and that a command came too late. Nothing here
+//! decides anything.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use crate::close::Close;
 use crate::violation::Violation;
@@ -44,3 +46,26 @@ pub struct Step<'i> {
     /// What they were, if that is worth knowing.
     pub event: Option<Event<'i>>,
 }
+
+/// How far the connection is from its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Messages go both ways.
+    Open,
+    /// Our close frame is written and the peer's is awaited. Messages that still come are discarded.
+    Closing,
+    /// Nothing is read or written any more: flush what is written, then close the transport.
+    Over,
+}
+
+/// A command came too late: the connection is closing or over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Closed;
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is closed")
+    }
+}
+
+impl std::error::Error for Closed {}

@@ -6,6 +6,7 @@ mod connection;
 pub mod deflate;
 mod event;
 mod head;
+mod input;
 mod list;
 mod mask;
 mod message;
@@ -14,8 +15,8 @@ mod refusal;
 mod violation;
 
 pub use close::{ABNORMAL, Close, Code, NO_CODE};
-pub use connection::{Closed, Connection, State};
-pub use event::{Event, Kind, Step};
+pub use connection::Connection;
+pub use event::{Closed, Event, Kind, State, Step};
 pub use head::FrameHead;
 pub use opening::{NotOffered, Opening, is_asked};
 pub use refusal::Refusal;

@@ -4,7 +4,8 @@ mod support;
 
 use std::borrow::Cow;
 
-use oxicorn_websocket::{Close, Closed, Code, Event, Kind, State, Violation};
+use oxicorn_websocket::deflate::Pool;
+use oxicorn_websocket::{Close, Closed, Code, Connection, Event, Kind, State, Violation};
 use support::{FIN, RSV1, Server, frame, frames, read_frames};
 
 const CONTINUATION: u8 = 0;
@@ -133,6 +134,13 @@ fn a_message_in_one_piece_is_not_copied() {
         panic!("no message");
     };
     assert!(matches!(data, Cow::Borrowed(b"Hello")));
+}
+
+#[test]
+fn connections_and_pools_may_go_from_thread_to_thread() {
+    fn may_go<T: Send + Sync>() {}
+    may_go::<Connection>();
+    may_go::<Pool>();
 }
 
 // Violations
