@@ -98,6 +98,7 @@ impl Inflater {
             let done = piece.is_empty() && out.len() < out.capacity();
             match status.map_err(|_| Violation::Compression)? {
                 // A block that says it is the last one does not end the message (RFC 7692 §7.2.3.4).
+                // What a compressor writes after it refers to nothing before it.
                 Status::StreamEnd => self.reset(),
                 _ if done => return Ok(()),
                 _ if taken == 0 && out.len() == len => return Err(Violation::Compression),
