@@ -9,6 +9,7 @@
 )]
 
 mod client;
+#[path = "../../../http1/tests/support/random.rs"]
 mod random;
 mod server;
 
