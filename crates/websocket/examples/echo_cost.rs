@@ -26,7 +26,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let rounds = args.next().map_or(Ok(20_000), |text| text.parse())?;
     let only = args.next();
-    for (size, len) in [("100 bytes", 100), ("64 KiB", 65_536)] {
+    for (size, data) in [
+        ("100 bytes", json(100)),
+        ("64 KiB", json(65_536)),
+        (
+            "64 KiB of German",
+            "Größe über Maß, ".repeat(65_536 / 20).into_bytes(),
+        ),
+    ] {
         for (how, takeover) in [
             ("plain", None),
             ("shared", Some(false)),
@@ -37,8 +44,8 @@ fn main() -> Result<(), Box<dyn Error>> {
                 .as_deref()
                 .is_none_or(|only| only == name || only == size)
             {
-                let cost = cost(&message(len), takeover, rounds)?;
-                println!("{name:<20} {cost:>10.1} ns");
+                let cost = cost(&data, takeover, rounds)?;
+                println!("{name:<28} {cost:>10.1} ns");
             }
         }
     }
@@ -46,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// JSON, as applications send it.
-fn message(len: usize) -> Vec<u8> {
+fn json(len: usize) -> Vec<u8> {
     let lines = (0..).map(|i| format!("{{\"id\": {i}, \"user\": \"anna\", \"done\": false}}, "));
     lines.flat_map(String::into_bytes).take(len).collect()
 }

@@ -384,7 +384,7 @@ impl Connection {
 
 /// A message that is in the input in one piece.
 fn whole(kind: Kind, piece: &mut [u8]) -> Result<Event<'_>, Violation> {
-    if kind == Kind::Text && str::from_utf8(piece).is_err() {
+    if kind == Kind::Text && simdutf8::basic::from_utf8(piece).is_err() {
         return Err(Violation::Utf8);
     }
     let data = Cow::Borrowed(&*piece);

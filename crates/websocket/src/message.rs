@@ -81,7 +81,7 @@ impl Message {
             return Ok(());
         }
         let new = &self.data[self.checked..];
-        match str::from_utf8(new) {
+        match simdutf8::compat::from_utf8(new) {
             Ok(_) => self.checked = self.data.len(),
             Err(error) if error.error_len().is_none() => self.checked += error.valid_up_to(),
             Err(_) => return Err(Violation::Utf8),
