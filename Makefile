@@ -130,7 +130,7 @@ stubs: $(VENV)/tools $(VENV)/serves
 	MYPYPATH=python $(BIN)/python -m mypy.stubtest oxicorn._native
 
 python-test: $(VENV)/tools $(VENV)/serves
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist worksteal
 
 # All Autobahn cases against the WebSocket codec; `make test` runs those that are short.
 autobahn: $(VENV)/tools
