@@ -27,7 +27,8 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
+    "balance.md",
     "boot.md",
     "crash-loop.md",
     "dance.md",
@@ -43,6 +44,11 @@ const PAGES: [&str; 14] = [
     "timeouts.md",
     "upgrade.md",
 ];
+
+#[test]
+fn balance_is_as_specified() {
+    holds("balance.md");
+}
 
 #[test]
 fn booting_is_as_specified() {

@@ -36,6 +36,7 @@ impl<H: Host> Arbiter<H> {
             generation,
             channel,
             listeners: std::mem::take(&mut self.listeners),
+            floor: self.crew.floor(),
             arbiter: own_pid(),
         };
         let fork = self.host.fork_stem(&seed);

@@ -9,9 +9,11 @@
 
 mod leader;
 mod memory;
+mod moves;
 mod notices;
 mod readiness;
 mod saturation;
+mod siblings;
 mod steward;
 
 use std::collections::VecDeque;
@@ -24,7 +26,7 @@ use std::time::Duration;
 use oxicorn_arbiter::Listener;
 use oxicorn_arbiter::channel::WorkerChannel;
 use oxicorn_arbiter::sys::signals::SignalPipe;
-use oxicorn_board::{Board, Count};
+use oxicorn_board::{Board, Count, Floor};
 use oxicorn_engine::{Engine, Exchange, Now, Options, Poller, Stuck, Waker, WatchId};
 use oxicorn_logs::AccessLog;
 use pyo3::prelude::*;
@@ -96,6 +98,8 @@ pub(crate) struct Setup {
     pub(crate) board: &'static Board,
     /// Whether other workers accept from the same listeners.
     pub(crate) siblings: bool,
+    /// Where they can be seen, and this worker's number there.
+    pub(crate) floor: Option<(&'static Floor, u64)>,
     /// Application threads.
     pub(crate) threads: usize,
     /// How long a drain may take (`graceful_timeout`).
@@ -132,7 +136,9 @@ pub(crate) struct Crew {
     failed: AtomicBool,
     /// The request because of which this worker is being replaced.
     stuck: Mutex<Option<Stuck>>,
-    siblings: bool,
+    /// New connections are left to others while every thread is busy.
+    shares_listeners: bool,
+    siblings: Option<siblings::Siblings>,
     post: notices::Post,
     readiness: readiness::Readiness,
     memory: memory::MemoryLimit,
@@ -176,7 +182,10 @@ impl Crew {
             forked: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             stuck: Mutex::new(None),
-            siblings: setup.siblings,
+            shares_listeners: setup.siblings,
+            siblings: setup
+                .floor
+                .map(|(floor, own)| siblings::Siblings::new(floor, own)),
             post: notices::Post::default(),
             readiness: readiness::Readiness::default(),
             memory: memory::MemoryLimit::new(setup.memory),
