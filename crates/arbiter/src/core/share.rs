@@ -6,8 +6,8 @@
 //! thread comes out at all, and everything moves, is another matter (`balance.rs`).
 //!
 //! Invariants: nobody who gives everything, or is to, takes a share; who has taken one gives none
-//! within [`Policy::STAY`], so that no connection moves twice in that time; and between two workers
-//! that both have something to do, neither has given or taken one within it.
+//! within [`Policy::STAY`], so that no connection moves twice in that time; and of two workers that both
+//! have something to do neither has given or taken one within [`Policy::CALM`].
 
 use std::time::Duration;
 
@@ -73,7 +73,8 @@ impl State {
     fn may_share(&self, id: WorkerId) -> bool {
         let worker = self.workers.get(&id);
         worker.is_some_and(|one| {
-            one.is_serving() && one.fills_slot() && !one.gives && !self.is_recent(one.took_share_at)
+            let may_move_on = !self.is_within(Policy::STAY, one.took_share_at);
+            one.is_serving() && one.fills_slot() && !one.gives && may_move_on
         })
     }
 
@@ -85,13 +86,13 @@ impl State {
 
     fn is_settled(&self, id: WorkerId) -> bool {
         let worker = self.workers.get(&id);
-        worker.is_some_and(|one| {
-            !self.is_recent(one.took_share_at) && !self.is_recent(one.gave_share_at)
-        })
+        let recent = |at| self.is_within(Policy::CALM, at);
+        worker.is_some_and(|one| !recent(one.took_share_at) && !recent(one.gave_share_at))
     }
 
-    fn is_recent(&self, at: Option<Duration>) -> bool {
-        at.is_some_and(|at| self.now < at.saturating_add(Policy::STAY))
+    /// Whether `at` is less than `time` ago.
+    fn is_within(&self, time: Duration, at: Option<Duration>) -> bool {
+        at.is_some_and(|at| self.now < at.saturating_add(time))
     }
 }
 

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(10);
 const RUSH: Duration = Duration::from_millis(50);
 
 /// From a question without an answer to the next one.
-const SILENCE: Duration = Duration::from_millis(100);
+const SILENCE: Duration = Duration::from_millis(50);
 
 /// From a share that failed to the next question.
 const RELUCTANCE: Duration = Duration::from_secs(1);
