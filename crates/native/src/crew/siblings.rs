@@ -16,6 +16,9 @@ use super::{Crew, lock};
 /// From one look at the siblings to the next. What is true at both is taken for true in between.
 const LOOK: Duration = Duration::from_millis(10);
 
+/// A look that is so old says nothing any more.
+const STALE: Duration = Duration::from_millis(100);
+
 /// How long a crew must have been without a rest before requests that wait for its leader are taken for a queue.
 const RUSH: Duration = Duration::from_millis(50);
 
@@ -126,10 +129,10 @@ impl Siblings {
             return Watched::until(left);
         }
         let look = self.look(now, waiting);
-        let crowded = crowd.last.replace(look).and_then(|earlier| {
-            let look = crowd.last.as_ref()?;
-            look.crowded_since(&earlier)
-        });
+        let earlier = crowd.last.take();
+        let earlier = earlier.filter(|earlier| now.duration_since(earlier.at) < STALE);
+        let crowded = earlier.and_then(|earlier| look.crowded_since(&earlier));
+        crowd.last = Some(look);
         let quiet = crowd.quiet_until.is_some_and(|until| now < until);
         let crowded = crowded.filter(|_| !quiet);
         if crowded.is_some() {
@@ -243,7 +246,7 @@ impl Crew {
     /// The crew has nothing to do, or somebody else looks after what it has.
     pub(super) fn end_rush(&self) {
         if let Some(siblings) = &self.siblings {
-            siblings.watch(0);
+            siblings.show(0);
         }
     }
 
