@@ -53,17 +53,21 @@ def test_a_stuck_worker_keeps_only_the_stuck_client_waiting(serve: Serve, how: s
     server.wait_for_workers(2)
 
 
-def test_all_threads_of_a_worker_may_be_stuck(serve: Serve) -> None:
+def test_all_threads_of_a_worker_may_be_stuck(serve: Serve, tmp_path: Path) -> None:
     server = serve(APP, *BRIEF, "--timeout", "6", "--threads", "4", "--keep-alive", "60", workers=2)
     stuck, sibling = server.workers()
     with connections_of(server, stuck, OTHERS + 4) as connections:
         victims, others = connections[:4], connections[4:]
+        # One after the other: a request that waits for its thread may go to the sibling.
+        for number, victim in enumerate(victims[1:]):
+            gate = Gate(tmp_path, f"gate-{number}")
+            hang(victim, gate.target)
+            gate.wait_entered()
         began = time.monotonic()
-        for victim in victims:
-            hang(victim, "/spin")
+        hang(victims[0], "/spin")
         answers = ask_all(others, get("/process"))
         assert elapsed(began) < SOON + 1, "four threads share one interpreter lock"
-        # A thread that is not stuck yet may have answered some.
+        # The last thread may have answered some before it was stuck.
         assert {answer.json()["pid"] for answer in answers} <= {stuck, sibling}
         assert all(victim.is_closed() for victim in victims)
         assert {answer.json()["pid"] for answer in ask_all(others, get("/process"))} == {sibling}
