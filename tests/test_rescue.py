@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGQUIT
 
 import pytest
 
 from conftest import Serve
-from harness.client import Connection, Response, elapsed, message
+from harness.client import Connection, elapsed, message
 from harness.gate import Gate
-from harness.server import Server
-from harness.wait import until
+from harness.holders import ask_all, connections_of, holder
 
 APP = "apps.probe:application"
 #: Nobody waits for what hangs when the server is stopped.
@@ -30,42 +27,6 @@ HANGS = {"loop": "/spin", "wait": "/hang", "c-code": "/hang-in-c"}
 
 def get(target: str) -> bytes:
     return message(target)
-
-
-def holder(connection: Connection) -> int:
-    """Who answers on it."""
-    pid: int = connection.request("/process").json()["pid"]
-    return pid
-
-
-@contextmanager
-def connections_of(server: Server, worker: int, count: int) -> Iterator[list[Connection]]:
-    """So many connections that this worker has answered on."""
-    kept: list[Connection] = []
-    others: list[Connection] = []
-
-    def found() -> bool:
-        batch = [server.connect() for _ in range(8)]
-        for connection in batch:
-            (kept if holder(connection) == worker else others).append(connection)
-        return len(kept) >= count
-
-    try:
-        until(found, f"{count} connections of worker {worker}")
-        others += kept[count:]
-        for connection in others:
-            connection.close()
-        yield kept[:count]
-    finally:
-        for connection in kept + others:
-            connection.close()
-
-
-def ask_all(connections: list[Connection], request: bytes) -> list[Response]:
-    """Sends the request on all of them, and waits for all answers."""
-    for connection in connections:
-        connection.send(request)
-    return [connection.receive() for connection in connections]
 
 
 def hang(connection: Connection, target: str) -> None:
@@ -92,17 +53,21 @@ def test_a_stuck_worker_keeps_only_the_stuck_client_waiting(serve: Serve, how: s
     server.wait_for_workers(2)
 
 
-def test_all_threads_of_a_worker_may_be_stuck(serve: Serve) -> None:
+def test_all_threads_of_a_worker_may_be_stuck(serve: Serve, tmp_path: Path) -> None:
     server = serve(APP, *BRIEF, "--timeout", "6", "--threads", "4", "--keep-alive", "60", workers=2)
     stuck, sibling = server.workers()
     with connections_of(server, stuck, OTHERS + 4) as connections:
         victims, others = connections[:4], connections[4:]
+        # One after the other: a request that waits for its thread may go to the sibling.
+        for number, victim in enumerate(victims[1:]):
+            gate = Gate(tmp_path, f"gate-{number}")
+            hang(victim, gate.target)
+            gate.wait_entered()
         began = time.monotonic()
-        for victim in victims:
-            hang(victim, "/spin")
+        hang(victims[0], "/spin")
         answers = ask_all(others, get("/process"))
         assert elapsed(began) < SOON + 1, "four threads share one interpreter lock"
-        # A thread that is not stuck yet may have answered some.
+        # The last thread may have answered some before it was stuck.
         assert {answer.json()["pid"] for answer in answers} <= {stuck, sibling}
         assert all(victim.is_closed() for victim in victims)
         assert {answer.json()["pid"] for answer in ask_all(others, get("/process"))} == {sibling}

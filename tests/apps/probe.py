@@ -247,6 +247,13 @@ def pause(environ: Environ, query: Query) -> bytes:
     return b"paused\n"
 
 
+@view("/nap")
+def nap(environ: Environ, query: Query) -> dict[str, Any]:
+    """Waits for so long, and tells who has."""
+    threading.Event().wait(float(query["seconds"]))
+    return {"pid": os.getpid()}
+
+
 @view("/compute")
 def compute(environ: Environ, query: Query) -> bytes:
     """Computes for so long, in pure Python."""

@@ -7,12 +7,13 @@
 //! | 1 | kind of message |
 //! | 2… | of some reports only: see below |
 //!
-//! `Give` and `Take` carry one descriptor beside the bytes (`SCM_RIGHTS`): an end of a fresh pair over
+//! `Give`, `Share` and `Take` carry one descriptor beside the bytes (`SCM_RIGHTS`): an end of a fresh pair over
 //! which connections move. A worker that reported ready accepts nothing until it is told to serve.
 //!
 //! A stuck report goes on with the age in ms (u64), the length of the request line in bytes (u16),
 //! both little endian, the request line, and the client's address up to the end. A saturated report
-//! goes on with the number of connections that wait (u32, little endian), an outgrown report with the
+//! goes on with the number of connections that wait, a crowded report with the number of requests, the
+//! command to share with the most requests to give (u32 each, little endian), an outgrown report with the
 //! bytes used and the bytes allowed (u64 each, little endian), an unready report with the reason.
 //!
 //! A datagram arrives whole or not at all, so there is no framing. What cannot be understood is
@@ -51,11 +52,13 @@ const RELIEVED: u8 = 7;
 const UNREADY: u8 = 8;
 const OUTGROWN: u8 = 9;
 const STRANDED: u8 = 10;
+const CROWDED: u8 = 11;
 const DRAIN: u8 = 65;
 const SERVE: u8 = 66;
 const PARK: u8 = 67;
 const GIVE: u8 = 68;
 const TAKE: u8 = 69;
+const SHARE: u8 = 70;
 
 /// What a worker tells the arbiter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +84,8 @@ pub enum Report {
     Stranded,
     /// No thread has come out of the application for a while, and so many other connections wait.
     Saturated(u32),
+    /// So many requests wait for a thread, and a sibling would come to them sooner.
+    Crowded(u32),
     /// After `Saturated`: a thread is free again.
     Relieved,
     /// It has stopped accepting and will end.
@@ -96,6 +101,14 @@ pub enum Command {
     Park,
     /// As `Park`, and give the connections to whoever holds the other end, until told otherwise.
     Give(OwnedFd),
+    /// Give some of the requests that wait, with their connections, to whoever holds `to`'s other end,
+    /// and go on serving.
+    Share {
+        /// One end of a fresh pair.
+        to: OwnedFd,
+        /// How many, at the most.
+        most: u32,
+    },
     /// Take the connections that whoever holds the other end gives.
     Take(OwnedFd),
     /// Stop accepting, finish what was begun, end with code 0.
@@ -211,6 +224,15 @@ impl WorkerChannel {
         self.send(&Report::Saturated(waiting))
     }
 
+    /// Reports that so many requests wait for a thread, while a sibling would come to them sooner. If
+    /// there is a need for it, [`Command::Share`] follows; otherwise nothing.
+    ///
+    /// # Errors
+    /// As [`ready`](Self::ready).
+    pub fn crowded(&self, waiting: u32) -> io::Result<()> {
+        self.send(&Report::Crowded(waiting))
+    }
+
     /// Reports that a thread is free again.
     ///
     /// # Errors
@@ -283,6 +305,11 @@ impl ArbiterChannel {
     }
 
     /// As [`give`](Self::give).
+    pub(crate) fn share(&self, to: BorrowedFd<'_>, most: u32) -> io::Result<()> {
+        transmit_with(&self.socket, &counted(SHARE, most), &[to])
+    }
+
+    /// As [`give`](Self::give).
     pub(crate) fn take(&self, from: BorrowedFd<'_>) -> io::Result<()> {
         transmit_with(&self.socket, &[VERSION, TAKE], &[from])
     }
@@ -316,11 +343,8 @@ fn encode_report(report: &Report) -> Vec<u8> {
         Report::Draining => vec![VERSION, DRAINING],
         Report::Given => vec![VERSION, GIVEN],
         Report::Stranded => vec![VERSION, STRANDED],
-        Report::Saturated(waiting) => {
-            let mut message = vec![VERSION, SATURATED];
-            message.extend(waiting.to_le_bytes());
-            message
-        }
+        Report::Saturated(waiting) => counted(SATURATED, *waiting),
+        Report::Crowded(waiting) => counted(CROWDED, *waiting),
         Report::Relieved => vec![VERSION, RELIEVED],
         Report::Unready(reason) => {
             let mut message = vec![VERSION, UNREADY];
@@ -335,6 +359,12 @@ fn encode_report(report: &Report) -> Vec<u8> {
         }
         Report::Stuck(request) => encode_stuck(request),
     }
+}
+
+fn counted(kind: u8, number: u32) -> Vec<u8> {
+    let mut message = vec![VERSION, kind];
+    message.extend(number.to_le_bytes());
+    message
 }
 
 fn encode_stuck(request: &StuckRequest) -> Vec<u8> {
@@ -360,6 +390,10 @@ fn decode_report(message: &[u8]) -> Option<Report> {
         [VERSION, SATURATED, waiting @ ..] => {
             let waiting = waiting.try_into().ok()?;
             Some(Report::Saturated(u32::from_le_bytes(waiting)))
+        }
+        [VERSION, CROWDED, waiting @ ..] => {
+            let waiting = waiting.try_into().ok()?;
+            Some(Report::Crowded(u32::from_le_bytes(waiting)))
         }
         [VERSION, RELIEVED] => Some(Report::Relieved),
         [VERSION, UNREADY, reason @ ..] => Some(Report::Unready(
@@ -394,6 +428,10 @@ fn decode_command(message: &[u8], mut descriptors: Vec<OwnedFd>) -> Option<Comma
         ([VERSION, SERVE], None) => Some(Command::Serve),
         ([VERSION, PARK], None) => Some(Command::Park),
         ([VERSION, GIVE], Some(to)) if descriptors.is_empty() => Some(Command::Give(to)),
+        ([VERSION, SHARE, most @ ..], Some(to)) if descriptors.is_empty() => {
+            let most = u32::from_le_bytes(most.try_into().ok()?);
+            Some(Command::Share { to, most })
+        }
         ([VERSION, TAKE], Some(from)) if descriptors.is_empty() => Some(Command::Take(from)),
         _ => None,
     }
@@ -423,6 +461,7 @@ mod tests {
         worker.given().unwrap();
         worker.stranded().unwrap();
         worker.saturated(70_000).unwrap();
+        worker.crowded(80_000).unwrap();
         worker.relieved().unwrap();
         worker.unready("GET / was answered 503").unwrap();
         worker.outgrown(u64::MAX, 1).unwrap();
@@ -439,6 +478,7 @@ mod tests {
             Report::Given,
             Report::Stranded,
             Report::Saturated(70_000),
+            Report::Crowded(80_000),
             Report::Relieved,
             Report::Unready("GET / was answered 503".to_owned()),
             Report::Outgrown {
@@ -489,13 +529,28 @@ mod tests {
     }
 
     #[test]
+    fn a_command_to_share_says_how_much_and_with_whom() {
+        let (arbiter, worker) = pair().unwrap();
+        let (one, other) = packet_pair().unwrap();
+        arbiter.share(one.as_fd(), 70_000).unwrap();
+        drop(one);
+        let Some(Command::Share { to, most: 70_000 }) = worker.received() else {
+            panic!("no share");
+        };
+        transmit(&to, b"a connection").unwrap();
+        let mut buffer = [0; 64];
+        assert_eq!(receive(&other, &mut buffer), Ok(Some(&b"a connection"[..])));
+    }
+
+    #[test]
     fn what_comes_with_a_message_that_cannot_be_understood_is_closed() {
         let (arbiter, worker) = pair().unwrap();
-        let unknown: [&[u8]; 4] = [
+        let unknown: [&[u8]; 5] = [
             &[VERSION, 99],
             &[VERSION, SERVE],
             &[VERSION + 1, GIVE],
             &[VERSION, GIVE, 0],
+            &[VERSION, SHARE, 1, 0],
         ];
         for message in unknown {
             let (kept, sent) = packet_pair().unwrap();

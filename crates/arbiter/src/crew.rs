@@ -7,17 +7,24 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use oxicorn_board::Floor;
+
 use crate::channel::{ArbiterChannel, Incoming, Report};
 use crate::control::CountsOf;
-use crate::core::ledger::{Damaged, Entries, Ledger, Word};
+use crate::core::ledger::{Damaged, Entries, Ledger, Word, Words};
 use crate::core::{Pid, WorkerId};
 use crate::packet::packet_pair;
 use crate::sys::board::SharedBoard;
+use crate::sys::floor::SharedFloor;
 use crate::translate::TARGET;
 
 /// Every worker that was forked and not yet reaped.
-#[derive(Debug, Default)]
-pub(crate) struct Crew(BTreeMap<WorkerId, Member>);
+#[derive(Debug)]
+pub(crate) struct Crew {
+    members: BTreeMap<WorkerId, Member>,
+    /// Where the workers see each other; each has it from its fork on.
+    floor: Option<SharedFloor>,
+}
 
 #[derive(Debug)]
 struct Member {
@@ -28,6 +35,18 @@ struct Member {
 }
 
 impl Crew {
+    /// Nobody yet.
+    pub(crate) fn new() -> Self {
+        Self {
+            members: BTreeMap::new(),
+            floor: new_floor(),
+        }
+    }
+
+    pub(crate) fn floor(&self) -> Option<&'static Floor> {
+        self.floor.as_ref().map(SharedFloor::floor)
+    }
+
     pub(crate) fn add(
         &mut self,
         id: WorkerId,
@@ -41,19 +60,23 @@ impl Crew {
             channel,
             board,
         };
-        self.0.insert(id, member);
+        self.members.insert(id, member);
     }
 
     /// What the workers count.
     pub(crate) fn counts(&self) -> CountsOf {
         let counts =
             |(id, member): (&WorkerId, &Member)| Some((*id, member.board.as_ref()?.counts()));
-        self.0.iter().filter_map(counts).collect()
+        self.members.iter().filter_map(counts).collect()
     }
 
     /// Writes it down for the next version of the arbiter.
     pub(crate) fn write(&self, ledger: &mut Ledger) {
-        for (id, member) in &self.0 {
+        if let Some(floor) = &self.floor {
+            let floor = ledger.inherit(floor.as_fd().as_raw_fd());
+            ledger.put("floor", [floor]);
+        }
+        for (id, member) in &self.members {
             let Member {
                 pid,
                 channel,
@@ -82,25 +105,34 @@ impl Crew {
             };
             Ok((id, member))
         })?;
-        Ok(Self(members.into_iter().collect()))
+        let floor = entries.maybe("floor", Words::descriptor)?;
+        let floor = floor.and_then(|fd| SharedFloor::of(fd).ok());
+        Ok(Self {
+            members: members.into_iter().collect(),
+            floor: floor.or_else(new_floor),
+        })
     }
 
+    /// It was reaped.
     pub(crate) fn remove(&mut self, id: WorkerId) {
-        self.0.remove(&id);
+        self.members.remove(&id);
+        if let Some(floor) = self.floor() {
+            floor.leave(id);
+        }
     }
 
     pub(crate) fn pids(&self) -> impl Iterator<Item = Pid> {
-        self.0.values().map(|member| member.pid)
+        self.members.values().map(|member| member.pid)
     }
 
     pub(crate) fn with_pid(&self, pid: Pid) -> Option<WorkerId> {
-        let found = self.0.iter().find(|(_, member)| member.pid == pid);
+        let found = self.members.iter().find(|(_, member)| member.pid == pid);
         found.map(|(id, _)| *id)
     }
 
     /// The workers that can be heard.
     pub(crate) fn open(&self) -> impl Iterator<Item = (WorkerId, &ArbiterChannel)> {
-        self.0
+        self.members
             .iter()
             .filter_map(|(id, member)| Some((*id, member.channel.as_ref()?)))
     }
@@ -108,7 +140,7 @@ impl Crew {
     /// What a worker has said since it was last listened to.
     pub(crate) fn listen(&mut self, id: WorkerId) -> Vec<Report> {
         let mut said = Vec::new();
-        let Some(member) = self.0.get_mut(&id) else {
+        let Some(member) = self.members.get_mut(&id) else {
             return said;
         };
         while let Some(channel) = &member.channel {
@@ -138,18 +170,32 @@ impl Crew {
     /// Lets one worker give its connections to another. If that cannot be, it is parked all the
     /// same, and keeps them.
     pub(crate) fn connect(&self, from: WorkerId, to: WorkerId) {
-        if let Err(error) = self.try_to_connect(from, to) {
+        if let Err(error) = self.join(from, to, ArbiterChannel::give) {
             log::warn!(target: TARGET, "Can't connect worker {from} with worker {to}: {error}");
             self.tell(from, "park", ArbiterChannel::park);
         }
     }
 
+    /// Lets one worker give so many of the requests that wait in it to another. If that cannot be,
+    /// they stay.
+    pub(crate) fn share(&self, from: WorkerId, to: WorkerId, most: u32) {
+        let give = |giver: &ArbiterChannel, end: BorrowedFd<'_>| giver.share(end, most);
+        if let Err(error) = self.join(from, to, give) {
+            log::warn!(target: TARGET, "Worker {from} can't share with worker {to}: {error}");
+        }
+    }
+
     /// The taker first: if it cannot be reached, the giver need not know.
-    fn try_to_connect(&self, from: WorkerId, to: WorkerId) -> io::Result<()> {
+    fn join(
+        &self,
+        from: WorkerId,
+        to: WorkerId,
+        give: impl FnOnce(&ArbiterChannel, BorrowedFd<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let (giver, taker) = (self.channel(from)?, self.channel(to)?);
         let (one, other) = packet_pair()?;
         taker.take(other.as_fd())?;
-        giver.give(one.as_fd())
+        give(giver, one.as_fd())
     }
 
     /// Lets a worker give its connections to whoever gets the other end, which `offer` sends there.
@@ -168,8 +214,43 @@ impl Crew {
     }
 
     fn channel(&self, id: WorkerId) -> io::Result<&ArbiterChannel> {
-        let member = self.0.get(&id);
+        let member = self.members.get(&id);
         let channel = member.and_then(|member| member.channel.as_ref());
         channel.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+/// Without a floor the workers do not see each other, and serve all the same.
+fn new_floor() -> Option<SharedFloor> {
+    let refused = |error: &io::Error| {
+        log::warn!(target: TARGET, "The workers cannot see each other: {error}");
+    };
+    SharedFloor::new().inspect_err(refused).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_version_has_the_floor_on_which_the_workers_are() {
+        let crew = Crew::new();
+        let worker = crew.floor().unwrap().enter(7).unwrap();
+        let mut ledger = Ledger::default();
+        crew.write(&mut ledger);
+        let (text, _inherited) = ledger.finish();
+        let mut next = Crew::read(&Entries::of(&text)).unwrap();
+        worker.show_waiting(3);
+        let seen: Vec<_> = next.floor().unwrap().look().collect();
+        assert_eq!(seen.len(), 1);
+        assert_eq!((seen[0].worker, seen[0].waiting), (7, 3));
+        next.remove(7);
+        assert_eq!(crew.floor().unwrap().look().count(), 0);
+    }
+
+    #[test]
+    fn a_version_that_knew_no_floor_leaves_room_for_a_new_one() {
+        let crew = Crew::read(&Entries::of("")).unwrap();
+        assert_eq!(crew.floor().unwrap().look().count(), 0);
     }
 }

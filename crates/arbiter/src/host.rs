@@ -6,6 +6,8 @@
 
 use std::io;
 
+use oxicorn_board::Floor;
+
 use crate::channel::WorkerChannel;
 use crate::core::{Exit, Pid, Policy, WorkerId};
 use crate::orphans::MeetingPlace;
@@ -90,6 +92,8 @@ pub struct WorkerSeed {
     pub channel: WorkerChannel,
     /// Where it shows what it counts; `None` if there is no memory for it.
     pub board: Option<SharedBoard>,
+    /// Where it sees the other workers, and they see it; `None` if there is no memory for it.
+    pub floor: Option<&'static Floor>,
     /// The listening sockets, non-blocking and close-on-exec.
     pub listeners: Vec<Listener>,
     /// Where it is found by a new arbiter if its own is killed; `None` if it should leave then.

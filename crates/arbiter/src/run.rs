@@ -169,7 +169,7 @@ impl<H: Host> Arbiter<H> {
             host,
             state: State::new(setup.policy, Duration::ZERO),
             listeners,
-            crew: Crew::default(),
+            crew: Crew::new(),
             stems: Stems::default(),
             events: VecDeque::new(),
             signals,
@@ -257,6 +257,7 @@ impl<H: Host> Arbiter<H> {
             Action::SendServe { worker } => self.crew.tell(worker, "serve", ArbiterChannel::serve),
             Action::SendPark { worker } => self.crew.tell(worker, "park", ArbiterChannel::park),
             Action::Connect { from, to } => self.crew.connect(from, to),
+            Action::Share { from, to, most } => self.crew.share(from, to, most),
             Action::ReopenLogs => self.host.reopen_logs(),
             Action::CloseListeners => self.close_listeners(),
             Action::Reap => self.reap(),
@@ -354,6 +355,7 @@ impl<H: Host> Arbiter<H> {
             generation,
             channel,
             board: board_for(id),
+            floor: self.crew.floor(),
             listeners,
             meeting_place: self.orphans.place.take(),
         };
@@ -542,9 +544,10 @@ impl<H: Host> Arbiter<H> {
     }
 
     fn read_channel(&mut self, worker: WorkerId) {
+        let floor = self.crew.floor();
         let reports = self.crew.listen(worker).into_iter();
         self.events
-            .extend(reports.map(|report| event_of(worker, report)));
+            .extend(reports.map(|report| event_of(worker, report, floor)));
     }
 }
 

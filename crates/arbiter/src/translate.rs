@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use oxicorn_board::Floor;
 use rustix::event::Timespec;
 use rustix::process::WaitStatus;
 
@@ -24,7 +25,8 @@ pub(crate) fn write_log(level: Level, text: &str) {
     }
 }
 
-pub(crate) fn event_of(worker: WorkerId, report: Report) -> Event {
+/// `floor`: where the workers show what they have to do.
+pub(crate) fn event_of(worker: WorkerId, report: Report, floor: Option<&Floor>) -> Event {
     match report {
         Report::Ready => Event::WorkerReady { worker },
         Report::Unready(reason) => Event::WorkerUnready { worker, reason },
@@ -38,9 +40,19 @@ pub(crate) fn event_of(worker: WorkerId, report: Report) -> Event {
         Report::Given => Event::WorkerGave { worker },
         Report::Stranded => Event::WorkerStranded { worker },
         Report::Saturated(waiting) => Event::WorkerSaturated { worker, waiting },
+        Report::Crowded(waiting) => Event::WorkerCrowded {
+            worker,
+            waiting,
+            beside: floor.map_or_else(Vec::new, |floor| loads_beside(worker, floor)),
+        },
         Report::Relieved => Event::WorkerRelieved { worker },
         Report::Draining => Event::WorkerDraining { worker },
     }
+}
+
+fn loads_beside(worker: WorkerId, floor: &Floor) -> Vec<(WorkerId, u32)> {
+    let others = floor.look().filter(|seen| seen.worker != worker);
+    others.map(|seen| (seen.worker, seen.load())).collect()
 }
 
 /// `None` for a request that the loop answers itself.

@@ -71,10 +71,15 @@ struct World {
     serving: BTreeSet<WorkerId>,
     /// Forks succeed and configurations are good.
     flawless: bool,
-    /// Said that they are saturated, and not since that they are relieved.
     /// Whoever took its connections has just gone.
     stranded: Option<WorkerId>,
+    /// Said that they are saturated, and not since that they are relieved.
     saturated: BTreeSet<WorkerId>,
+    /// Has just said how many requests wait in it.
+    crowded: Option<(WorkerId, u32)>,
+    /// When they last took a share.
+    took: BTreeMap<WorkerId, Duration>,
+    shares: usize,
     gifts: usize,
     /// Those who wait to hear how their restart ended.
     waiting: BTreeSet<Asker>,
@@ -143,6 +148,9 @@ impl World {
             flawless: false,
             stranded: None,
             saturated: BTreeSet::new(),
+            crowded: None,
+            took: BTreeMap::new(),
+            shares: 0,
             gifts: 0,
             waiting: BTreeSet::new(),
             last_asker: 0,
@@ -323,6 +331,7 @@ impl World {
                 self.serving.remove(worker);
             }
             Action::Connect { from, to } => self.connect(*from, *to),
+            Action::Share { from, to, most } => self.share(*from, *to, *most),
             Action::RestartEnded {
                 generation,
                 failure,
@@ -423,6 +432,20 @@ impl World {
         let both = gives && self.serving.contains(&to);
         self.gifts += usize::from(needy);
         assert!(both, "{from} cannot give to {to}:\n{}", self.tell());
+    }
+
+    /// Only as an answer, only between two that serve, and never on within [`Policy::STAY`].
+    fn share(&mut self, from: WorkerId, to: WorkerId, most: u32) {
+        let (crowded, waiting) = self.crowded.take().unwrap_or_default();
+        let both = self.serving.contains(&from) && self.serving.contains(&to) && from != to;
+        let able = both && crowded == from && !self.saturated.contains(&to);
+        let fits = (1..=waiting).contains(&most);
+        assert!(able && fits, "{from} and {to}, {most}:\n{}", self.tell());
+        let stays = self.took.get(&from).map(|at| *at + Policy::STAY);
+        let moves_on = stays.is_some_and(|until| self.now < until);
+        assert!(!moves_on, "what {from} took moves on:\n{}", self.tell());
+        self.took.insert(to, self.now);
+        self.shares += 1;
     }
 
     /// Once all processes are of one generation, no other has a claim to any.
@@ -612,7 +635,7 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(36) {
+        match self.chance.below(38) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
             11 => self.somebody_restarts(),
@@ -634,6 +657,7 @@ impl World {
             10 => self.bury_the_doomed(),
             14 | 15 => self.saturated(worker),
             17 => self.relieved(worker),
+            34..=36 => self.crowded(worker),
             18 => self.handle(Event::WorkerOutgrown {
                 worker,
                 used: 2,
@@ -727,6 +751,24 @@ impl World {
         let waiting = u32::from(!self.chance.one_in(4));
         self.saturated.insert(worker);
         self.handle(Event::WorkerSaturated { worker, waiting });
+    }
+
+    /// Some of the others are known to it, and perhaps some that are not there.
+    fn crowded(&mut self, worker: WorkerId) {
+        let waiting = u32::try_from(self.chance.below(60)).unwrap();
+        let others: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
+        let mut beside = Vec::new();
+        for other in others {
+            let load = self.chance.pick(&[0, 0, 1, 5, 40]).unwrap();
+            beside.extend((!self.chance.one_in(4)).then_some((other, load)));
+        }
+        self.crowded = Some((worker, waiting));
+        self.handle(Event::WorkerCrowded {
+            worker,
+            waiting,
+            beside,
+        });
+        self.crowded = None;
     }
 
     fn relieved(&mut self, worker: WorkerId) {
@@ -844,8 +886,10 @@ fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
     let (mut given, mut taken, mut promotions) = (0, 0, 0);
     let mut upgrades = 0;
     let (mut relieved, mut dismissed) = (0, 0);
+    let mut shares = 0;
     for seed in 0..SEEDS {
         let world = lived_through(seed, 200);
+        shares += world.shares;
         forked += world.last_pid - 1000;
         restarts += world.restarts;
         rollbacks += world.rollbacks;
@@ -863,6 +907,7 @@ fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
         "too little happened: {relieved} orphans relieved, {dismissed} dismissed"
     );
     assert!(upgrades > 500, "too little happened: {upgrades} upgrades");
+    assert!(shares > 1000, "too little happened: {shares} shares");
     assert!(
         given > 500 && taken > 500 && promotions > 300,
         "too little happened: {given} given, {taken} taken, {promotions} promoted"

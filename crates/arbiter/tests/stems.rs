@@ -89,6 +89,17 @@ fn neither_keeps_what_belongs_to_the_other() {
 }
 
 #[test]
+fn a_crowded_worker_of_a_stem_shares_with_a_sibling_and_both_serve_on() {
+    let mut server = preloaded(2, &["worker=crowded"]);
+    let crowded = server.connect();
+    let giver = crowded.trim_start_matches("worker ");
+    let taker = if giver == "1" { 2 } else { 1 };
+    server.expect(&format!("worker {taker} takes the share of {giver}"));
+    server.expect(&format!("worker {giver} is told Share"));
+    assert!(server.connect().starts_with("worker "));
+}
+
+#[test]
 fn a_killed_worker_is_replaced_by_the_stem_with_its_reason_in_the_log() {
     let mut server = preloaded(2, &[]);
     let victim = server.worker(1);

@@ -27,7 +27,8 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
+    "balance.md",
     "boot.md",
     "crash-loop.md",
     "dance.md",
@@ -44,6 +45,11 @@ const PAGES: [&str; 15] = [
     "timeouts.md",
     "upgrade.md",
 ];
+
+#[test]
+fn balance_is_as_specified() {
+    holds("balance.md");
+}
 
 #[test]
 fn booting_is_as_specified() {

@@ -1,9 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod floor;
+
 use std::fmt;
 use std::ops::AddAssign;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use floor::{Floor, Place, Seen};
 
 /// What the first number of a page says: "oxiboard" and the version of the layout, 1.
 pub const FORMAT: u64 = u64::from_be_bytes(*b"oxiboar\x01");

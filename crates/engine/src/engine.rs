@@ -330,6 +330,18 @@ impl Engine {
         Some(ready)
     }
 
+    /// Connections with input that was announced and that nobody has looked at yet, the last one first.
+    pub(crate) fn unseen(&self) -> impl Iterator<Item = Id> {
+        let events = self.batch.get(self.next..).unwrap_or_default();
+        let input = events.iter().rev().filter(|ready| ready.readable);
+        input.filter_map(|ready| Id::from_token(ready.token))
+    }
+
+    /// How many connections have said something that nobody has looked at yet.
+    pub fn unseen_input(&self) -> usize {
+        self.unseen().count()
+    }
+
     fn next_work(&mut self) -> Option<Id> {
         self.budget = self.budget.checked_sub(1)?;
         self.work.pop_front()

@@ -97,6 +97,7 @@ impl Worker {
                 .board
                 .map_or_else(|| Box::leak(Box::default()), SharedBoard::keep),
             siblings: self.config.workers > 1,
+            floor: seed.floor.map(|floor| (floor, seed.id)),
             threads: self.config.threads,
             grace: self.config.graceful_timeout,
             memory: self.config.max_worker_memory,

@@ -75,6 +75,16 @@ pub enum Action {
         /// Who takes.
         to: WorkerId,
     },
+    /// Connect two workers, so that one gives some of the requests that wait in it to the other. Both
+    /// go on serving.
+    Share {
+        /// Who gives.
+        from: WorkerId,
+        /// Who takes.
+        to: WorkerId,
+        /// How many requests, with their connections, at the most.
+        most: u32,
+    },
     /// Tell the embedder that a restart has ended.
     RestartEnded {
         /// The generation that serves now.

@@ -200,6 +200,11 @@ impl State {
             Event::WorkerGave { worker } => self.gave(worker),
             Event::WorkerStranded { worker } => self.stranded(worker),
             Event::WorkerSaturated { worker, waiting } => self.saturated(worker, waiting),
+            Event::WorkerCrowded {
+                worker,
+                waiting,
+                beside,
+            } => self.crowded(worker, waiting, &beside),
             Event::WorkerRelieved { worker } => self.relieved(worker),
             Event::WorkerDraining { worker } => self.draining(worker),
             Event::WorkerExited { pid, exit, oom } => self.exited(pid, exit, oom),

@@ -153,6 +153,15 @@ pub enum Event {
         /// Connections that wait for a thread, or may do so soon.
         waiting: u32,
     },
+    /// Requests wait in the worker, and it has seen a sibling that would come to them sooner.
+    WorkerCrowded {
+        /// Who reports.
+        worker: WorkerId,
+        /// Requests that wait in it.
+        waiting: u32,
+        /// The other workers, and how many requests each has before a newcomer; 0 for one that rests.
+        beside: Vec<(WorkerId, u32)>,
+    },
     /// A thread of a worker that was saturated is free again.
     WorkerRelieved {
         /// Who reports.

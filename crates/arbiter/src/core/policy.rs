@@ -44,6 +44,11 @@ impl Policy {
     pub const KILL_GRACE: Duration = Duration::from_secs(2);
     /// From the word to go to the SIGKILL of a stem, which has nothing to finish.
     pub const STEM_GRACE: Duration = Duration::from_secs(2);
+    /// After a worker has taken a share of what waited in a sibling, it gives none for so long. So no
+    /// connection moves twice within this time because of balance.
+    pub const STAY: Duration = Duration::from_millis(100);
+    /// From one share between workers that all have something to do to the next one of either of them.
+    pub const CALM: Duration = Duration::from_millis(500);
     /// A worker that has served this long has settled: its slot's count of early deaths starts
     /// anew.
     pub const SETTLED: Duration = Duration::from_secs(10);

@@ -46,6 +46,10 @@ pub(super) struct Worker {
     pub(super) gives: bool,
     /// Number of the last giving to it out of need, counted over all workers.
     pub(super) taken_at: u64,
+    /// When it last gave a share of what waited in it to a sibling.
+    pub(super) gave_share_at: Option<Duration>,
+    /// When it last took such a share.
+    pub(super) took_share_at: Option<Duration>,
     /// Why it does not become ready, in its own words.
     pub(super) excuse: Option<String>,
     /// It has outgrown its memory, and asks for a successor at this time.
@@ -96,6 +100,8 @@ impl Worker {
             waited_for: false,
             gives: false,
             taken_at: 0,
+            gave_share_at: None,
+            took_share_at: None,
             excuse: None,
             renew_at: None,
             rescue_until: None,

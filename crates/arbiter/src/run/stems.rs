@@ -37,6 +37,7 @@ impl<H: Host> Arbiter<H> {
             channel,
             listeners: std::mem::take(&mut self.listeners),
             meeting_place: self.orphans.place.take(),
+            floor: self.crew.floor(),
             arbiter: own_pid(),
         };
         let fork = self.host.fork_stem(&seed);

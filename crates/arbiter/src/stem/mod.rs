@@ -14,6 +14,7 @@ mod links;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use oxicorn_board::Floor;
 use rustix::io::Errno;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
@@ -43,6 +44,8 @@ pub struct StemSeed {
     pub listeners: Vec<Listener>,
     /// Where its workers are found by a new arbiter, for them.
     pub meeting_place: Option<MeetingPlace>,
+    /// Where its workers see each other.
+    pub(crate) floor: Option<&'static Floor>,
     /// The arbiter's process.
     pub(crate) arbiter: Pid,
 }
@@ -128,6 +131,7 @@ impl StemSeed {
             generation: self.generation,
             channel: order.channel?,
             board: order.board.and_then(board_of),
+            floor: self.floor,
             listeners: self.listeners,
             meeting_place: self.meeting_place,
         })

@@ -9,13 +9,12 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::{NonNull, null_mut};
+use std::ptr::NonNull;
 
 use oxicorn_board::Board;
-use rustix::fs::{
-    MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create,
-};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::munmap;
+
+use super::shared;
 
 /// The file's size in bytes: room for later layouts, and not more than the smallest page.
 const LENGTH: usize = 4096;
@@ -42,13 +41,7 @@ impl SharedBoard {
     /// # Errors
     /// `EMFILE`, `ENFILE` or `ENOMEM` when there is no room; `ENOSYS` or `EPERM` where the call is not allowed.
     pub fn new() -> io::Result<Self> {
-        let fd = memfd_create(
-            "oxicorn-board",
-            MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING,
-        )?;
-        ftruncate(&fd, LENGTH as u64)?;
-        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
-        let board = Self::mapped(fd)?;
+        let board = Self::mapped(shared::sealed("oxicorn-board", LENGTH)?)?;
         // It also makes the kernel find the memory now, when an error can still be told.
         board.begin();
         Ok(board)
@@ -59,8 +52,7 @@ impl SharedBoard {
     /// # Errors
     /// `InvalidData` if it is none, or of another version; as [`new`](Self::new).
     pub fn of(fd: OwnedFd) -> io::Result<Self> {
-        let fits = u64::try_from(fstat(&fd)?.st_size) == Ok(LENGTH as u64)
-            && fcntl_get_seals(&fd).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
+        let fits = shared::fits(&fd, LENGTH)?;
         let board = fits.then(|| Self::mapped(fd)).transpose()?;
         let board = board.filter(|board| board.is_known());
         board.ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -74,11 +66,7 @@ impl SharedBoard {
     }
 
     fn mapped(fd: OwnedFd) -> io::Result<Self> {
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a fresh mapping at an address of the kernel's choice is in nobody's way.
-        let page = unsafe { mmap(null_mut(), LENGTH, access, MapFlags::SHARED, &fd, 0)? };
-        let page = NonNull::new(page.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        let map = Map(page);
+        let map = Map(shared::map(&fd, LENGTH)?);
         Ok(Self { fd, map })
     }
 }
@@ -113,6 +101,7 @@ mod tests {
     use crate::host::Fork;
     use crate::sys::process::fork;
     use oxicorn_board::Count;
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
     use rustix::process::{Pid, WaitOptions, waitpid};
 
     #[test]

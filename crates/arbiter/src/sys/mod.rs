@@ -8,7 +8,9 @@
 
 pub mod board;
 pub mod descriptors;
+pub mod floor;
 pub mod image;
 pub mod process;
+mod shared;
 pub mod signals;
 pub mod way_back;

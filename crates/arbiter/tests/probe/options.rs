@@ -38,6 +38,8 @@ pub(crate) enum Nature {
     Deaf,
     /// Asks for a successor at its first connection.
     Retiring,
+    /// Says at its first connection that requests wait in it.
+    Crowded,
     /// Leaves a child behind at its start, which ends at once.
     Parent,
     /// Ends with this code instead of serving.
@@ -128,6 +130,7 @@ impl FromStr for Nature {
             None if text == "stuck" => Ok(Self::Stuck),
             None if text == "deaf" => Ok(Self::Deaf),
             None if text == "retiring" => Ok(Self::Retiring),
+            None if text == "crowded" => Ok(Self::Crowded),
             None if text == "parent" => Ok(Self::Parent),
             _ => Err("unknown nature".to_owned()),
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use oxicorn_arbiter::channel::Command;
 use oxicorn_arbiter::sys::signals::{self, SignalPipe};
 use oxicorn_arbiter::{Signal, WorkerSeed};
+use oxicorn_board::Place;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
@@ -24,8 +25,12 @@ pub(crate) fn live(seed: &WorkerSeed, nature: Nature) -> io::Result<u8> {
     seed.channel.ready()?;
     say(&format!("worker {} ready", seed.id));
     let mut post = Post::default();
+    let place = seed.floor.and_then(|floor| floor.enter(seed.id));
     loop {
+        let rests = place.filter(|_| post.serves);
+        rests.into_iter().for_each(Place::rest);
         wait(seed, &pipe, post.serves)?;
+        rests.into_iter().for_each(Place::rise);
         if let Some(code) = heed(seed, &pipe, nature, &mut post)? {
             return Ok(code);
         }
@@ -86,7 +91,8 @@ fn heed(
     let mut leave = false;
     while let Some(command) = seed.channel.received() {
         say(&format!("worker {id} is told {command:?}"));
-        post.serves = matches!(command, Command::Serve | Command::Take(_));
+        let serves = matches!(command, Command::Serve | Command::Take(_));
+        post.serves = serves || matches!(command, Command::Share { .. });
         match command {
             Command::Orphaned => return Ok(Some(0)),
             Command::Drain => leave = true,
@@ -94,6 +100,10 @@ fn heed(
                 rustix::io::write(&end, format!("gift of {id}").as_bytes())?;
                 post.ends.push(end);
                 seed.channel.given()?;
+            }
+            Command::Share { to, .. } => {
+                rustix::io::write(&to, format!("share of {id}").as_bytes())?;
+                post.ends.push(to);
             }
             Command::Take(end) => {
                 let mut gift = [0; 32];
@@ -135,6 +145,7 @@ fn report(seed: &WorkerSeed, nature: Nature) -> io::Result<()> {
                 .stuck("GET /slow HTTP/1.1", "127.0.0.1:9", Duration::from_secs(31))
         }
         Nature::Retiring => seed.channel.retiring(),
+        Nature::Crowded => seed.channel.crowded(40),
         Nature::Obedient | Nature::Parent | Nature::Failing(_) => Ok(()),
     }
 }

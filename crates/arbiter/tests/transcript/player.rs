@@ -164,6 +164,11 @@ impl Player {
                 worker: *worker,
                 waiting: *waiting,
             },
+            Happening::Crowded(worker, waiting, beside) => Event::WorkerCrowded {
+                worker: *worker,
+                waiting: *waiting,
+                beside: beside.clone(),
+            },
             Happening::Relieved(worker) => Event::WorkerRelieved { worker: *worker },
             Happening::Cue(cue) => Event::Dance(cue.clone()),
             Happening::OrphanFound(orphan) => Event::OrphanFound {
@@ -326,6 +331,7 @@ impl Player {
             Action::SendServe { worker } => format!("serve {worker}"),
             Action::SendPark { worker } => format!("park {worker}"),
             Action::Connect { from, to } => format!("connect {from} to {to}"),
+            Action::Share { from, to, most } => format!("share {most} of {from} with {to}"),
             Action::RestartEnded {
                 generation,
                 failure: None,

@@ -50,6 +50,8 @@ pub(crate) enum Happening {
     Gave(WorkerId),
     Stranded(WorkerId),
     Saturated(WorkerId, u32),
+    /// Who, how many wait, and what the others have to do.
+    Crowded(WorkerId, u32, Vec<(WorkerId, u32)>),
     Relieved(WorkerId),
     Ready(WorkerId),
     /// The order is answered.
@@ -313,11 +315,31 @@ fn of_a_process(text: &str) -> Result<Happening, String> {
         "saturated alone" => Ok(Happening::Saturated(worker, 0)),
         "relieved" => Ok(Happening::Relieved(worker)),
         "draining" => Ok(Happening::Draining(worker)),
+        _ if did.starts_with("crowded by ") => crowded(worker, did),
         _ => match did.strip_prefix("unready: ") {
             Some(reason) => Ok(Happening::Unready(worker, reason.replace("\\n", "\n"))),
             None => Ok(Happening::Stuck(worker, stuck_on(did)?)),
         },
     }
+}
+
+/// `crowded by 39`, `crowded by 39 beside 2 at rest, 3 with 4`.
+fn crowded(worker: WorkerId, did: &str) -> Result<Happening, String> {
+    let figures = did.strip_prefix("crowded by ").unwrap_or_default();
+    let (waiting, others) = figures.split_once(" beside ").unwrap_or((figures, ""));
+    let one = |text: &str| match text.split_once(' ') {
+        Some((id, "at rest")) => Ok((number(id)?, 0)),
+        Some((id, rest)) => {
+            let load = rest
+                .strip_prefix("with ")
+                .ok_or("at rest, or with NUMBER")?;
+            Ok((number(id)?, number(load)?))
+        }
+        None => Err(format!("beside whom? {text:?}")),
+    };
+    let others = others.split(", ").filter(|text| !text.is_empty());
+    let beside = others.map(one).collect::<Result<_, String>>()?;
+    Ok(Happening::Crowded(worker, number(waiting)?, beside))
 }
 
 type End = (Exit, Option<bool>);

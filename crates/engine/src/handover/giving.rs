@@ -14,6 +14,7 @@ use super::giver::{Giver, Word};
 use super::link::{Link, Received, Unsent};
 use super::message::Message;
 use super::parcel::{Outgoing, descriptors, weight};
+use super::sharing::Scope;
 use super::{Failure, Handover};
 use crate::capsule::VERSION;
 use crate::clock::Now;
@@ -40,9 +41,10 @@ fn kept(connection: &Connection) -> usize {
 #[derive(Debug)]
 pub(crate) struct Giving {
     link: Link,
-    giver: Giver<Vec<Connection>>,
+    pub(super) giver: Giver<Vec<Connection>>,
+    pub(super) scope: Scope,
     /// Connections to look at: each is there once, and may have become one that cannot move.
-    candidates: VecDeque<Id>,
+    pub(super) candidates: VecDeque<Id>,
     /// Candidates are not read: they are about to be offered.
     holds_back: bool,
     moved: u64,
@@ -70,6 +72,11 @@ impl Giving {
         self.holds_back
     }
 
+    /// Whether everything that becomes movable is a candidate.
+    pub(super) fn is_of_everything(&self) -> bool {
+        self.scope == Scope::Everything
+    }
+
     pub(super) fn in_between(&self) -> usize {
         self.giver.cargo().map(Vec::len).sum()
     }
@@ -86,6 +93,25 @@ impl Engine {
     /// listeners rest. [`Handover::Given`] tells how far it has come; until [`Engine::stop_giving`], or
     /// [`Handover::Ended`] when it fails. An error leaves everything as it was.
     pub fn give_to(&mut self, link: OwnedFd, now: Now) -> io::Result<()> {
+        self.begin_giving(link, Scope::Everything, now)?;
+        let mut candidates = VecDeque::with_capacity(self.connections.len());
+        for (id, connection) in self.connections.iter_mut() {
+            connection.offered = true;
+            candidates.push_back(id);
+        }
+        if let Some(giving) = &mut self.giving {
+            giving.candidates = candidates;
+        }
+        self.disarm_listeners();
+        if self.draining {
+            self.relax_idle();
+        }
+        self.arm_timer();
+        Ok(())
+    }
+
+    /// To the other end of `link`, with no candidates yet.
+    pub(super) fn begin_giving(&mut self, link: OwnedFd, scope: Scope, now: Now) -> io::Result<()> {
         if self.giving.is_some() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -94,25 +120,16 @@ impl Engine {
         let raw = link.as_raw_fd();
         self.registry
             .register(&mut SourceFd(&raw), token(GIVING), interest)?;
-        let mut candidates = VecDeque::with_capacity(self.connections.len());
-        for (id, connection) in self.connections.iter_mut() {
-            connection.offered = true;
-            candidates.push_back(id);
-        }
         self.giving = Some(Box::new(Giving {
             link,
             giver: Giver::new(now.mono),
-            candidates,
+            scope,
+            candidates: VecDeque::new(),
             holds_back: false,
             moved: 0,
             told: None,
             failure: None,
         }));
-        self.disarm_listeners();
-        if self.draining {
-            self.relax_idle();
-        }
-        self.arm_timer();
         Ok(())
     }
 
@@ -160,7 +177,7 @@ impl Engine {
 
     /// Puts a connection on the list of those to give away, once.
     pub(crate) fn offer(&mut self, id: Id) {
-        let Some(giving) = &mut self.giving else {
+        let Some(giving) = self.giving.as_mut().filter(|one| one.is_of_everything()) else {
             return;
         };
         let found = self.connections.get_mut(id);
@@ -175,7 +192,14 @@ impl Engine {
         let Some(mut giving) = self.giving.take() else {
             return;
         };
+        // A share is short, and its answers do not wait for the events before them.
+        giving.link.readable |= !giving.is_of_everything();
         self.hear(&mut giving, now);
+        if giving.giver.is_late(now.mono) {
+            // Their event may not have been looked at yet.
+            giving.link.readable = true;
+            self.hear(&mut giving, now);
+        }
         if giving.giver.is_late(now.mono) {
             giving.fail(Failure::Silent);
         }
@@ -185,6 +209,7 @@ impl Engine {
             giving.giver.wants_more(now.mono);
         }
         self.say(&mut giving, now);
+        self.advance_sharing(&mut giving, now);
         let holds_back = giving.giver.flows(now.mono);
         if giving.holds_back && !holds_back {
             self.release_all(&giving.candidates);
@@ -417,7 +442,7 @@ impl Engine {
         }
     }
 
-    fn enqueue_if_announced(&mut self, id: Id) {
+    pub(super) fn enqueue_if_announced(&mut self, id: Id) {
         let found = self.connections.get_mut(id);
         if found.is_some_and(|found| found.readable || !found.inbuf.is_empty()) {
             self.enqueue(id);
@@ -436,17 +461,23 @@ impl Engine {
         if let Some(failure) = giving.failure {
             log::warn!(target: "oxicorn", "Connections are not given away any more: {failure}");
         }
-        self.arm_listeners();
+        let (moved, failure) = (giving.moved, giving.failure);
+        let news = if giving.is_of_everything() {
+            self.arm_listeners();
+            Handover::Ended { moved, failure }
+        } else {
+            Handover::Shared { moved, failure }
+        };
         if self.draining {
             self.hurry_idle(now);
         }
-        self.notices.push_back(Notice::Handover(Handover::Ended {
-            moved: giving.moved,
-            failure: giving.failure,
-        }));
+        self.notices.push_back(Notice::Handover(news));
     }
 
     fn tell_given(&mut self, giving: &mut Giving) {
+        if !giving.is_of_everything() {
+            return;
+        }
         let left = self.connections.len();
         let quiet =
             giving.giver.is_met() && giving.giver.is_quiet() && giving.candidates.is_empty();

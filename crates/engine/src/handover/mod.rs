@@ -22,6 +22,7 @@ mod model;
 mod parcel;
 mod returned;
 mod room;
+mod sharing;
 mod taker;
 mod taking;
 
@@ -62,6 +63,19 @@ pub enum Handover {
         /// Connections moved since [`Engine::give_to`].
         moved: u64,
         /// Why; `None` after [`Engine::stop_giving`].
+        failure: Option<Failure>,
+    },
+    /// After [`Engine::share_with`]: the other process takes them. [`Engine::share`] is to be called with so many requests
+    /// at the most.
+    Welcome {
+        /// So many may go.
+        most: usize,
+    },
+    /// What [`Engine::share_with`] began is over.
+    Shared {
+        /// Connections moved.
+        moved: u64,
+        /// Why not all that were to move; `None` if there is no fault.
         failure: Option<Failure>,
     },
     /// A giver is gone, and what it gave is served here.

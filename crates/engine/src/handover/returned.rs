@@ -17,11 +17,11 @@ use oxicorn_http1::Framing;
 use super::giving::MOST;
 
 impl Engine {
-    /// Whether connections leave as fast as the other process takes them, so that [`Engine::put_back`] makes sense.
+    /// Whether all connections leave, as fast as the other process takes them, so that [`Engine::put_back`] makes sense.
     pub fn gives_readily(&self) -> bool {
         self.giving
             .as_ref()
-            .is_some_and(|giving| giving.holds_back())
+            .is_some_and(|giving| giving.holds_back() && giving.is_of_everything())
     }
 
     /// Takes back a request of which the application has seen nothing, to give it away with its connection. `stats` count
@@ -29,7 +29,21 @@ impl Engine {
     ///
     /// # Errors
     /// The exchange itself, unchanged: nothing is given at the moment, or its connection cannot move.
-    pub fn put_back(&mut self, mut exchange: Box<Exchange>, now: Now) -> Result<(), Box<Exchange>> {
+    pub fn put_back(&mut self, exchange: Box<Exchange>, now: Now) -> Result<(), Box<Exchange>> {
+        if !self.gives_readily() {
+            return Err(exchange);
+        }
+        let id = self.take_back(exchange, now)?;
+        self.offer(id);
+        Ok(())
+    }
+
+    /// The request is its connection's again, which is to be offered at once.
+    pub(super) fn take_back(
+        &mut self,
+        mut exchange: Box<Exchange>,
+        now: Now,
+    ) -> Result<Id, Box<Exchange>> {
         let Some(id) = exchange.id.filter(|&id| self.can_return(id)) else {
             return Err(exchange);
         };
@@ -42,8 +56,7 @@ impl Engine {
         self.set_deadline(id, u64::MAX);
         self.board.sub(Count::Requests, 1);
         self.recycle(exchange);
-        self.offer(id);
-        Ok(())
+        Ok(id)
     }
 
     fn can_return(&mut self, id: Id) -> bool {
@@ -53,7 +66,7 @@ impl Engine {
             // One descriptor more if the body is in a file.
             waits && descriptors(found) < MOST
         };
-        found.is_some_and(fits) && self.gives_readily()
+        found.is_some_and(fits)
     }
 }
 

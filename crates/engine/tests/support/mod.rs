@@ -346,6 +346,16 @@ impl Rig {
         });
     }
 
+    /// Answers every request that comes with this body, until `done`.
+    pub(crate) fn serve_as(&mut self, body: &[u8], mut done: impl FnMut(&mut Self) -> bool) {
+        self.until("what is served for", |rig| {
+            while let Some(exchange) = rig.waiting.pop_front() {
+                rig.respond(exchange, body);
+            }
+            done(rig)
+        });
+    }
+
     /// A client that was answered once and is idle now.
     pub(crate) fn idle_client(&mut self) -> Client {
         let (mut client, exchange) = self.request(GET);

@@ -103,6 +103,11 @@ impl Pair {
         });
     }
 
+    /// The new one goes round until it has answered all that it was asked, and the old one does not.
+    pub(crate) fn until_answered(&mut self) {
+        while self.new.round(Duration::from_millis(20)) || self.new.wants_more() {}
+    }
+
     /// Each answers what it is asked, with its name, until the client has got `count` bytes.
     pub(crate) fn answer(&mut self, client: &mut Client, count: usize) {
         self.until("the answer", |pair| {

@@ -80,7 +80,7 @@ impl Crew {
         }
         if waits {
             let poller: &mut Poller = &mut poller;
-            found = py.detach(|| poller.wait(None))?;
+            found = py.detach(|| self.at_rest(|| poller.wait(None)))?;
         }
         self.engine().feed(&mut poller);
         drop(poller);
@@ -94,7 +94,7 @@ impl Crew {
     /// After an error the seat is still taken.
     fn wait_and_step_aside(&self) -> io::Result<()> {
         let mut poller = lock(&self.poller);
-        poller.wait(None)?;
+        self.at_rest(|| poller.wait(None))?;
         self.engine().feed(&mut poller);
         drop(poller);
         self.step_aside();

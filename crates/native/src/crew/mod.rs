@@ -9,10 +9,12 @@
 
 mod leader;
 mod memory;
+mod moves;
 mod notices;
 mod orphan;
 mod readiness;
 mod saturation;
+mod siblings;
 mod steward;
 
 use std::collections::VecDeque;
@@ -26,7 +28,7 @@ use oxicorn_arbiter::Listener;
 use oxicorn_arbiter::channel::WorkerChannel;
 use oxicorn_arbiter::orphans::MeetingPlace;
 use oxicorn_arbiter::sys::signals::SignalPipe;
-use oxicorn_board::{Board, Count};
+use oxicorn_board::{Board, Count, Floor};
 use oxicorn_engine::{Engine, Exchange, Now, Options, Poller, Stuck, Waker, WatchId};
 use oxicorn_logs::AccessLog;
 use pyo3::prelude::*;
@@ -98,6 +100,8 @@ pub(crate) struct Setup {
     pub(crate) board: &'static Board,
     /// Whether other workers accept from the same listeners.
     pub(crate) siblings: bool,
+    /// Where they can be seen, and this worker's number there.
+    pub(crate) floor: Option<(&'static Floor, u64)>,
     /// Application threads.
     pub(crate) threads: usize,
     /// How long a drain may take (`graceful_timeout`).
@@ -140,7 +144,9 @@ pub(crate) struct Crew {
     failed: AtomicBool,
     /// The request because of which this worker is being replaced.
     stuck: Mutex<Option<Stuck>>,
-    siblings: bool,
+    /// New connections are left to others while every thread is busy.
+    shares_listeners: bool,
+    siblings: Option<siblings::Siblings>,
     post: notices::Post,
     orphanhood: orphan::Orphanhood,
     readiness: readiness::Readiness,
@@ -185,7 +191,10 @@ impl Crew {
             forked: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             stuck: Mutex::new(None),
-            siblings: setup.siblings,
+            shares_listeners: setup.siblings,
+            siblings: setup
+                .floor
+                .map(|(floor, own)| siblings::Siblings::new(floor, own)),
             post: notices::Post::default(),
             orphanhood: orphan::Orphanhood::new(
                 setup.meeting_place,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use oxicorn_arbiter::Signal;
 use oxicorn_arbiter::channel::Command;
-use oxicorn_engine::{Failure, Handover, Notice, Now, Stuck, WatchId};
+use oxicorn_engine::{Notice, Now, Stuck, WatchId};
 use rustix::event::Timespec;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
@@ -26,15 +26,15 @@ const LAST_CALL: Duration = Duration::from_millis(200);
 #[derive(Debug, Default)]
 pub(super) struct Post {
     /// Accepts connections.
-    serves: AtomicBool,
+    pub(super) serves: AtomicBool,
     /// Gives its connections to another worker.
-    gives: AtomicBool,
+    pub(super) gives: AtomicBool,
     /// The timer that fires when what still runs is about to be cut.
     last_call: OnceLock<WatchId>,
     /// The timers with which `graceful_timeout` ends where no arbiter sees to it.
     fuses: Mutex<Vec<WatchId>>,
     /// To whom it will give when it has stopped giving to somebody else.
-    next: Mutex<Option<OwnedFd>>,
+    pub(super) next: Mutex<Option<OwnedFd>>,
 }
 
 impl Post {
@@ -129,6 +129,7 @@ impl Crew {
                 Command::Serve => self.serve(),
                 Command::Park => self.stand_by(),
                 Command::Give(to) => self.give_connections(to),
+                Command::Share { to, most } => self.share_connections(to, most),
                 Command::Take(from) => self.take_connections(from),
                 Command::Drain => self.drain(),
                 Command::Orphaned => return self.orphaned(),
@@ -153,82 +154,15 @@ impl Crew {
         self.engine().set_accepting(false);
     }
 
+    /// Whether the arbiter wants it to accept connections, and to keep them.
+    pub(super) fn serves(&self) -> bool {
+        self.post.serves.load(Ordering::Relaxed) && !self.draining.load(Ordering::Relaxed)
+    }
+
     /// For whoever has the seat: accepts if it is good for the crew and the arbiter wants it.
     pub(super) fn accept_if(&self, good: bool) {
         let accepts = good && self.post.serves.load(Ordering::Relaxed);
         self.engine().set_accepting(accepts);
-    }
-
-    /// Connections leave over this descriptor as soon as no request of theirs is inside the application, until the worker
-    /// is told to serve. Those that cannot leave go on being served here.
-    pub(super) fn give_connections(&self, to: OwnedFd) {
-        self.stand_by();
-        let mut engine = self.engine();
-        engine.stop_giving(Now::read());
-        if !engine.can_give() {
-            *lock(&self.post.next) = Some(to);
-            return;
-        }
-        let given = engine.give_to(to, Now::read());
-        drop(engine);
-        match given {
-            Ok(()) => self.post.gives.store(true, Ordering::Relaxed),
-            Err(error) => log::warn!(
-                target: "oxicorn",
-                "Connections stay in worker (pid: {}): {error}", std::process::id()
-            ),
-        }
-    }
-
-    /// Connections arrive over this descriptor.
-    fn take_connections(&self, from: OwnedFd) {
-        let taken = self.engine().take_from(from, Now::read());
-        if let Err(error) = taken {
-            // The descriptor is closed with this, so whoever gives keeps what it has.
-            log::warn!(target: "oxicorn", "No connections are taken over: {error}");
-        }
-    }
-
-    fn on_handover(&self, news: &Handover) {
-        let pid = std::process::id();
-        match news {
-            Handover::Given { moved, left } => {
-                log::debug!(target: "oxicorn", "Worker (pid: {pid}) has given {moved} connections, {left} are left");
-                if *left == 0 {
-                    tell("given", self.channel.given());
-                    self.on_all_given();
-                }
-            }
-            Handover::Ended { moved, failure } => {
-                let gives = self.engine().is_giving();
-                self.post.gives.store(gives, Ordering::Relaxed);
-                self.renew_stall();
-                let next = lock(&self.post.next).take();
-                let alone = matches!(failure, Some(Failure::Gone | Failure::Leaving));
-                let goes_on = next.is_some();
-                if let Some(to) = next {
-                    self.give_connections(to);
-                } else if alone && !self.post.serves() {
-                    tell("stranded", self.channel.stranded());
-                }
-                match failure {
-                    Some(failure) => log::warn!(
-                        target: "oxicorn",
-                        "Worker (pid: {pid}) keeps its connections after it gave {moved}: {failure}"
-                    ),
-                    None => log::debug!(
-                        target: "oxicorn",
-                        "Worker (pid: {pid}) has stopped giving after {moved} connections"
-                    ),
-                }
-                if failure.is_some() && !goes_on {
-                    self.came_back();
-                }
-            }
-            Handover::Taken { moved } => {
-                log::info!(target: "oxicorn", "Worker (pid: {pid}) has taken over {moved} connections");
-            }
-        }
     }
 
     /// The arbiter kills this process at the end of `graceful_timeout`, so what is to be said is said shortly before.

@@ -33,6 +33,11 @@ impl Stall {
         }
     }
 
+    /// Whether the arbiter was told.
+    pub(super) fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
     /// Whether there is news for the arbiter. That somebody waits at all is news as well.
     fn is_news(&self, waiting: u32) -> bool {
         self.told.is_none_or(|told| told == 0 && waiting > 0)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use oxicorn_board::Count;
 use oxicorn_engine::{Exchange, Now, Turn};
 
+use super::siblings::Rush;
 use super::{Crew, Holder, lock};
 
 /// How long the seat may be empty before the steward takes it.
@@ -26,6 +27,7 @@ impl Crew {
     /// The steward's life; runs on a native thread of its own. While requests come and go it looks once a tick; when a tick
     /// passes without any it sleeps until a thread enters the application.
     pub(crate) fn keep_house(&self) {
+        let mut rush = Rush::new();
         let mut seat = lock(&self.seat);
         while !self.is_stopping() {
             let entries = seat.entries;
@@ -34,8 +36,12 @@ impl Crew {
                 .wait_timeout(seat, TICK)
                 .unwrap_or_else(PoisonError::into_inner);
             if seat.entries != entries {
+                drop(seat);
+                self.watch_rush(&mut rush);
+                seat = lock(&self.seat);
                 continue;
             }
+            self.end_rush();
             if seat.inside > 0 && seat.holder.is_none() {
                 seat.holder = Some(Holder::Steward);
                 seat.stall = None;
@@ -62,7 +68,7 @@ impl Crew {
     /// Leads without Python until a thread wants the seat. Requests that become complete meanwhile wait; new connections
     /// stay in the listeners' queues, if another worker can take them there.
     fn stand_in(&self) {
-        self.accept_if(!self.siblings);
+        self.accept_if(!self.shares_listeners);
         let (mut since, mut entries) = (Instant::now(), lock(&self.seat).entries);
         while !self.is_stopping() && !lock(&self.seat).wanted {
             // Who still waits outside after this while was left there by the other workers too, and our threads do come back.
@@ -77,22 +83,19 @@ impl Crew {
                 Turn::Notice(notice) => self.on_notice(notice),
                 Turn::Idle { again } => {
                     if open {
-                        self.accept_if(!self.siblings);
+                        self.accept_if(!self.shares_listeners);
                         (since, entries) = (Instant::now(), lock(&self.seat).entries);
                     }
-                    let patience = self.watch_stall();
-                    let patience = if again {
-                        Some(Duration::ZERO)
-                    } else {
-                        patience
-                    };
-                    if !self.wait_without_python(patience) {
+                    let work = again.then_some(Duration::ZERO);
+                    let looks = [self.watch_stall(), self.watch_siblings(), work];
+                    if !self.wait_without_python(looks.into_iter().flatten().min()) {
                         break;
                     }
                 }
             }
         }
         self.accept_if(true);
+        self.end_rush();
     }
 
     fn wait_without_python(&self, patience: Option<Duration>) -> bool {
