@@ -20,15 +20,25 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What `work` has made, and the bytes that are allocated afterwards beyond those before.
-fn kept<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = ALLOCATOR.current_usage();
-    let made = work();
-    (made, ALLOCATOR.current_usage().saturating_sub(before))
+/// The bytes that stay allocated by `work`, with what it returns: the least of several times, since
+/// the threads that run the tests allocate as well, which only adds to it.
+fn kept<T>(mut work: impl FnMut() -> T) -> usize {
+    let once = |_| {
+        let before = ALLOCATOR.current_usage();
+        let made = work();
+        let after = ALLOCATOR.current_usage();
+        drop(made);
+        after.saturating_sub(before)
+    };
+    (0..10).map(once).min().unwrap_or_default()
 }
 
-/// The most bytes that were allocated at once by `work`.
-fn most(work: impl FnOnce()) -> usize {
+/// The most bytes that were allocated at once by `work`: the least of several times.
+fn most(mut work: impl FnMut()) -> usize {
+    (0..10).map(|_| peak(&mut work)).min().unwrap_or_default()
+}
+
+fn peak(work: impl FnOnce()) -> usize {
     let before = ALLOCATOR.current_usage();
     ALLOCATOR.reset_peak_usage();
     work();
@@ -76,12 +86,11 @@ fn echo(server: &mut Server, event: Event<'_>) {
 fn idle(deflate: Option<Agreement>) -> usize {
     let mut server = Server::new(10_000, deflate);
     talk(&mut server, deflate.is_some());
-    let (_, bytes) = kept(|| {
-        let first = replace(&mut server.connection, Connection::new(10_000, deflate));
+    kept(|| {
+        let last = replace(&mut server.connection, Connection::new(10_000, deflate));
         talk(&mut server, deflate.is_some());
-        first
-    });
-    bytes
+        last
+    })
 }
 
 #[test]
@@ -108,11 +117,10 @@ fn contexts_that_outlive_a_message_are_what_an_idle_connection_costs() {
 fn an_announced_length_takes_no_memory() {
     let _alone = alone();
     let limit = 64 << 20;
-    let mut server = Server::new(limit, None);
     let mut bytes = vec![FIN | 2, 0xff];
     bytes.extend((limit as u64).to_be_bytes());
     bytes.extend([0; 4 + 100]);
-    let most = most(|| assert_eq!(server.receive(&bytes), []));
+    let most = most(|| assert_eq!(Server::new(limit, None).receive(&bytes), []));
     assert!(most < 1000, "{most}");
 }
 
@@ -122,14 +130,13 @@ fn a_message_that_explodes_takes_no_more_memory_than_its_limit_allows() {
     let limit = 100_000;
     let payload = Compressor::new(15).message(&vec![0; 5_000_000]);
     let bomb = frame(FIN | RSV1 | 2, &payload);
-    let mut server = Server::new(limit, compressed(false));
-    talk(&mut server, true);
     let most = most(|| {
+        let mut server = Server::new(limit, compressed(false));
         let failed = Event::Failed(Violation::MessageTooLarge);
         assert_eq!(server.receive(&bomb), [failed]);
     });
-    // The old buffer and the new one while it grows; and the input's copy.
-    assert!(most < bomb.len() + 2 * limit + 1000, "{most}");
+    // The old buffer and the new one while it grows; the input's copy; and a decompressor.
+    assert!(most < bomb.len() + 2 * limit + 50_000, "{most}");
 }
 
 #[test]
@@ -149,7 +156,7 @@ fn random_input_takes_no_more_memory_than_the_limit_allows() {
         }
         server.connection = Connection::new(limit, compressed(false));
         server.out.clear();
-        let most = most(|| drop(server.receive_all(bytes.chunks(97))));
+        let most = peak(|| drop(server.receive_all(bytes.chunks(97))));
         // A message, its old buffer, the caller's copy of both; and a decompressor, since the one
         // before this has gone with its connection.
         assert!(most < 4 * limit + 64 * 1024, "{most}");
