@@ -103,6 +103,26 @@ pub(crate) fn call_two<'py>(
     }
 }
 
+/// Calls a callable with three positional arguments, without a tuple in between.
+pub(crate) fn call_three<'py>(
+    callable: &Bound<'py, PyAny>,
+    arguments: [&Bound<'py, PyAny>; 3],
+) -> PyResult<Bound<'py, PyAny>> {
+    let [first, second, third] = arguments.map(Bound::as_ptr);
+    let mut arguments = [std::ptr::null_mut(), first, second, third];
+    let flag = 3 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+    // SAFETY: as in `call_two`.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            arguments.as_mut_ptr().add(1),
+            flag,
+            std::ptr::null_mut(),
+        );
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
 /// What a native function is given: its bound object, the positional arguments, and the names of keyword arguments whose
 /// values follow the positional ones.
 pub(crate) struct Arguments<'a, 'py> {

@@ -42,7 +42,7 @@ impl Post {
 }
 
 impl Crew {
-    pub(super) fn on_notice(&self, notice: Notice) {
+    pub(crate) fn on_notice(&self, notice: Notice) {
         match notice {
             Notice::Stuck(stuck) => self.report_stuck(stuck),
             Notice::Watched(id) if id == self.signal_watch => {
@@ -62,6 +62,8 @@ impl Crew {
             }
             Notice::Drained => self.stop(),
             Notice::Handover(news) => self.on_handover(&news),
+            // Of asynchronous applications, whose driver looks at them first.
+            Notice::Progress(_) | Notice::Overdue(_) => {}
         }
     }
 
@@ -89,7 +91,7 @@ impl Crew {
         }
     }
 
-    fn give_up_on(&self, stuck: &Stuck) {
+    pub(super) fn give_up_on(&self, stuck: &Stuck) {
         if self.orphaned.load(Ordering::Relaxed) {
             log::error!(target: "oxicorn", "\"{}\" hangs and there is no arbiter: the worker ends", stuck.line);
             ffi::exit_now(1);
@@ -278,7 +280,7 @@ impl Crew {
         }
         // What a worker that does not serve leaves in the queues is for others.
         let serves = self.post.serves.load(Ordering::Relaxed);
-        let free = lock(&self.seat).inside < self.threads;
+        let free = lock(&self.seat).inside < self.capacity;
         self.engine().drain(free && serves, Now::read());
         self.wake();
     }
