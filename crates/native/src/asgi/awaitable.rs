@@ -44,7 +44,7 @@ impl Sent {
         &self,
         kind: &Bound<'_, PyAny>,
         value: Option<Bound<'_, PyAny>>,
-        traceback: Option<Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let _ = traceback;
         Err(thrown(kind, value))
@@ -149,7 +149,7 @@ impl Waiting {
         &self,
         kind: &Bound<'_, PyAny>,
         value: Option<Bound<'_, PyAny>>,
-        traceback: Option<Bound<'_, PyAny>>,
+        traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let _ = traceback;
         drop(self.take_future());

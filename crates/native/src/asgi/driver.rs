@@ -65,6 +65,8 @@ pub(crate) struct Driver {
     turning: AtomicBool,
     /// A call of the pump is scheduled.
     scheduled: AtomicBool,
+    /// The loop was told to stop.
+    stopped: AtomicBool,
     /// Tasks that are not done.
     pub(crate) tasks: AtomicUsize,
     /// When the loop last gave a sign of life, monotonic milliseconds.
@@ -104,6 +106,7 @@ impl Driver {
             pump: OnceLock::new(),
             turning: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             tasks: AtomicUsize::new(0),
             alive: AtomicU64::new(Now::read().mono),
             watchdog: watchdog::Watchdog::default(),
@@ -341,6 +344,10 @@ impl Driver {
     }
 
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        // The next run of the loop is the lifespan's.
+        if self.stopped.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
         self.watchdog.stop();
         self.event_loop
             .call_method0(py, intern!(py, "stop"))
