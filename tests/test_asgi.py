@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -399,7 +397,9 @@ def test_sending_to_a_client_that_left_is_an_os_error_and_nobodys_fault(server: 
 
 def test_a_receive_after_the_response_is_a_disconnect(server: Server) -> None:
     assert server.request("/after-complete").text == "done"
-    complete = "Unexpected ASGI message 'http.response.body' sent, after response already completed."
+    complete = (
+        "Unexpected ASGI message 'http.response.body' sent, after response already completed."
+    )
     wait_for_event(server, complete)
     assert "http.disconnect" in events(server)
 
@@ -416,7 +416,9 @@ def test_an_application_that_raises_before_its_response_is_answered_for(
         if response.complete:
             assert connection.request("/").text == "Hello, world!"
     what = "SystemExit: 7" if "exit" in when else rf"LookupError: the shop is closed \({when}\)"
-    server.wait_for_log(rf"Error handling request GET /raise\?when={when}\n(.*\n)+{what}", since=mark)
+    server.wait_for_log(
+        rf"Error handling request GET /raise\?when={when}\n(.*\n)+{what}", since=mark
+    )
 
 
 def test_an_application_that_raises_inside_its_response_cuts_it(server: Server) -> None:
@@ -482,9 +484,7 @@ def test_an_application_that_returns_too_early_is_answered_for(server: Server, w
         ),
     ],
 )
-def test_wrong_messages_are_errors_and_change_nothing(
-    server: Server, how: str, error: str
-) -> None:
+def test_wrong_messages_are_errors_and_change_nothing(server: Server, how: str, error: str) -> None:
     with server.connect() as connection:
         response = connection.request(f"/wrong?how={how}")
         assert response.text == ("x" if how == "after-complete" else error)
@@ -520,9 +520,3 @@ def test_requests_are_in_the_access_log(serve: Serve) -> None:
     server = serve(APP, "--access-logfile", "-")
     server.request("/respond?data=abc&more=def")
     server.wait_for_log(r'"GET /respond\?data=abc&more=def HTTP/1.1" 200 6 ')
-
-
-def test_a_process_that_is_forked_and_comes_back_serves_nothing(serve: Serve) -> None:
-    server = serve(APP)
-    assert json.loads(server.request("/process").text)["pid"] == server.worker
-    assert socket.create_connection(("127.0.0.1", server.port)).close() is None

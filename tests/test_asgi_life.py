@@ -1,4 +1,4 @@
-"""The life of a worker that serves an ASGI application: start-up, time limits, restarts, the end."""
+"""The life of a worker that serves an ASGI application: start, time limits, restarts, end."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_request_that_takes_too_long_is_cancelled_and_answered(serve: Serve, l
         assert (response.status, response.header("Connection")) == (504, "close")
         assert connection.is_closed()
     assert "cancelled" in server.request("/events").json()
-    server.wait_for_log(r"Request timeout .*: GET /sleep\?seconds=60 from 127.0.0.1:\d+ was cancelled")
+    server.wait_for_log(r"Request timeout .*: GET /sleep\?seconds=60 from 127.0.0.1 was cancelled")
     assert "Traceback" not in server.log
     assert server.worker == worker
 
@@ -237,7 +237,9 @@ def test_ten_hot_restarts_fail_no_request(serve: Serve, tmp_path: Path, loop: st
 
 
 def test_a_request_inside_stays_and_its_connection_moves(serve: Serve, tmp_path: Path) -> None:
-    site = Site(tmp_path, serve, app=ASGI_APP.replace("0.001", "1 if scope['path'] == '/slow' else 0"))
+    site = Site(
+        tmp_path, serve, app=ASGI_APP.replace("0.001", "1 if scope['path'] == '/slow' else 0")
+    )
     server = site.start("--observe-timeout", "0", "--keep-alive", "60", workers=1)
     before = server.workers()
     with server.connect() as connection:

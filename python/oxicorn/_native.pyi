@@ -1,7 +1,8 @@
 """The extension module: settings, arbiter, workers and logs, written in Rust (crates/native)."""
 
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
-from typing import Literal, final
+from typing import Any, Literal, final
 
 from oxicorn._settings import Config as Settings
 
@@ -11,6 +12,7 @@ __all__ = [
     "CommandLine",
     "Config",
     "ConfigError",
+    "Pump",
     "Seed",
     "Stem",
     "Worker",

@@ -467,7 +467,7 @@ impl Engine {
             ),
             Refusal::SlowApplication => {}
             _ => {
-                log::warn!(target: "oxicorn", "Invalid request from ip={peer}: {refusal} ({status})")
+                log::warn!(target: "oxicorn", "Invalid request from ip={peer}: {refusal} ({status})");
             }
         }
         if !matches!(refusal, Refusal::SlowApplication) {

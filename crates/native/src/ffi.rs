@@ -156,6 +156,21 @@ impl<'a, 'py> Arguments<'a, 'py> {
         self.names.as_ref().map_or(0, |names| names.len())
     }
 
+    /// Calls `callable` with the same arguments.
+    pub(crate) fn forward(&self, callable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let names = self
+            .names
+            .map_or(std::ptr::null_mut(), |names| names.as_ptr());
+        // SAFETY: the arguments are those of the call that is in progress, alive until it returns, and laid out as the
+        // vectorcall protocol wants them. The result is a new reference or null with an exception set.
+        unsafe {
+            let values = self.values.as_ptr();
+            let result =
+                ffi::PyObject_Vectorcall(callable.as_ptr(), values, self.positional, names);
+            Bound::from_owned_ptr_or_err(callable.py(), result)
+        }
+    }
+
     fn value(&self, py: Python<'py>, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {
         let pointer = *self.values.get(index)?;
         // SAFETY: the vectorcall protocol guarantees live, borrowed references for the duration of the call.
