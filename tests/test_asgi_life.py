@@ -69,7 +69,7 @@ def test_a_start_up_that_fails_is_a_boot_that_fails(serve: Serve) -> None:
 @pytest.mark.parametrize("mode", ["auto", "off"])
 def test_an_application_may_know_no_lifespan(serve: Serve, mode: str) -> None:
     server = serve("apps.asgi_probe:raises_at_start", "--asgi-lifespan", mode)
-    assert server.request("/").text == "False"
+    assert server.request("/").text == "{}"
     assert ("appears unsupported" in server.log) is (mode == "auto")
 
 

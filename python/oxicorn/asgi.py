@@ -69,8 +69,8 @@ class Lifespan:
 
     def __init__(self, application: Application, mode: str):
         self.mode = mode
-        self.state: dict[str, Any] | None = None if mode == "off" else {}
-        """What the start-up leaves for the requests; none if there was no start-up."""
+        self.state: dict[str, Any] = {}
+        """What the start-up leaves for the requests."""
         self._application = application
         self._task: asyncio.Task[None] | None = None
         self._received: asyncio.Queue[dict[str, str]] = asyncio.Queue()
@@ -92,7 +92,6 @@ class Lifespan:
             return
         if self.mode == "on":
             raise self._not_supported()
-        self.state = None
         log("info", "ASGI 'lifespan' protocol appears unsupported.")
 
     async def shut_down(self) -> None:

@@ -381,6 +381,16 @@ async def path(_scope: Scope, _receive: Receive, send: Send, path: str) -> None:
     await send({"type": "http.response.pathsend", "path": path})
 
 
+@view("/path-late")
+async def path_late(
+    _scope: Scope, _receive: Receive, send: Send, path: str, length: str = ""
+) -> None:
+    """A file that the server sends when the head is gone."""
+    await send(start(headers=[(b"content-length", length.encode())] if length else []))
+    await asyncio.sleep(0.02)
+    await send({"type": "http.response.pathsend", "path": path})
+
+
 @view("/buffers")
 async def buffers(_scope: Scope, _receive: Receive, send: Send) -> None:
     """Bodies need not be `bytes`."""
@@ -465,7 +475,7 @@ async def raises_at_start(scope: Scope, receive: Receive, send: Send) -> None:
     """It knows no lifespan."""
     if scope["type"] != "http":
         raise NotImplementedError(scope["type"])
-    await answer(send, repr("state" in scope).encode())
+    await answer(send, repr(scope["state"]).encode())
 
 
 def make() -> Any:

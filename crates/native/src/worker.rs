@@ -141,13 +141,12 @@ impl Worker {
     }
 
     /// What `event_loop` has to watch and to call to serve an ASGI application. `state`: what the lifespan left for the
-    /// requests; none without a lifespan.
-    #[pyo3(signature = (event_loop, state=None))]
+    /// requests.
     fn pump(
         &self,
         py: Python<'_>,
         event_loop: &Bound<'_, PyAny>,
-        state: Option<Py<PyDict>>,
+        state: Py<PyDict>,
     ) -> PyResult<Option<Py<asgi::Pump>>> {
         let serving = self.serving()?;
         let server = |listener: &ListenAddr| match listener {

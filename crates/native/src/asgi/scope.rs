@@ -33,8 +33,8 @@ pub(crate) struct Setup {
     pub(crate) root_path: String,
     /// Whose `X-Forwarded-For` counts.
     pub(crate) trust: TrustPolicy,
-    /// What the lifespan left for the requests, if there is a lifespan.
-    pub(crate) state: Option<Py<PyDict>>,
+    /// What the lifespan left for the requests.
+    pub(crate) state: Py<PyDict>,
     /// Whether methods are turned into capitals (`casefold_http_method`).
     pub(crate) casefold: bool,
     /// How long the loop may be silent while requests are inside the application.
@@ -104,9 +104,7 @@ impl Scopes {
         scope.set_item(intern!(py, "headers"), fields)?;
         scope.set_item(intern!(py, "asgi"), self.asgi.bind(py).copy()?)?;
         scope.set_item(intern!(py, "extensions"), self.extensions.bind(py).copy()?)?;
-        if let Some(state) = &self.setup.state {
-            scope.set_item(intern!(py, "state"), state.bind(py).copy()?)?;
-        }
+        scope.set_item(intern!(py, "state"), self.setup.state.bind(py).copy()?)?;
         Ok(scope)
     }
 }

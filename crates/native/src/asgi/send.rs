@@ -82,7 +82,9 @@ impl State {
             (Stage::Silent, "http.response.early_hint") => self.early_hint(message, driver),
             (Stage::Silent, _) => expected("http.response.start", kind),
             (Stage::Drafted | Stage::Begun(_), "http.response.body") => self.body(message, driver),
-            (Stage::Drafted, "http.response.pathsend") => self.path(message, driver),
+            (Stage::Drafted | Stage::Begun(_), "http.response.pathsend") => {
+                self.path(message, driver)
+            }
             (Stage::Drafted | Stage::Begun(_), _) => expected("http.response.body", kind),
             (Stage::Trailers(framing), "http.response.trailers") => {
                 self.end_with(framing, message, driver)
@@ -243,20 +245,48 @@ impl State {
             let shown = path.as_os_str().as_bytes().escape_ascii().to_string();
             return Err(PyTypeError::new_err(format!("'{shown}' is not a file")));
         }
-        let framing = self.begin(Some(metadata.len()), driver);
-        let mut flow = self.send_encoded(driver);
-        let (mut left, now) = (framing, Now::read());
-        if let (Framing::Length(promised), Some(exchange)) = (framing, &mut self.exchange) {
-            let len = metadata.len().min(promised);
-            left = Framing::Length(promised - len);
+        let framing = if let Stage::Begun(framing) = self.stage {
+            framing
+        } else {
+            let framing = self.begin(Some(metadata.len()), driver);
+            self.gone |= self.send_encoded(driver) == Flow::Gone;
+            framing
+        };
+        let left = self.send_file(file, metadata.len(), framing, driver);
+        self.end(left, driver, Now::read());
+        Ok(Said::Clear)
+    }
+
+    /// Sends a file as the rest of the body; the framing of what it leaves to be sent.
+    fn send_file(&mut self, file: File, len: u64, framing: Framing, driver: &Driver) -> Framing {
+        let (len, left) = match framing {
+            Framing::None => return framing,
+            Framing::Length(promised) => {
+                let len = len.min(promised);
+                (len, Framing::Length(promised - len))
+            }
+            Framing::Chunked | Framing::UntilClose => (len, framing),
+        };
+        let now = Now::read();
+        let (mut before, mut after) = (Vec::new(), &b""[..]);
+        if framing == Framing::Chunked {
+            if len > 0 {
+                response::chunk_head(usize::try_from(len).unwrap_or(usize::MAX), &mut before);
+            }
+            after = frame_end(true, len == 0, true);
+            self.gone |= send(self, &[&before], driver, now) == Flow::Gone;
+        }
+        if let Some(exchange) = &mut self.exchange {
             exchange.response.body_bytes += len;
             let offset = 0;
             let part = FilePart { file, offset, len };
-            flow = driver.crew.engine().send_file(exchange, part, now);
+            let flow = driver.crew.engine().send_file(exchange, part, now);
+            self.gone |= flow == Flow::Gone;
         }
-        self.gone |= flow == Flow::Gone;
-        self.end(left, driver, now);
-        Ok(Said::Clear)
+        if !after.is_empty() {
+            self.gone |= send(self, &[after], driver, now) == Flow::Gone;
+        }
+        left
     }
 
     /// `http.response.trailers`. Only a chunked body can have some (RFC 9112 §7.1.2).
