@@ -180,10 +180,17 @@ def test_term_waits_for_requests_and_background_work_then_shuts_down(
 
 
 def test_work_that_outlives_the_graceful_timeout_is_cut(serve: Serve) -> None:
-    server = serve(APP, "--graceful-timeout", "1")
-    server.request("/background?seconds=600")
-    server.signal(SIGTERM)
+    server = serve(APP, "--graceful-timeout", "2")
+    with server.connect() as connection:
+        server.request("/background?seconds=600")
+        connection.send(message("/sleep?seconds=600"))
+        until(lambda: tasks(server) >= 4, "both run")
+        server.signal(SIGTERM)
+        server.wait_for_log(r'Request cut .*"GET /sleep')
+        connection.rest()
     server.expect_exit(0)
+    assert "lifespan shutdown" in server.log
+    assert "Traceback" not in server.log
 
 
 def test_int_does_not_wait(serve: Serve) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 from collections.abc import Awaitable
 from typing import Any
 
@@ -32,6 +33,8 @@ class Site:
         """Runs the start-up; raises what a boot fails with."""
         asyncio.set_event_loop(self.loop)
         self.loop.run_until_complete(self.lifespan.start_up())
+        kind = type(self.loop).__module__.partition(".")[0]
+        log("info", f"Serving an ASGI application on {kind} (pid: {os.getpid()})")
 
     def serve(self, worker: Worker) -> None:
         """Serves until the worker has answered its last request; then shuts down."""

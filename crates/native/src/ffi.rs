@@ -158,9 +158,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
 
     /// Calls `callable` with the same arguments.
     pub(crate) fn forward(&self, callable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let names = self
-            .names
-            .map_or(std::ptr::null_mut(), Borrowed::as_ptr);
+        let names = self.names.map_or(std::ptr::null_mut(), Borrowed::as_ptr);
         // SAFETY: the arguments are those of the call that is in progress, alive until it returns, and laid out as the
         // vectorcall protocol wants them. The result is a new reference or null with an exception set.
         unsafe {

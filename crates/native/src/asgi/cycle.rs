@@ -330,8 +330,12 @@ fn conclude(
     outcome: PyResult<Bound<'_, PyAny>>,
 ) {
     let Some(exchange) = &state.exchange else {
-        if let Err(error) = outcome {
-            log::error!(target: "oxicorn", "Error in background work of a request\n{}", described(py, &error));
+        match outcome {
+            Err(error) if !is_cancelled(py, &error) => log::error!(
+                target: "oxicorn",
+                "Error in background work of a request\n{}", described(py, &error)
+            ),
+            _ => {}
         }
         return;
     };
@@ -339,6 +343,7 @@ fn conclude(
     let begun = matches!(state.stage, Stage::Begun(_) | Stage::Trailers(_));
     let request = request_of(exchange);
     match outcome {
+        Err(error) if driver.crew.cuts_requests() && is_cancelled(py, &error) => {}
         Err(error) if (refused || state.gone) && is_farewell(py, &error) => {
             log::debug!(target: "oxicorn", "The client of {request} left: {error}");
         }

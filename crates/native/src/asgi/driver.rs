@@ -246,9 +246,22 @@ impl Driver {
             other => {
                 self.crew.set_inside(self.tasks.load(Ordering::Relaxed));
                 self.crew.on_notice(other);
+                if self.crew.cuts_requests() {
+                    return self.cancel_all(py);
+                }
                 Ok(())
             }
         }
+    }
+
+    /// What is cancelled now ends in time for the shutdown of the application.
+    fn cancel_all(&self, py: Python<'_>) -> PyResult<()> {
+        let cycles: Vec<Py<Cycle>> = {
+            let inner = self.inner();
+            let suspended = inner.suspended.values();
+            suspended.map(|cycle| cycle.clone_ref(py)).collect()
+        };
+        cycles.iter().try_for_each(|cycle| cycle.get().cancel(py))
     }
 
     fn cycle_out(&self, py: Python<'_>, token: u64) -> Option<Py<Cycle>> {

@@ -445,7 +445,11 @@ fn add_fields(head: &mut Head, encoded: &mut Vec<u8>, fields: &Bound<'_, PyAny>)
         let (name, value) = match field.cast::<PyTuple>() {
             Ok(pair) if pair.len() == 2 => (pair.get_item(0)?, pair.get_item(1)?),
             _ if field.len()? == 2 => (field.get_item(0)?, field.get_item(1)?),
-            _ => return Err(PyTypeError::new_err("a header must be a pair of name and value")),
+            _ => {
+                return Err(PyTypeError::new_err(
+                    "a header must be a pair of name and value",
+                ));
+            }
         };
         head.add(
             encoded,

@@ -112,6 +112,8 @@ pub(crate) struct Starter {
     task: Py<PyAny>,
     options: Py<PyDict>,
     is_coroutine: Py<PyAny>,
+    /// What coroutine functions make.
+    coroutine_type: Py<PyAny>,
     /// Makes a coroutine of another awaitable.
     wrap: Py<PyAny>,
 }
@@ -141,6 +143,7 @@ impl Starter {
             },
             task: asyncio.getattr("Task")?.unbind(),
             options: options.unbind(),
+            coroutine_type: py.import("types")?.getattr("CoroutineType")?.unbind(),
             is_coroutine: asyncio.getattr("iscoroutine")?.unbind(),
             wrap: py.import("oxicorn.asgi")?.getattr("awaited")?.unbind(),
         })
@@ -174,7 +177,9 @@ impl Starter {
 
     fn coroutine<'py>(&self, made: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = made.py();
-        if self.is_coroutine.call1(py, (made,))?.is_truthy(py)? {
+        if made.get_type().is(&self.coroutine_type)
+            || self.is_coroutine.call1(py, (made,))?.is_truthy(py)?
+        {
             return Ok(made.clone());
         }
         if !made.hasattr(intern!(py, "__await__"))? {

@@ -33,6 +33,11 @@ impl Crew {
         self.board.set(Count::Busy, u64::from(inside > 0));
     }
 
+    /// What still runs is about to be cut.
+    pub(crate) fn cuts_requests(&self) -> bool {
+        self.post.cuts()
+    }
+
     /// The loop gives no sign of life while this request, among others, is inside the application.
     pub(crate) fn report_hang(&self, stuck: &Stuck) {
         self.give_up_on(stuck);

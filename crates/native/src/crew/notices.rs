@@ -29,6 +29,8 @@ pub(super) struct Post {
     serves: AtomicBool,
     /// Gives its connections to another worker.
     gives: AtomicBool,
+    /// What still runs is about to be cut.
+    cuts: AtomicBool,
     /// The timer that fires when what still runs is about to be cut.
     last_call: OnceLock<WatchId>,
     /// To whom it will give when it has stopped giving to somebody else.
@@ -38,6 +40,10 @@ pub(super) struct Post {
 impl Post {
     pub(super) fn gives(&self) -> bool {
         self.gives.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn cuts(&self) -> bool {
+        self.cuts.load(Ordering::Relaxed)
     }
 }
 
@@ -53,6 +59,7 @@ impl Crew {
             }
             Notice::Watched(id) if id == self.channel_watch => self.on_channel(),
             Notice::Watched(id) if self.post.last_call.get() == Some(&id) => {
+                self.post.cuts.store(true, Ordering::Relaxed);
                 self.log_cut_requests();
             }
             Notice::Watched(_) => self.end_of_grace(),
