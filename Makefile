@@ -130,7 +130,7 @@ stubs: $(VENV)/tools $(VENV)/serves
 	MYPYPATH=python $(BIN)/python -m mypy.stubtest oxicorn._native
 
 python-test: $(VENV)/tools $(VENV)/serves
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist worksteal
 
 # A debug build and a short test for each other interpreter: it imports, checks and serves.
 other-pythons: $(VENV)/tools

@@ -37,6 +37,8 @@ reason() {
         grep -m1 -i error "$1" || tail -n 1 "$1"
 }
 
+cc -O2 -Wall -Wextra -Werror -shared -fPIC -o "$venv/polling.so" "$here/load/polling.c" -ldl
+
 mkdir -p "$failures"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

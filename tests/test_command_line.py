@@ -371,6 +371,15 @@ def test_the_workers_user_and_group_are_changed_or_the_start_is_refused(
     until(lambda: _is_nobodys(server) != first, "the stem of the next generation imported it")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may serve as somebody else")
+def test_a_folder_that_the_user_may_not_read_is_named(serve: Serve, folder: Path) -> None:
+    folder.chmod(0o700)
+    server = serve("site_app:app", "--user", "nobody", cwd=folder, launch=True)
+    uid = pwd.getpwnam("nobody").pw_uid
+    server.expect_exit(3)
+    assert f" This process (uid {uid}) may not read {folder}.\n" in server.log
+
+
 def _is_nobodys(server: Server) -> int:
     """The process that imported the application, with no more rights than the worker has."""
     nobody = pwd.getpwnam("nobody")

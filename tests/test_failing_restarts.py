@@ -86,7 +86,7 @@ def test_an_application_that_is_gone_is_answered_with_its_name(site: Deployment)
     serves_new_code(site, server)
 
 
-@pytest.mark.parametrize("what", ["folder", "bytes", "gone"])
+@pytest.mark.parametrize("what", ["folder", "bytes", "gone", "certificate"])
 def test_an_unreadable_configuration_changes_nothing(site: Deployment, what: str) -> None:
     file = site.folder / "settings.py"
     file.write_text("")
@@ -96,6 +96,8 @@ def test_an_unreadable_configuration_changes_nothing(site: Deployment, what: str
         file.mkdir()
     elif what == "bytes":
         file.write_bytes(b"proc_name = '\xff'")
+    elif what == "certificate":
+        file.write_text("certfile = 'no_such_certificate.pem'")
     site.write("two")
     printed = site.fails_to_restart(server)
     assert "settings.py" in printed

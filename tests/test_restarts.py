@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, SIGTTIN
+from signal import SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGTTIN
 
 import pytest
 
@@ -353,6 +353,24 @@ def test_twenty_restarts_leave_nothing_behind(site: Site, preload: bool) -> None
             restart(server)
         load.wait_for("version 19", 10)
     processes.wait_for_no_more_than(before, everybody)
+
+
+def test_no_signal_goes_to_a_worker_that_ended_with_the_one_that_failed(site: Site) -> None:
+    server = site.start()
+    both_end = site.folder / "both_end"
+    waits = f"while not os.path.exists({str(both_end)!r}):\n    time.sleep(0.01)"
+    site.write("two", before=f"import os, time\n{waits}\nos._exit(5)")
+    old = server.workers()
+    server.signal(SIGHUP)
+    new = until(lambda: sorted(set(server.workers()) - set(old))[1:], "two more workers")
+    # Neither ends before both are collected at once.
+    server.signal(SIGSTOP)
+    both_end.touch()
+    until(lambda: len(processes.zombies(server.pid)) == 2, f"{new} and the other have ended")
+    server.signal(SIGCONT)
+    server.wait_for_log("Restart rolled back")
+    until(lambda: server.workers() == old, f"only {old} are left")
+    assert "Can't send" not in server.log
 
 
 def test_restarts_that_fail_leave_nothing_behind(site: Site) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from results import COLLECTS, FAILED, MEASURED, Cell, Results
+from results import FAILED, MEASURED, UNRANKED, Cell, Results
 from scenarios import CPU, Measure, Scenario
 from servers import BENCHES
 from targets import verdicts
@@ -133,7 +133,7 @@ def _summary_cell(
     cell = results.cells.get(scenario, {}).get(server)
     if cell is None:
         return ""
-    if cell.outcome == COLLECTS:
+    if cell.outcome == UNRANKED:
         return f"({cell.median(CPU.key) or 0:.1f})"
     return "failed" if cell.outcome == FAILED else "–"
 
@@ -148,7 +148,7 @@ def _section(scenario: Scenario, results: Results) -> str:
     ranked = results.ranked(scenario)
     best = results.best(scenario.name, scenario.measures[0].key)
     ordered = [name for name, _ in ranked]
-    ordered += [name for name, cell in cells.items() if cell.outcome == COLLECTS]
+    ordered += [name for name, cell in cells.items() if cell.outcome == UNRANKED]
     rows = [_row(name, cells[name], scenario.measures, best) for name in ordered]
     header = ["server", *(measure.title for measure in scenario.measures)]
     text = f"## {scenario.name}\n\n{scenario.about} ({scenario.way.value}).\n\n"
@@ -167,9 +167,9 @@ def _row(name: str, cell: Cell, measures: Sequence[Measure], best: float | None)
     first = values[0]
     ratio = f"{first / best:.2f} ×" if first is not None and best else ""
     remarks = list(cell.remarks)
-    if cell.outcome == COLLECTS:
+    if cell.outcome == UNRANKED:
         ratio = ""
-        remarks.insert(0, "**collects** the response before it sends; not ranked")
+        remarks.insert(0, f"{cell.reason}; not ranked")
     return [name, *shown, ratio, f"{cell.spread(measures[0].key):.0%}", "; ".join(remarks)]
 
 

@@ -1,7 +1,7 @@
 """What a run has found: one cell for each server and scenario, filled round by round.
 
-A cell is never empty without a reason: a server that cannot take part, fails or collects what it
-should stream stays in the result under that name.
+A cell is never empty without a reason: a server that cannot take part, fails or does not do
+what it should stays in the result under that name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scenarios import Scenario
 from trials import Sample
 
 CEILING = "ceiling"
-MEASURED, SKIPPED, FAILED, COLLECTS = "measured", "skipped", "failed", "collects"
+MEASURED, SKIPPED, FAILED, UNRANKED = "measured", "skipped", "failed", "unranked"
 
 
 @dataclass
@@ -30,8 +30,8 @@ class Cell:
         """Take the sample of one more round."""
         self.samples.append(sample.values)
         self.remarks += [text for text in sample.remarks if text not in self.remarks]
-        if sample.collects:
-            self.outcome = COLLECTS
+        if sample.unranked:
+            self.outcome, self.reason = UNRANKED, sample.unranked
 
     def fail(self, reason: str) -> None:
         """A round failed: the server is not ranked, whatever the other rounds gave."""
@@ -65,11 +65,17 @@ class Results:
         return self.cells.setdefault(scenario.name, {}).setdefault(server, Cell())
 
     def value(self, scenario: str, server: str, key: str) -> float | None:
-        """A ranked median; None where the server was not measured, failed or collects."""
+        """A ranked median; None where the server was not measured, failed or is not ranked."""
         cell = self.cells.get(scenario, {}).get(server)
         if cell is None or cell.outcome != MEASURED:
             return None
         return cell.median(key)
+
+    def ratios(self, scenario: str, ours: str, theirs: str, key: str) -> list[float]:
+        """A number of one server to that of another, round by round."""
+        cells = self.cells[scenario]
+        pairs = zip(cells[ours].samples, cells[theirs].samples, strict=True)
+        return [one[key] / other[key] for one, other in pairs]
 
     def best(self, scenario: str, key: str) -> float | None:
         """The least ranked median of a real server: the ceiling runs no application."""

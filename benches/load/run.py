@@ -29,6 +29,7 @@ from servers import (
     version,
 )
 from trials import Bench, Failure, attempt
+from wrk import POLLING
 from wrk import version as wrk_version
 
 DESCRIPTORS = 8192
@@ -48,6 +49,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--ceiling", metavar="CMD", help="command of the engine without Python")
     parser.add_argument("--server-cpu", type=int, default=0)
     parser.add_argument("--client-cpu", type=int, default=1)
+    parser.add_argument(
+        "--client", choices=("polls", "sleeps"), default="polls", help="how wrk waits for answers"
+    )
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     return parser.parse_args()
 
@@ -144,6 +148,7 @@ def _circumstances(arguments: argparse.Namespace, servers: Sequence[Server]) -> 
         "rounds": str(arguments.rounds),
         "seconds": str(arguments.seconds),
         "pinning": pinning,
+        "wrk": arguments.client,
     }
     return Circumstances(describe_machine(), versions, options)
 
@@ -153,6 +158,8 @@ def _prepare(bench: Bench) -> None:
     missing = [tool for tool in ("wrk", "taskset") if shutil.which(tool) is None]
     if missing:
         sys.exit(f"not found: {', '.join(missing)}; run benches/setup.sh")
+    if bench.polls and not POLLING.exists():
+        sys.exit("benches/.venv/polling.so is missing; run benches/setup.sh")
     os.sched_setaffinity(0, {bench.client_cpu})
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < DESCRIPTORS:
@@ -179,6 +186,7 @@ def main() -> None:
         server_cpu=arguments.server_cpu,
         client_cpu=arguments.client_cpu,
         processors=os.cpu_count() or 1,
+        polls=arguments.client == "polls",
     )
     where = _circumstances(arguments, servers)
     _prepare(bench)

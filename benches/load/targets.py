@@ -1,12 +1,15 @@
 """What Oxicorn promises to reach, judged on the medians of a run.
 
-Every promise is a line of the report, met or missed; one that the run cannot judge says so.
+Every promise is a line of the report, met or missed; one that the run cannot judge says so. Where
+no lead is promised, "level" is an outcome too: the medians differ, and the rounds cannot tell by
+more than chance who is cheaper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from results import CEILING, Results
 
@@ -52,8 +55,25 @@ def _against_best(results: Results, scenario: str, key: str, factor: float) -> V
     if ours is None or best is None:
         return _judge(promise, None, None, "")
     name, value = best
-    figures = f"{ours:.2f} against {value:.2f} of {name}, {value / ours if ours else 0:.2f} ×"
-    return _judge(promise, ours, value / factor, figures)
+    least, most = _interval(results.ratios(scenario, US, name, key))
+    figures = f"{ours:.2f} against {value:.2f} of {name}; {least:.2f} to {most:.2f} of it by rounds"
+    verdict = _judge(promise, ours, value / factor, figures)
+    is_level = factor == 1 and verdict.outcome == "MISSED" and least <= 1
+    return replace(verdict, outcome="level") if is_level else verdict
+
+
+def _interval(ratios: Sequence[float]) -> tuple[float, float]:
+    """Where the true median of `ratios` lies with nine chances in ten, by their order alone.
+
+    Fewer than five ratios cannot tell as much: then it is all of their range.
+    """
+    ordered, rounds = sorted(ratios), len(ratios)
+    left_out, chance = 0, 2 / 2**rounds
+    while True:
+        chance += 2 * math.comb(rounds, left_out + 1) / 2**rounds
+        if chance > 0.1:
+            return ordered[left_out], ordered[-1 - left_out]
+        left_out += 1
 
 
 def _against(results: Results, scenario: str, other: str, factor: float, text: str) -> Verdict:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 
 import plain
 from clients import IdleConnections, Kind, Paced, PacedClient, percentile
@@ -23,6 +24,7 @@ from wire import (
     check_answer,
     check_closes,
     check_server,
+    closes,
     streams,
 )
 from wrk import drive
@@ -48,6 +50,8 @@ class Bench:
     server_cpu: int
     client_cpu: int
     processors: int
+    polls: bool
+    """Whether wrk polls for answers instead of sleeping until they come."""
 
 
 @dataclass
@@ -56,8 +60,8 @@ class Sample:
 
     values: dict[str, float] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    collects: bool = False
-    """The server does not stream, so its numbers are not ranked."""
+    unranked: str = ""
+    """What the server leaves out, so that its numbers are not ranked."""
 
 
 def attempt(server: Server, scenario: Scenario, bench: Bench) -> Sample:
@@ -94,12 +98,18 @@ def _measured(running: Running, scenario: Scenario, bench: Bench) -> Sample:
 
 def _load(running: Running, scenario: Scenario, bench: Bench, sample: Sample) -> Sample:
     """Warm up, then drive with wrk and account."""
+    driven = partial(
+        drive,
+        running.port,
+        scenario.request,
+        scenario.connections,
+        cpu=bench.client_cpu,
+        polls=bench.polls,
+    )
 
     def run(seconds: int) -> dict[str, float]:
         window = Window(running.session)
-        load = drive(
-            running.port, scenario.request, scenario.connections, seconds, bench.client_cpu
-        )
+        load = driven(seconds)
         cost = window.close()
         errors = load.connect_errors + load.write_errors + load.timeouts
         return {
@@ -114,7 +124,7 @@ def _load(running: Running, scenario: Scenario, bench: Bench, sample: Sample) ->
             **_noise(cost, load.duration_us / 1e6, bench),
         }
 
-    drive(running.port, scenario.request, scenario.connections, WARM_UP_SECONDS, bench.client_cpu)
+    driven(WARM_UP_SECONDS)
     sample.values = run(bench.seconds)
     if sample.values["socket_errors"]:
         sample.remarks.append("socket errors under load")
@@ -133,6 +143,12 @@ def _closed_loop(running: Running, scenario: Scenario, bench: Bench) -> Sample:
     return _load(running, scenario, bench, Sample(remarks=remarks))
 
 
+def _closing(running: Running, scenario: Scenario, bench: Bench) -> Sample:
+    remarks = check_server(running.port, scenario.request, scenario.expected)
+    unranked = "" if closes(running.port) else "**never calls `close()`** of the response"
+    return _load(running, scenario, bench, Sample(remarks=remarks, unranked=unranked))
+
+
 def _churn(running: Running, scenario: Scenario, bench: Bench) -> Sample:
     remarks = check_closes(running.port, scenario.request, scenario.expected)
     return _load(running, scenario, bench, Sample(remarks=remarks))
@@ -143,7 +159,8 @@ def _stream(running: Running, scenario: Scenario, bench: Bench) -> Sample:
     block_by_block = streams(
         running.port, "/probe", plain.PROBE_PAUSE, plain.BLOCKS, len(plain.BLOCK)
     )
-    return _load(running, scenario, bench, Sample(remarks=remarks, collects=not block_by_block))
+    unranked = "" if block_by_block else "**collects** the response before it sends"
+    return _load(running, scenario, bench, Sample(remarks=remarks, unranked=unranked))
 
 
 def _paced_mix(running: Running, scenario: Scenario, bench: Bench) -> Sample:
@@ -267,6 +284,7 @@ def _beside_slow(
 
 _WAYS = {
     Way.CLOSED_LOOP: _closed_loop,
+    Way.CLOSING: _closing,
     Way.CHURN: _churn,
     Way.STREAM: _stream,
     Way.PACED_MIX: _paced_mix,

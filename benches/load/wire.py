@@ -208,6 +208,23 @@ def check_closes(port: int, request: Request, expected: Answer) -> list[str]:
     return []
 
 
+def closes(port: int) -> bool:
+    """Whether the server calls the response's `close()` (PEP 3333).
+
+    The application's answer to `/probe` notes that it is closed, and `/closed` tells how many were.
+    """
+    _ask_once(port, "/probe")
+    return _ask_once(port, "/closed").body != b"0"
+
+
+def _ask_once(port: int, path: str) -> ResponseReader:
+    wire = Wire(port)
+    try:
+        return wire.ask(Request(path=path).encode())
+    finally:
+        wire.close()
+
+
 def streams(port: int, path: str, pause: float, blocks: int, block_size: int) -> bool:
     """Whether the server sends a response block by block.
 

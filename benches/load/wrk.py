@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from servers import BENCHES
 from wire import Request, WrongAnswer
 
+POLLING = BENCHES / ".venv/polling.so"
+"""Made from polling.c by setup.sh."""
 SCRIPT = Path(__file__).with_name("wrk.lua")
 GRACE_SECONDS = 20
 
@@ -33,8 +37,10 @@ class Load:
         return self.requests / (self.duration_us / 1e6)
 
 
-def drive(port: int, request: Request, connections: int, seconds: int, cpu: int) -> Load:
-    """Drive a server with one wrk thread pinned to `cpu`.
+def drive(
+    port: int, request: Request, connections: int, seconds: int, cpu: int, polls: bool
+) -> Load:
+    """Drive a server with one wrk thread pinned to `cpu`, which never sleeps if it `polls`.
 
     Raises WrongAnswer if wrk fails, or if an answer in the load was not a success.
     """
@@ -42,9 +48,15 @@ def drive(port: int, request: Request, connections: int, seconds: int, cpu: int)
     command = ["taskset", "-c", str(cpu), "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
     command += ["-s", str(SCRIPT), f"http://127.0.0.1:{port}{request.path}", "--"]
     command += [request.method, str(len(request.body)), *headers]
+    environment = {**os.environ, "LD_PRELOAD": str(POLLING)} if polls else None
     try:
         run = subprocess.run(
-            command, capture_output=True, text=True, timeout=seconds + GRACE_SECONDS, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=seconds + GRACE_SECONDS,
+            check=False,
+            env=environment,
         )
     except subprocess.TimeoutExpired as error:
         raise WrongAnswer("wrk did not end in time") from error

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from clients import Fleet, Relay, answers, percentile
@@ -25,9 +26,18 @@ TITLES = (
     ("time", "in 1 s", "in 1 s", "so far", "closed", "what the server says"),
 )
 INTRODUCTION = """
-New code goes live {restarts} times ({mode} restarts) while {clients} clients send {rate:g} requests
+New code goes live {restarts} times ({way}) while {clients} clients send {rate:g} requests
 a second each. They keep their connections and never try again, so every failure counts.
 """
+WAYS = {
+    "hot": "hot restarts",
+    "phased": "phased restarts",
+    "regular": "regular restarts",
+    "upgrade": "the server itself is replaced, in place",
+    "usr2": "a second server takes the place of the first",
+}
+NEWS = r"(Restart \(|Restart rolled back|Generation \d|Upgraded|Successor|Master has).*"
+ENDS = ("confirmed", "rolled back", "promoted")
 BROKEN = 3
 """With --broken: the version that cannot be imported."""
 
@@ -39,6 +49,8 @@ class Server:
         """Plan a server whose application is copied to `folder`."""
         self._folder = folder
         self._mode = mode
+        self._control = folder / "control"
+        self._pid = 0
         self._process: asyncio.subprocess.Process | None = None
         self._log: list[str] = []
         self._listens = asyncio.Event()
@@ -55,13 +67,15 @@ class Server:
         environ = {**os.environ, "ORDERS": str(self._folder / "orders")}
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "oxicorn", "site_app:app", "--workers", "2"),
-            *("--bind", "127.0.0.1:0", "--restart-mode", self._mode),
+            *("--bind", "127.0.0.1:0", "--control-socket", str(self._control)),
+            *("--restart-mode", "hot" if self._mode in ("upgrade", "usr2") else self._mode),
             *("--observe-timeout", "1", "--keep-alive", "60"),
             cwd=self._folder,
             env=environ,
             stderr=asyncio.subprocess.PIPE,
         )
         self._reader = asyncio.create_task(self._read())
+        self._pid = self._process.pid
         await self._listens.wait()
         if not self.port:
             sys.exit("\n".join(self._log))
@@ -72,16 +86,21 @@ class Server:
         text = (HERE / "site_app.py").read_text()
         (self._folder / "site_app.py").write_text("import nothing_of_this_name\n" * broken + text)
 
-    def restart(self) -> None:
-        """Ask for a restart."""
-        assert self._process
-        self._process.send_signal(signal.SIGHUP)
+    async def restart(self) -> None:
+        """Ask for a restart, or what stands for it."""
+        if self._mode == "upgrade":
+            command = (*("-m", "oxicorn.ctl", "--socket", str(self._control)), "upgrade")
+            await asyncio.create_subprocess_exec(
+                sys.executable, *command, stdout=asyncio.subprocess.DEVNULL
+            )
+        else:
+            os.kill(self._pid, signal.SIGUSR2 if self._mode == "usr2" else signal.SIGHUP)
 
     async def stop(self) -> None:
         """End it in the orderly way."""
         assert self._process
-        if self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGTERM)
         await self._process.wait()
         await self._reader
 
@@ -98,10 +117,16 @@ class Server:
             if found := re.search(r"Listening at: http://127\.0\.0\.1:(\d+)", line):
                 self.port = int(found.group(1))
                 self._listens.set()
-            if found := re.search(r"(Restart \(|Restart rolled back|Generation \d).*", line):
+            if found := re.search(NEWS, line):
                 self.says = found.group().partition(": Worker")[0]
-                self.outcomes += "confirmed" in line or "rolled back" in line
+                self.outcomes += any(word in line for word in ENDS)
+            if found := re.search(r"Successor \(pid:(\d+)\) serves", line):
+                self._hand_over(int(found.group(1)))
         self._listens.set()
+
+    def _hand_over(self, successor: int) -> None:
+        os.kill(self._pid, signal.SIGTERM)
+        self._pid = successor
 
 
 def row(*values: object) -> None:
@@ -127,7 +152,7 @@ async def show(fleet: Fleet, server: Server, start: float, note: str = "") -> No
 
 async def watch(options: argparse.Namespace, folder: Path) -> bool:
     """The whole demonstration; whether no client noticed anything."""
-    print(INTRODUCTION.format(**vars(options)), flush=True)
+    print(INTRODUCTION.format(way=WAYS[options.mode], **vars(options)), flush=True)
     server = Server(folder, options.mode)
     await server.start()
     relay = Relay(server.port, options.delay / 1000)
@@ -149,7 +174,7 @@ async def one_restart(fleet: Fleet, server: Server, start: float, broken: bool) 
     note = " (broken code)" * broken
     outcomes = server.outcomes
     fleet.is_restarting = True
-    server.restart()
+    await server.restart()
     while server.outcomes == outcomes:
         await show(fleet, server, start, note)
     fleet.is_restarting = False
@@ -177,7 +202,7 @@ def verdict(fleet: Fleet, server: Server, clients: int) -> bool:
 def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mode", choices=("hot", "phased", "regular"), default="hot")
+    parser.add_argument("--mode", choices=WAYS, default="hot")
     parser.add_argument("--restarts", type=int, default=10)
     parser.add_argument("--clients", type=int, default=60)
     parser.add_argument("--rate", type=float, default=12, help="requests a second of each client")

@@ -161,7 +161,10 @@ def _missing_at_top(name: str) -> str:
     here = sorted(module.name for module in pkgutil.iter_modules([os.getcwd()]))
     names = here + [module.name for module in pkgutil.iter_modules()]
     hint = _nearest(name, names) or _listing("This directory has", here)
-    return f"There is no module {name!r}, neither in {os.getcwd()} nor elsewhere on sys.path.{hint}"
+    where = os.getcwd()
+    if not os.access(where, os.R_OK | os.X_OK):
+        hint = f" This process (uid {os.geteuid()}) may not read {where}."
+    return f"There is no module {name!r}, neither in {where} nor elsewhere on sys.path.{hint}"
 
 
 def _not_a_package(module: types.ModuleType, child: str, name: str) -> str:

@@ -67,7 +67,8 @@ class Deployment:
         What `oxicornctl` printed.
         """
         workers = server.workers()
-        held = {pid: processes.descriptors(pid) for pid in [server.pid, *workers]}
+        everybody = [server.pid, *workers]
+        before = processes.descriptors(*everybody)
         with Load(server, clients=3) as load:
             load.wait_for("one", 20)
             code, printed = self.restart(*words)
@@ -75,9 +76,6 @@ class Deployment:
             until(lambda: server.workers() == workers, f"only {workers} are left")
             load.wait_for("one", 20)
             assert set(load.answers) == {"one"}
-        assert sorted(server.family()) == sorted(held)
-        until(
-            lambda: all(processes.descriptors(pid) <= held[pid] for pid in held),
-            f"{held} descriptors again",
-        )
+        assert sorted(server.family()) == sorted(everybody)
+        processes.wait_for_no_more_than(before, lambda: everybody)
         return printed

@@ -31,7 +31,7 @@ use rustix::process::{
 
 use crate::channel::{self, ArbiterChannel};
 use crate::control::{self, Control, ControlSocket, Request, Source};
-use crate::core::{Action, Asker, Event, Exit, Pid, Policy, Signal, State, WorkerId};
+use crate::core::{Action, Asker, Event, Exit, Pid, Policy, Signal, State, WorkerId, signal_name};
 use crate::crew::Crew;
 use crate::fatal::Fatal;
 use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
@@ -234,7 +234,7 @@ impl<H: Host> Arbiter<H> {
             } => self.order(worker, slot, generation),
             Action::SendReopen { generation } => self.stems.reopen(generation),
             Action::DismissStem { generation } => self.stems.dismiss(generation),
-            Action::Signal { pid, signal } => send_signal(pid, signal),
+            Action::Signal { pid, signal } => self.send_signal(pid, signal),
             Action::ReadConfiguration { generation } => self.read_configuration(generation),
             Action::SendDrain { worker } => self.crew.tell(worker, "drain", ArbiterChannel::drain),
             Action::SendServe { worker } => self.crew.tell(worker, "serve", ArbiterChannel::serve),
@@ -409,6 +409,20 @@ impl<H: Host> Arbiter<H> {
             .push_back(Event::WorkerExited { pid, exit, oom });
     }
 
+    /// Not to one that was reaped together with whoever is the reason: its number is free, and may be
+    /// another process' by now.
+    fn send_signal(&self, pid: Pid, signal: Signal) {
+        let is_its_end = |event: &Event| matches!(event, Event::WorkerExited { pid: ended, .. } if *ended == pid);
+        if self.events.iter().any(is_its_end) {
+            return;
+        }
+        let target = SystemPid::from_raw(pid).zip(SystemSignal::from_named_raw(signal.number()));
+        if let Some(Err(error)) = target.map(|(pid, signal)| kill_process(pid, signal)) {
+            let name = signal_name(signal.number());
+            log::warn!(target: TARGET, "Can't send {name} to process {pid}: {error}");
+        }
+    }
+
     fn exit(&mut self, code: u8) -> Outcome {
         self.listeners.drain(..).for_each(Listener::retire);
         self.pidfile.take().iter().for_each(Pidfile::remove);
@@ -529,15 +543,6 @@ impl Patience for SignalPipe {
             }
         }
         Ok(())
-    }
-}
-
-/// Only workers and stems that were not reaped are signalled, so the number cannot be another
-/// process'.
-fn send_signal(pid: Pid, signal: Signal) {
-    let target = SystemPid::from_raw(pid).zip(SystemSignal::from_named_raw(signal.number()));
-    if let Some(Err(error)) = target.map(|(pid, signal)| kill_process(pid, signal)) {
-        log::warn!(target: TARGET, "Can't send SIG{signal:?} to process {pid}: {error}");
     }
 }
 

@@ -311,8 +311,17 @@ impl State {
         if self.dance.partner.is_none() {
             return;
         }
-        self.dance.partner = Some(standing);
+        let before = self.dance.partner.replace(standing);
         self.dance.successor_leaves |= standing == Standing::Leaving;
+        if let Some(pid) = self.dance.successor
+            && standing == Standing::Able
+            && before == Some(Standing::Away)
+        {
+            let text = format!(
+                "Successor (pid:{pid}) serves: TERM to this arbiter hands over to it, TERM to the successor undoes it."
+            );
+            self.log(Level::Info, text);
+        }
         let standing = format!("{standing:?}").to_lowercase();
         self.log(Level::Debug, format!("The other arbiter is {standing}."));
     }

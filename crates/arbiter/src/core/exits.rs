@@ -49,7 +49,7 @@ impl State {
     pub(super) fn unready(&mut self, id: WorkerId, reason: &str) {
         let boots = |worker: &&mut Worker| worker.phase == Phase::Booting && !reason.is_empty();
         if let Some(worker) = self.workers.get_mut(&id).filter(boots) {
-            worker.excuse = Some(printable(reason));
+            worker.excuse = Some(excuse(reason));
         }
     }
 
@@ -180,6 +180,11 @@ fn signal_meaning(worker: &Worker, number: i32, oom: Option<bool>) -> (Level, &'
         (libc::SIGTERM, ..) => (Level::Info, ""),
         _ => (Level::Warning, ""),
     }
+}
+
+/// The reason that a process gave, as a part of a sentence.
+pub(super) fn excuse(reason: &str) -> String {
+    printable(reason.trim_end_matches('.'))
 }
 
 /// The meaning of an exit code, and the reason that the process gave before.

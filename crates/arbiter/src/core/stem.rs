@@ -15,8 +15,8 @@
 
 use std::time::Duration;
 
-use super::decide::{printable, seconds};
-use super::exits::{excused, killed_by};
+use super::decide::seconds;
+use super::exits::{excuse, excused, killed_by};
 use super::restart::{Restart, Stage};
 use super::stopping::Mode;
 use super::worker::{Force, Worker};
@@ -147,7 +147,7 @@ impl State {
     pub(super) fn stem_unready(&mut self, generation: u32, reason: &str) {
         let boots = |stem: &&mut Stem| stem.phase == Phase::Booting;
         if let Some(stem) = self.stems.get_mut(&generation).filter(boots) {
-            stem.excuse = Some(printable(reason));
+            stem.excuse = Some(excuse(reason));
         }
     }
 
