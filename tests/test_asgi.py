@@ -175,7 +175,9 @@ def test_a_body_that_is_not_framed_well_is_a_disconnect_and_answered(server: Ser
         assert connection.is_closed()
 
     def told() -> bool:
-        return any(event in events(server) for event in ("disconnect after 0", "disconnect after 3"))
+        return any(
+            event in events(server) for event in ("disconnect after 0", "disconnect after 3")
+        )
 
     until(told, "the application is told")
 
