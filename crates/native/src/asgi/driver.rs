@@ -219,7 +219,7 @@ impl Driver {
                 Turn::Idle { again: false } => break Left::Nothing,
             }
         };
-        self.send_heads(py)?;
+        self.send_heads(py);
         if started > 0 {
             self.crew.watch_memory();
         }
@@ -272,15 +272,18 @@ impl Driver {
     }
 
     /// Sends the heads that nothing has followed so far.
-    fn send_heads(&self, py: Python<'_>) -> PyResult<()> {
+    fn send_heads(&self, py: Python<'_>) {
         let drafts = std::mem::take(&mut self.inner().drafts);
         for draft in &drafts {
-            draft.get().with(py, |state| {
+            let sent = draft.get().with(py, |state| {
                 state.send_head(self);
                 Ok(())
-            })?;
+            });
+            if let Err(error) = sent {
+                // Another thread of the application is sending, which it must not.
+                log::error!(target: "oxicorn", "A response head could not be sent: {error}");
+            }
         }
-        Ok(())
     }
 
     /// Calls the application for `exchange`, and goes with it as far as it comes at once. An error is ours.

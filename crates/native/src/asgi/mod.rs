@@ -1,4 +1,6 @@
-//! ASGI 3 over exchanges, on the application's own event loop: HTTP. (The lifespan is Python's, `oxicorn.asgi`.) Invariant:
+//! ASGI 3 over exchanges, on the application's own event loop: HTTP. (The lifespan is Python's, `oxicorn.asgi`.) A request
+//! to upgrade is served as any other: an exchange that becomes something else would part ways in [`driver::Driver`], where
+//! it is handed out. Invariant:
 //! everything that touches Python runs on the loop's thread, and no exception of the application leaves the pump.
 
 mod awaitable;
