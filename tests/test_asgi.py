@@ -384,6 +384,11 @@ def test_a_client_that_closed_its_side_only_still_gets_its_answer(server: Server
         assert connection.receive().text == "you had gone"
 
 
+def test_looking_for_a_disconnect_leaves_nothing_behind(server: Server) -> None:
+    assert int(server.request("/poll-disconnect").text) < 20
+    assert "never there" not in events(server)
+
+
 def test_pipelined_requests_are_no_disconnect(server: Server) -> None:
     with server.connect() as connection:
         connection.send(message("/wait-for-disconnect?limit=0.1") + message("/"))

@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
+import anyio
+
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -249,6 +251,19 @@ async def cancelled_receive(_scope: Scope, receive: Receive, send: Send) -> None
         data += message["body"]
         if not message["more_body"]:
             return await answer(send, data)
+
+
+@view("/poll-disconnect")
+async def poll_disconnect(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Asks a thousand times whether the client is there, as Starlette does it."""
+    await receive()
+    for _ in range(1000):
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await receive()
+            EVENTS.append("never there")
+    futures = [found for found in gc.get_objects() if type(found) is asyncio.Future]
+    await answer(send, str(len(futures)).encode())
 
 
 @view("/after-complete")

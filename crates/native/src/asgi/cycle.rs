@@ -248,19 +248,25 @@ impl Cycle {
     /// A future that ends when there is something new.
     pub(crate) fn future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let future = self.driver.new_future(py)?;
+        let mut waiters = self.take_waiters();
+        // Those who gave up: an application may look in vain for as long as it likes.
+        waiters.retain(|waiter| !is_done(waiter.bind(py)));
+        waiters.push(future.clone().unbind());
         if let Some(state) = self.slot().as_mut() {
-            state.waiters.push(future.clone().unbind());
+            state.waiters = waiters;
         }
         Ok(future)
     }
 
+    fn take_waiters(&self) -> Vec<Py<PyAny>> {
+        let mut slot = self.slot();
+        let state = slot.as_mut();
+        state.map_or_else(Vec::new, |state| std::mem::take(&mut state.waiters))
+    }
+
     /// Ends the futures of those who wait: they look again.
     pub(crate) fn wake(&self, py: Python<'_>) -> PyResult<()> {
-        let waiters = self
-            .slot()
-            .as_mut()
-            .map(|state| std::mem::take(&mut state.waiters));
-        wake(py, waiters.unwrap_or_default())
+        wake(py, self.take_waiters())
     }
 
     /// The task is suspended: from now on it is found by whatever concerns it.
@@ -313,10 +319,16 @@ impl Cycle {
     }
 }
 
+/// Whether nobody waits for this future any more.
+fn is_done(future: &Bound<'_, PyAny>) -> bool {
+    let done = future.call_method0(intern!(future.py(), "done"));
+    done.and_then(|done| done.is_truthy()).unwrap_or(true)
+}
+
 fn wake(py: Python<'_>, waiters: Vec<Py<PyAny>>) -> PyResult<()> {
     for waiter in waiters {
         let future = waiter.bind(py);
-        if !future.call_method0(intern!(py, "done"))?.is_truthy()? {
+        if !is_done(future) {
             future.call_method1(intern!(py, "set_result"), (py.None(),))?;
         }
     }
