@@ -16,8 +16,9 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from oxicorn import asgi, boot
+from oxicorn import boot
 from oxicorn._native import Config, Seed, Worker, log
 from oxicorn.app import Loaded, load
 from oxicorn.configuration import Source
@@ -25,6 +26,9 @@ from oxicorn.errors import ApplicationError, ModuleMissing
 from oxicorn.identity import Identity
 from oxicorn.reload import Reloader, failure_page
 from oxicorn.title import set_title
+
+if TYPE_CHECKING:
+    from oxicorn.asgi import Site
 
 __all__ = ["run", "run_preloaded"]
 
@@ -61,9 +65,7 @@ def _live(seed: Seed, application: Callable[[Worker], Loaded]) -> int:
         # What is loaded now stays: the garbage collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        site = asgi.Site(config, loaded.application) if loaded.asynchronous else None
-        if site is not None:
-            site.start()
+        site = _site(config, loaded)
         worker.start(loaded.application, loaded.asynchronous)
         booted = True
         # What the application forks is not a server.
@@ -78,6 +80,18 @@ def _live(seed: Seed, application: Callable[[Worker], Loaded]) -> int:
             log("critical", f"Exception in worker process\n{traceback.format_exc().rstrip()}")
             return CRASHED
         return boot.failure(error, "worker", worker.unready if worker else None)
+
+
+def _site(config: Config, loaded: Loaded) -> Site | None:
+    """The loop of an ASGI application, which has started up; none for a WSGI application."""
+    if not loaded.asynchronous:
+        return None
+    # Neither the arbiter nor a worker without it pays for asyncio.
+    from oxicorn.asgi import Site
+
+    site = Site(config, loaded.application)
+    site.start()
+    return site
 
 
 def _restore_handlers() -> None:
