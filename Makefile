@@ -32,12 +32,12 @@ PYTHONS ?= $(shell for version in $(VERSIONS); do \
 STEPS := format clippy rust-test rust-docs generated tidy python-lint python-types wheel stubs \
 	python-test other-pythons
 
-.PHONY: help serve demo test wheels clean $(STEPS)
+.PHONY: help serve demo test autobahn wheels clean $(STEPS)
 
 help:
 	@awk '!/^#/ {exit} {sub(/^# ?/, ""); print}' Makefile
 	@echo "Steps of 'make test': $(STEPS)"
-	@echo "Others: wheels (one for each CPython found), clean"
+	@echo "Others: autobahn (every case), wheels (one for each CPython found), clean"
 
 serve: $(VENV)/serves
 	@port=$$($(BIN)/python -c "$$free_port" $(PORT)); \
@@ -131,6 +131,10 @@ stubs: $(VENV)/tools $(VENV)/serves
 
 python-test: $(VENV)/tools $(VENV)/serves
 	$(BIN)/pytest -n 3 --dist worksteal
+
+# All Autobahn cases against the WebSocket codec; `make test` runs those that are short.
+autobahn: $(VENV)/tools
+	OXICORN_AUTOBAHN=all $(BIN)/pytest tests/test_autobahn.py
 
 # A debug build and a short test for each other interpreter: it imports, checks and serves.
 other-pythons: $(VENV)/tools

@@ -18,6 +18,7 @@ complete -c oxicorn -l preload -d 'Load the application once, before the workers
 complete -c oxicorn -l restart-mode -x -a 'hot phased regular' -d 'How HUP restarts the workers: hot, phased or regular.'
 complete -c oxicorn -s t -l timeout -x -d 'How long a request may occupy the application; 0 for ever.'
 complete -c oxicorn -l graceful-timeout -x -d 'How long a stopping worker may take to finish its requests.'
+complete -c oxicorn -l orphan-timeout -x -d 'How long workers serve on when the arbiter was killed; 0 not at all.'
 complete -c oxicorn -l shutdown-delay -x -d 'How long the server goes on serving after TERM before it stops; 0 not at all.'
 complete -c oxicorn -l keep-alive -x -d 'How long an idle connection is kept for the next request.'
 complete -c oxicorn -l head-timeout -x -d 'How long a request head may take to arrive; 0 for ever.'

@@ -50,13 +50,18 @@ class Orders:
         self._serve = serve
         self._env = {"ORDERS": str(self._file), "SECONDS_TO_IMPORT": seconds_to_import}
 
-    def start(self, *options: str, workers: int = 2) -> Server:
+    def launch(self, *options: str, workers: int = 2, **how: str) -> Server:
         server: Server = self._serve(
             *("site_app:app", "--workers", str(workers), "--keep-alive", "60", *options),
             cwd=self._folder,
             env=self._env,
             launch=True,
+            **how,
         )
+        return server
+
+    def start(self, *options: str, workers: int = 2, **how: str) -> Server:
+        server = self.launch(*options, workers=workers, **how)
         server.wait_accepting()
         assert server.request().status == 200
         server.wait_for_workers(workers)

@@ -376,7 +376,7 @@ def test_a_signal_to_the_whole_group_is_left_to_the_arbiter(site: Site, number: 
 
 @pytest.mark.parametrize("moment", ["importing", "waiting"])
 def test_everything_ends_when_the_arbiter_is_killed(site: Site, moment: str) -> None:
-    server = site.start("--graceful-timeout", "5")
+    server = site.start("--graceful-timeout", "5", "--orphan-timeout", "0.5")
     if moment == "importing":
         site.write("two", before=HANG)
         server.signal(SIGHUP)

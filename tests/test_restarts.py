@@ -403,11 +403,13 @@ def test_a_stop_during_a_restart_ends_everything(site: Site, number: object, mom
 
 
 def test_workers_without_an_arbiter_end_wherever_they_are_in_a_restart(site: Site) -> None:
-    server = site.start("--observe-timeout", "600", "--graceful-timeout", "5")
+    times = ("--observe-timeout", "600", "--graceful-timeout", "5", "--orphan-timeout", "0.5")
+    server = site.start(*times)
     server.signal(SIGHUP)
     server.wait_for_log("Generation 2 serves")
     os.kill(server.pid, SIGKILL)
     server.expect_exit(-SIGKILL)
+    assert server.log.count("serves on") <= 2, "only those that serve"
 
 
 def test_workers_can_be_added_while_a_new_generation_is_watched(site: Site) -> None:

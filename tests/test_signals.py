@@ -276,7 +276,7 @@ def test_a_worker_told_to_stop_finishes_and_is_replaced(serve: Serve, tmp_path: 
 
 
 def test_workers_end_when_their_arbiter_is_killed(serve: Serve) -> None:
-    server = serve(workers=2)
+    server = serve(PROBE, "--orphan-timeout", "0", workers=2)
     server.wait_for_workers(2)
     os.kill(server.pid, SIGKILL)
     assert server.wait() == -SIGKILL

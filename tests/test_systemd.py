@@ -210,7 +210,9 @@ def test_a_manager_that_goes_away_is_no_reason_to_stop(site: Serve, tmp_path: Pa
 
 def test_a_manager_that_reads_late_hears_everything_in_order(site: Serve, manager: Manager) -> None:
     """Its queue holds few messages; the rest waits in the arbiter, which serves meanwhile."""
-    server = site("--observe-timeout", "0", env=manager.variables)
+    server = site("--observe-timeout", "0", "--log-level", "debug", env=manager.variables)
+    # Before that a restart is none for the manager.
+    server.wait_for_log("is ready")
     for generation in range(2, 8):
         mark = server.mark()
         server.signal(SIGHUP)
@@ -258,7 +260,9 @@ def test_a_killed_server_finds_its_queue_again(
     serve: Serve, started_with: Started, manager: Manager
 ) -> None:
     """A client that connects while no server runs is answered by the next one."""
-    first = serve(bind="127.0.0.1:0", env={**manager.variables, "FDSTORE": "4"})
+    stored = {**manager.variables, "FDSTORE": "4"}
+    options = ("apps.probe:application", "--orphan-timeout", "0")
+    first = serve(*options, bind="127.0.0.1:0", env=stored)
     manager.wait_for("READY")
     [(name, listener)] = manager.store.items()
     assert name == "oxicorn-127.0.0.1-0"
@@ -271,6 +275,23 @@ def test_a_killed_server_finds_its_queue_again(
         second = started_with(listener, name, "127.0.0.1:0", manager)
         assert second.port == first.port
         assert waiting.receive().status == 200
+    second.stop()
+
+
+def test_a_killed_server_finds_its_queue_and_its_workers_again(
+    serve: Serve, started_with: Started, manager: Manager
+) -> None:
+    stored = {**manager.variables, "FDSTORE": "4", "OXICORN_KEEPALIVE": "60"}
+    first = serve(bind="127.0.0.1:0", env=stored)
+    manager.wait_for("READY")
+    [(name, listener)] = manager.store.items()
+    with first.connect() as connection:
+        assert connection.request("/process").json()["pid"] == first.worker
+        first.signal(SIGKILL)
+        first.wait()
+        second = started_with(listener, name, "127.0.0.1:0", manager)
+        until(lambda: not first.family(), "the workers of the first one have left")
+        assert connection.request("/process").json()["pid"] == second.worker
     second.stop()
 
 

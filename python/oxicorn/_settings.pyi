@@ -24,6 +24,7 @@ class Config:
     worker_tmp_dir: str | None
     timeout: int
     graceful_timeout: int
+    orphan_timeout: float
     shutdown_delay: float
     keepalive: int
     head_timeout: float

@@ -21,19 +21,16 @@
 //! blocks, and end-of-file tells each side that the other is gone. Not for bulk data: a channel
 //! carries a handful of messages in a worker's life.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg,
-    socketpair,
-};
 
 use crate::core::StuckRequest;
+use crate::packet::{
+    cut, log_garbage, packet_pair, receive, receive_with, transmit, transmit_with,
+};
 
 /// The version of the messages' format.
 pub const VERSION: u8 = 2;
@@ -43,9 +40,6 @@ pub const VERSION: u8 = 2;
 const LONGEST_LINE: usize = 1024;
 const LONGEST_CLIENT: usize = 128;
 const LONGEST_MESSAGE: usize = 2 + 8 + 2 + LONGEST_LINE + LONGEST_CLIENT;
-
-/// The most descriptors beside a message.
-const MOST_DESCRIPTORS: usize = 2;
 
 const READY: u8 = 1;
 const STUCK: u8 = 2;
@@ -134,23 +128,11 @@ pub(crate) enum Incoming {
 
 /// Makes both ends, non-blocking and close-on-exec.
 pub(crate) fn pair() -> io::Result<(ArbiterChannel, WorkerChannel)> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    let (ours, theirs) = packet_pair()?;
     Ok((
         ArbiterChannel { socket: ours },
         WorkerChannel { socket: theirs },
     ))
-}
-
-/// Makes a pair over which one worker gives its connections to another.
-pub(crate) fn handover_pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    Ok(socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        flags,
-        None,
-    )?)
 }
 
 impl WorkerChannel {
@@ -327,86 +309,6 @@ impl AsFd for ArbiterChannel {
     }
 }
 
-pub(crate) fn transmit(socket: &OwnedFd, message: &[u8]) -> io::Result<()> {
-    loop {
-        match send(socket, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-            Ok(_) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// At most [`MOST_DESCRIPTORS`] descriptors.
-pub(crate) fn transmit_with(
-    socket: &OwnedFd,
-    message: &[u8],
-    descriptors: &[BorrowedFd<'_>],
-) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(Errno::NOBUFS.into());
-    }
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    loop {
-        match sendmsg(socket, &[IoSlice::new(message)], &mut control, flags) {
-            Ok(_) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// As [`receive`], with the descriptors that came along. The kernel closes what it cannot deliver, and
-/// the message then has too few.
-pub(crate) fn receive_with<'a>(
-    socket: &OwnedFd,
-    buffer: &'a mut [u8],
-    descriptors: &mut Vec<OwnedFd>,
-) -> Result<Option<&'a [u8]>, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
-    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-    let length = loop {
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        match recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
-            Ok(received) => {
-                for message in control.drain() {
-                    if let RecvAncillaryMessage::ScmRights(rights) = message {
-                        descriptors.extend(rights);
-                    }
-                }
-                break received.bytes;
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    };
-    Ok(buffer.get(..length).filter(|message| !message.is_empty()))
-}
-
-/// `None` at end-of-file. No message of ours is empty, so an empty one cannot be mistaken for it by
-/// our fault.
-pub(crate) fn receive<'a>(
-    socket: &OwnedFd,
-    buffer: &'a mut [u8],
-) -> Result<Option<&'a [u8]>, Errno> {
-    let length = loop {
-        match recv(socket, &mut *buffer, RecvFlags::DONTWAIT) {
-            Ok((length, _)) => break length,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    };
-    Ok(buffer.get(..length).filter(|message| !message.is_empty()))
-}
-
-pub(crate) fn log_garbage(sender: &str, message: &[u8]) {
-    let start = message.get(..8).unwrap_or(message);
-    let length = message.len();
-    log::warn!(target: "oxicorn", "Ignored a message from {sender}: {length} bytes, {start:02x?}");
-}
-
 fn encode_report(report: &Report) -> Vec<u8> {
     match report {
         Report::Ready => vec![VERSION, READY],
@@ -446,14 +348,6 @@ fn encode_stuck(request: &StuckRequest) -> Vec<u8> {
     message.extend(line.as_bytes());
     message.extend(client.as_bytes());
     message
-}
-
-/// The longest start of `text` within `limit` bytes that ends between two characters.
-pub(crate) fn cut(text: &str, limit: usize) -> &str {
-    let end = (0..=limit.min(text.len()))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
 fn decode_report(message: &[u8]) -> Option<Report> {
@@ -507,6 +401,11 @@ fn decode_command(message: &[u8], mut descriptors: Vec<OwnedFd>) -> Option<Comma
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
+    use std::mem::MaybeUninit;
+
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
     use super::*;
 
     #[test]
@@ -570,7 +469,7 @@ mod tests {
     fn two_workers_are_connected_by_descriptors_that_do_not_survive_exec() {
         let (giver, old) = pair().unwrap();
         let (taker, new) = pair().unwrap();
-        let (one, other) = handover_pair().unwrap();
+        let (one, other) = packet_pair().unwrap();
         giver.give(one.as_fd()).unwrap();
         taker.take(other.as_fd()).unwrap();
         drop((one, other));
@@ -599,7 +498,7 @@ mod tests {
             &[VERSION, GIVE, 0],
         ];
         for message in unknown {
-            let (kept, sent) = handover_pair().unwrap();
+            let (kept, sent) = packet_pair().unwrap();
             transmit_with(&arbiter.socket, message, &[sent.as_fd()]).unwrap();
             drop(sent);
             assert!(worker.received().is_none());
@@ -611,7 +510,7 @@ mod tests {
     #[test]
     fn a_descriptor_too_many_spoils_the_message_and_is_closed() {
         let (arbiter, worker) = pair().unwrap();
-        let (kept, sent) = handover_pair().unwrap();
+        let (kept, sent) = packet_pair().unwrap();
         let two = [sent.as_fd(), sent.as_fd(), sent.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = SendAncillaryBuffer::new(&mut space);

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use crate::channel::{ArbiterChannel, Incoming, Report, handover_pair};
+use crate::channel::{ArbiterChannel, Incoming, Report};
 use crate::control::CountsOf;
 use crate::core::ledger::{Damaged, Entries, Ledger, Word};
 use crate::core::{Pid, WorkerId};
+use crate::packet::packet_pair;
 use crate::sys::board::SharedBoard;
 use crate::translate::TARGET;
 
@@ -146,7 +147,7 @@ impl Crew {
     /// The taker first: if it cannot be reached, the giver need not know.
     fn try_to_connect(&self, from: WorkerId, to: WorkerId) -> io::Result<()> {
         let (giver, taker) = (self.channel(from)?, self.channel(to)?);
-        let (one, other) = handover_pair()?;
+        let (one, other) = packet_pair()?;
         taker.take(other.as_fd())?;
         giver.give(one.as_fd())
     }
@@ -161,7 +162,7 @@ impl Crew {
         offer: impl FnOnce(BorrowedFd<'_>) -> io::Result<()>,
     ) -> io::Result<()> {
         let giver = self.channel(from)?;
-        let (one, other) = handover_pair()?;
+        let (one, other) = packet_pair()?;
         offer(other.as_fd())?;
         giver.give(one.as_fd())
     }

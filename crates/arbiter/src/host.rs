@@ -8,6 +8,7 @@ use std::io;
 
 use crate::channel::WorkerChannel;
 use crate::core::{Exit, Pid, Policy, WorkerId};
+use crate::orphans::MeetingPlace;
 use crate::sockets::Listener;
 use crate::stem::StemSeed;
 use crate::sys::board::SharedBoard;
@@ -91,6 +92,8 @@ pub struct WorkerSeed {
     pub board: Option<SharedBoard>,
     /// The listening sockets, non-blocking and close-on-exec.
     pub listeners: Vec<Listener>,
+    /// Where it is found by a new arbiter if its own is killed; `None` if it should leave then.
+    pub meeting_place: Option<MeetingPlace>,
 }
 
 /// Something the embedder may want to know; where gunicorn has a server hook for it, the hook's

@@ -11,6 +11,8 @@ mod memory;
 mod notify;
 mod oom;
 mod origin;
+pub mod orphans;
+mod packet;
 mod partner;
 mod pidfile;
 mod run;

@@ -4,7 +4,7 @@
 //! deadline; there is no tick, so an idle arbiter never wakes up (but for a service manager's
 //! watchdog). No policy here: every "whether" and "when" is in `core`.
 //!
-//! `run/stems.rs` is about the stems.
+//! `run/stems.rs` is about the stems, `run/orphans.rs` about workers of an arbiter that was killed.
 //!
 //! Invariants: one thread, and nothing in it blocks but that one poll. What an action brings about
 //! (a fork, an exit) is told to the core before any event that was waiting, so that the core never
@@ -13,6 +13,7 @@
 //! Ctrl-C, or by a service manager that signals the whole group) is not replaced first.
 
 mod dance;
+mod orphans;
 mod stems;
 mod upgrade;
 
@@ -39,6 +40,7 @@ use crate::memory;
 use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
 use crate::origin::Origin;
+use crate::orphans::Orphans;
 use crate::partner::{Inheritance, Partner};
 use crate::pidfile::Pidfile;
 use crate::sockets::{Allotment, ListenFds, Listener, Patience, SocketOptions, bind_all};
@@ -96,6 +98,7 @@ pub struct Arbiter<H> {
     version: String,
     upgrading: Upgrading,
     partner: Partner,
+    orphans: Orphans,
     estate: Option<Estate>,
 }
 
@@ -111,6 +114,7 @@ struct Woken {
     workers: Vec<WorkerId>,
     control: Vec<Source>,
     partner: bool,
+    orphans: bool,
     check: bool,
 }
 
@@ -147,8 +151,19 @@ impl<H: Host> Arbiter<H> {
         };
         // First of all: a new address may be in conflict with one that is given up.
         notifier.forget(allotment.give_up_stale());
-        let listeners = bind_all(&allotment.addresses, &setup.sockets, &mut signals)
-            .inspect_err(|_| pidfile.iter().for_each(Pidfile::remove))?;
+        let mut orphans = match &inheritance {
+            Some(left) => Orphans::inherited(left.meeting_place),
+            None => Orphans::sought(allotment.addresses.first()),
+        };
+        let mut left = |address: &Address| orphans.listener_at(address);
+        let mut listeners = bind_all(
+            &allotment.addresses,
+            &setup.sockets,
+            &mut left,
+            &mut signals,
+        )
+        .inspect_err(|_| pidfile.iter().for_each(Pidfile::remove))?;
+        orphans.settle(&mut listeners);
         notifier.store(&allotment.names, &listeners);
         Ok(Self {
             host,
@@ -170,6 +185,7 @@ impl<H: Host> Arbiter<H> {
                 ..Upgrading::default()
             },
             partner: inheritance.as_ref().map(Partner::elder).unwrap_or_default(),
+            orphans,
             estate,
         })
     }
@@ -208,6 +224,7 @@ impl<H: Host> Arbiter<H> {
         }
         self.announce();
         self.meet_the_elder();
+        self.hear_orphans();
         self.events.push_back(Event::Started);
     }
 
@@ -241,7 +258,7 @@ impl<H: Host> Arbiter<H> {
             Action::SendPark { worker } => self.crew.tell(worker, "park", ArbiterChannel::park),
             Action::Connect { from, to } => self.crew.connect(from, to),
             Action::ReopenLogs => self.host.reopen_logs(),
-            Action::CloseListeners => self.listeners.drain(..).for_each(Listener::retire),
+            Action::CloseListeners => self.close_listeners(),
             Action::Reap => self.reap(),
             Action::Tell { news, status } => {
                 let now = self.origin.elapsed();
@@ -269,6 +286,8 @@ impl<H: Host> Arbiter<H> {
                 .control
                 .answer(asker, control::ended(generation, failure.as_deref())),
             Action::Dance(step) => self.dance(&step),
+            Action::RelieveOrphan { orphan } => self.orphans.relieve(orphan),
+            Action::DismissOrphan { orphan } => self.orphans.dismiss(orphan),
             Action::CheckUpgrade => self.check_upgrade(),
             Action::Upgrade => self.upgrading.due = true,
             Action::AbandonUpgrade => self.abandon_upgrade(),
@@ -336,6 +355,7 @@ impl<H: Host> Arbiter<H> {
             channel,
             board: board_for(id),
             listeners,
+            meeting_place: self.orphans.place.take(),
         };
         let fork = self.host.fork(&seed);
         if matches!(fork, Ok(Fork::Child)) {
@@ -343,6 +363,7 @@ impl<H: Host> Arbiter<H> {
             return Ok(Some(seed));
         }
         self.listeners = seed.listeners;
+        self.orphans.place = seed.meeting_place;
         if let Fork::Parent(pid) = fork? {
             self.crew.add(id, pid, ours, seed.board);
             self.events.push_front(Event::Forked { worker: id, pid });
@@ -424,7 +445,7 @@ impl<H: Host> Arbiter<H> {
     }
 
     fn exit(&mut self, code: u8) -> Outcome {
-        self.listeners.drain(..).for_each(Listener::retire);
+        self.close_listeners();
         self.pidfile.take().iter().for_each(Pidfile::remove);
         self.control.retire();
         self.host.notify(Notice::Exiting { code });
@@ -458,6 +479,9 @@ impl<H: Host> Arbiter<H> {
         if woken.partner {
             self.hear_partner();
         }
+        if woken.orphans {
+            self.hear_orphans();
+        }
         if deadline.is_some_and(|at| at <= self.origin.elapsed()) {
             self.events.push_back(Event::DeadlineReached);
         }
@@ -478,6 +502,8 @@ impl<H: Host> Arbiter<H> {
         );
         let check = self.upgrading.check.as_ref().and_then(Check::output);
         fds.extend(check.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let orphans = self.orphans.interests();
+        fds.extend(orphans.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let partner = self.partner.interests();
         fds.extend(partner.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match poll(&mut fds, patience.map(timespec).as_ref()) {
@@ -502,6 +528,7 @@ impl<H: Host> Arbiter<H> {
         let control = clients.iter().map(|(source, ..)| *source);
         let control = control.filter(|_| is_woken()).collect();
         let check = check.is_some_and(|_| is_woken());
+        let orphans = self.orphans.interests().filter(|_| is_woken()).count() > 0;
         let partner = woken.any(|is_woken| is_woken);
         Woken {
             signals,
@@ -509,6 +536,7 @@ impl<H: Host> Arbiter<H> {
             workers,
             control,
             partner,
+            orphans,
             check,
         }
     }

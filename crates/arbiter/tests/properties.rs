@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Asker, Cue, Offer, Room, Standing, Step, StuckRequest};
+use oxicorn_arbiter::core::{Asker, Cue, Offer, OrphanId, Room, Standing, Step, StuckRequest};
 use oxicorn_arbiter::{Action, Event, Exit, News, Pid, Policy, Signal, State, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -89,6 +89,11 @@ struct World {
     last_news: Option<News>,
     ever_served: bool,
     dance: Dance,
+    /// Workers of an arbiter that is gone, and whether they were told to give since their last hello.
+    orphans: BTreeMap<OrphanId, bool>,
+    last_orphan: OrphanId,
+    relieved_orphans: usize,
+    dismissed_orphans: usize,
     exit: Option<u8>,
     story: Vec<String>,
 }
@@ -149,6 +154,10 @@ impl World {
             last_news: None,
             ever_served: false,
             dance: Dance::default(),
+            orphans: BTreeMap::new(),
+            last_orphan: 0,
+            relieved_orphans: 0,
+            dismissed_orphans: 0,
             exit: None,
             story: Vec::new(),
         }
@@ -269,6 +278,20 @@ impl World {
         self.handle(Event::Dance(cue));
     }
 
+    /// One says hello, for the first time or again, or goes.
+    fn some_orphan_comes_or_goes(&mut self) {
+        let known: Vec<OrphanId> = self.orphans.keys().copied().collect();
+        let known = self.chance.pick(&known).filter(|_| self.chance.one_in(2));
+        if let Some(orphan) = known.filter(|_| self.chance.one_in(2)) {
+            self.orphans.remove(&orphan);
+            return self.handle(Event::OrphanGone { orphan });
+        }
+        let orphan = known.unwrap_or(self.last_orphan + 1);
+        self.last_orphan = self.last_orphan.max(orphan);
+        self.orphans.insert(orphan, false);
+        self.handle(Event::OrphanFound { orphan, pid: 7 });
+    }
+
     fn is_born(&mut self) {
         let linked = !self.chance.one_in(4);
         self.dance.has_elder = true;
@@ -322,6 +345,18 @@ impl World {
             Action::Answer { asker, .. } => {
                 let waited = self.waiting.remove(asker);
                 assert!(waited, "{asker} was told before:\n{}", self.tell());
+            }
+            Action::RelieveOrphan { orphan } => {
+                let told = self.orphans.insert(*orphan, true);
+                assert_eq!(told, Some(false), "{orphan} again:\n{}", self.tell());
+                let taken = !self.serving.is_empty();
+                assert!(taken, "nobody takes from {orphan}:\n{}", self.tell());
+                self.relieved_orphans += 1;
+            }
+            Action::DismissOrphan { orphan } => {
+                let known = self.orphans.remove(orphan).is_some();
+                assert!(known, "{orphan} is not there:\n{}", self.tell());
+                self.dismissed_orphans += 1;
             }
             Action::Exit { code } => {
                 let waiting = &self.waiting;
@@ -577,7 +612,7 @@ impl World {
     fn something_happens(&mut self) {
         let workers: Vec<WorkerId> = self.alive.values().copied().chain([9999]).collect();
         let worker = self.chance.pick(&workers).unwrap();
-        match self.chance.below(34) {
+        match self.chance.below(36) {
             0..=2 => self.let_time_pass(),
             3 | 4 => self.ready(worker),
             11 => self.somebody_restarts(),
@@ -613,6 +648,7 @@ impl World {
             25 | 26 => self.the_other_does_something(),
             27 => self.handle(Event::Signal(Signal::Usr2)),
             29 => self.upgrade_goes_on(),
+            30 | 32 => self.some_orphan_comes_or_goes(),
             _ => self.some_signal(),
         }
     }
@@ -654,6 +690,8 @@ impl World {
         assert_eq!(self.state.to_text(), text);
         assert_eq!(self.state.next_deadline(), due);
         self.upgrades += 1;
+        // Their links do not survive it: they come anew.
+        self.orphans.clear();
         if self.chance.one_in(2) {
             let reason = "by chance".to_owned();
             return Event::UpgradeFailed { reason };
@@ -805,6 +843,7 @@ fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
     let mut stem_deaths = 0;
     let (mut given, mut taken, mut promotions) = (0, 0, 0);
     let mut upgrades = 0;
+    let (mut relieved, mut dismissed) = (0, 0);
     for seed in 0..SEEDS {
         let world = lived_through(seed, 200);
         forked += world.last_pid - 1000;
@@ -816,7 +855,13 @@ fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
         taken += world.dance.taken;
         promotions += world.dance.promotions;
         upgrades += world.upgrades;
+        relieved += world.relieved_orphans;
+        dismissed += world.dismissed_orphans;
     }
+    assert!(
+        relieved > 1000 && dismissed > 300,
+        "too little happened: {relieved} orphans relieved, {dismissed} dismissed"
+    );
     assert!(upgrades > 500, "too little happened: {upgrades} upgrades");
     assert!(
         given > 500 && taken > 500 && promotions > 300,
@@ -904,6 +949,12 @@ fn a_server_that_is_left_in_peace_recovers() {
                 world.serving.len(),
                 world.target,
                 "seed {seed}: not all serve:\n{}",
+                world.tell()
+            );
+            let waits = world.orphans.values().any(|told| !told);
+            assert!(
+                world.target == 0 || !waits,
+                "seed {seed}: an orphan waits:\n{}",
                 world.tell()
             );
             let stems: Vec<u32> = world.stems.values().copied().collect();

@@ -84,8 +84,8 @@ fn neither_keeps_what_belongs_to_the_other() {
     assert_eq!(descriptors(worker), descriptors(other));
     let stem = stem_of(&mut server, 1, 1);
     let sockets = |pid| descriptors(pid).iter().filter(|it| *it == "socket").count();
-    // The listener, and its end of the channel.
-    assert_eq!(sockets(stem), 2);
+    // The listener, the meeting place, and its end of the channel.
+    assert_eq!(sockets(stem), 3);
 }
 
 #[test]

@@ -27,11 +27,12 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "boot.md",
     "crash-loop.md",
     "dance.md",
     "memory.md",
+    "orphans.md",
     "recycling.md",
     "rescue.md",
     "restarts.md",
@@ -62,6 +63,11 @@ fn two_arbiters_dance_as_specified() {
 #[test]
 fn memory_is_as_specified() {
     holds("memory.md");
+}
+
+#[test]
+fn orphans_are_taken_over_as_specified() {
+    holds("orphans.md");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
@@ -139,7 +139,8 @@ pub struct Engine {
     work: VecDeque<Id>,
     /// How many of `work` this round may still look at, so that new events get their turn.
     budget: usize,
-    watches: Vec<OwnedFd>,
+    /// `None` where somebody has stopped watching.
+    watches: Vec<Option<OwnedFd>>,
     drained_told: bool,
     /// The addresses of the listeners, also after they are gone.
     pub(crate) places: Vec<Place>,
@@ -229,8 +230,24 @@ impl Engine {
         let at = WATCHES + id as u64;
         self.registry
             .register(&mut SourceFd(&raw), token(at), Interest::READABLE)?;
-        self.watches.push(fd);
+        self.watches.push(Some(fd));
         Ok(WatchId(id))
+    }
+
+    /// Closes what was watched. News of it that is on its way may still come; its id is not used again.
+    pub fn unwatch(&mut self, id: WatchId) {
+        if let Some(fd) = self.watches.get_mut(id.0).and_then(Option::take) {
+            let raw = fd.as_raw_fd();
+            // Closing it would do as well, unless another process holds a copy.
+            let _ = self.registry.deregister(&mut SourceFd(&raw));
+        }
+    }
+
+    /// The sockets that connections are accepted from.
+    pub fn listening(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.listeners
+            .iter()
+            .map(|listener| listener.socket.as_fd())
     }
 
     /// Takes over the events of the poller's last wait.

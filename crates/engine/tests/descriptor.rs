@@ -176,6 +176,24 @@ fn a_watched_descriptor_calls_once_and_is_named() {
 }
 
 #[test]
+fn what_is_not_watched_any_more_is_closed_and_silent() {
+    let mut rig = quiet_rig();
+    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let copy = theirs.try_clone().unwrap();
+    let id = rig.engine.watch(OwnedFd::from(theirs)).unwrap();
+    turn(&mut rig);
+    rig.engine.unwatch(id);
+    let mut outside = Outside::level(&rig);
+    ours.write_all(b"news").unwrap();
+    assert!(!outside.calls(QUIET), "another copy is open");
+    drop(copy);
+    assert!(ours.write_all(b"news").is_err(), "it is open");
+    rig.engine.unwatch(id);
+    let other = std::os::unix::net::UnixStream::pair().unwrap();
+    assert_ne!(rig.engine.watch(OwnedFd::from(other.0)).unwrap(), id);
+}
+
+#[test]
 fn room_for_a_queued_response_calls() {
     let mut rig = quiet_rig();
     let (mut client, exchange) = rig.request(GET);

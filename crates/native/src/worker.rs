@@ -108,6 +108,9 @@ impl Worker {
             },
             grace: self.config.graceful_timeout,
             memory: self.config.max_worker_memory,
+            meeting_place: seed.meeting_place,
+            orphan_timeout: self.config.orphan_timeout,
+            boot_timeout: self.config.boot_timeout,
         };
         let crew = Arc::new(py.detach(|| Crew::new(setup))?);
         crew.stand_by();

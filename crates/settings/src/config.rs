@@ -57,6 +57,8 @@ pub struct Config {
     pub graceful_timeout: Duration,
     /// How long the server goes on serving after TERM before it stops. Zero: not at all.
     pub shutdown_delay: Duration,
+    /// How long workers serve on without an arbiter. Zero: they leave at once.
+    pub orphan_timeout: Duration,
     /// How long an idle connection is kept for another request. Zero: it is closed at once.
     pub keepalive: Duration,
     /// How long a request head may take to arrive.
@@ -247,6 +249,7 @@ pub(crate) const BLANK: Config = Config {
     timeout: Duration::ZERO,
     graceful_timeout: Duration::ZERO,
     shutdown_delay: Duration::ZERO,
+    orphan_timeout: Duration::ZERO,
     keepalive: Duration::ZERO,
     head_timeout: Duration::ZERO,
     body_timeout: Duration::ZERO,

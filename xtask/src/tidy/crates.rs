@@ -8,11 +8,12 @@ use crate::failure;
 
 /// What each crate may depend on among those that the arrows of ARCHITECTURE.md are about: our own
 /// crates and the one that knows Python.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("board", &[]),
     ("http1", &[]),
     ("settings", &[]),
     ("logs", &[]),
+    ("websocket", &[]),
     (
         "engine",
         &[

@@ -1,6 +1,6 @@
 //! What the arbiter decided to do.
 
-use super::{Asker, Exit, News, Pid, Signal, Step, WorkerId};
+use super::{Asker, Exit, News, OrphanId, Pid, Signal, Step, WorkerId};
 
 /// Something to perform, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,6 +144,17 @@ pub enum Action {
     AbandonUpgrade,
     /// Do something between this arbiter and another one.
     Dance(Step),
+    /// Tell an orphan that its connections are taken over: it offers them
+    /// ([`Cue::Offered`](super::Cue::Offered)), and leaves when they have moved.
+    RelieveOrphan {
+        /// Which one.
+        orphan: OrphanId,
+    },
+    /// Tell an orphan that the server ends: it finishes its requests and leaves.
+    DismissOrphan {
+        /// Which one.
+        orphan: OrphanId,
+    },
     /// Leave with this exit code. Nothing follows.
     Exit {
         /// The process' exit code.

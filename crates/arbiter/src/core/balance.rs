@@ -65,8 +65,7 @@ impl State {
     /// Who is to take connections of another arbiter's worker: best one that is not saturated, at
     /// least one that does not give itself.
     pub(super) fn next_taker(&mut self) -> Option<WorkerId> {
-        let keeps = |w: &&Worker| w.fills_slot() && w.is_serving() && !w.gives;
-        let any = || self.by_slot(keeps).first().copied();
+        let any = || self.by_slot(|worker| keeps(worker)).first().copied();
         let taker = self.least_recent_taker().or_else(any)?;
         self.count_gift(taker);
         Some(taker)
@@ -84,6 +83,11 @@ impl State {
         if let Some(to) = self.partner(id, &newcomers) {
             self.act(Action::Connect { from: id, to });
         }
+    }
+
+    /// Whether somebody could take them.
+    pub(super) fn has_taker(&self) -> bool {
+        self.workers.values().any(keeps)
     }
 
     fn count_gift(&mut self, to: WorkerId) {
@@ -156,4 +160,9 @@ impl State {
         }
         free
     }
+}
+
+/// Serves, and keeps what it has.
+fn keeps(worker: &Worker) -> bool {
+    worker.fills_slot() && worker.is_serving() && !worker.gives
 }

@@ -53,7 +53,7 @@ pub enum Cue {
     },
     /// The partner says how it stands.
     Said(Standing),
-    /// A worker of the partner's wants to give connections; answer with [`Step::Take`] or
+    /// A worker of another arbiter's wants to give connections; answer with [`Step::Take`] or
     /// [`Step::Decline`].
     Offered {
         /// Which offer.
@@ -392,7 +392,7 @@ impl State {
     }
 
     /// Able from the moment at which all wanted workers serve until none does.
-    fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> Standing {
         match self.mode {
             Mode::Idle => return Standing::Away,
             Mode::Serving if self.stop_at.is_none() => {}

@@ -3,15 +3,16 @@
 //! This file routes each event to its rule: the wanted number of workers and who fills it
 //! (`population.rs`), exits and crash loops (`exits.rs`), restarts (`restart.rs`, `rollback.rs`),
 //! stems (`stem.rs`), memory (`outgrown.rs`, `room.rs`), connections that leave workers in trouble
-//! (`balance.rs`), a second arbiter (`dance.rs`), the arbiter's own upgrade (`upgrade.rs`), shutting
-//! down (`stopping.rs`), what a service manager is told (`service.rs`). What a deadline means is
-//! decided here.
+//! (`balance.rs`), a second arbiter (`dance.rs`), workers of one that was killed (`orphans.rs`), the
+//! arbiter's own upgrade (`upgrade.rs`), shutting down (`stopping.rs`), what a service manager is told
+//! (`service.rs`). What a deadline means is decided here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::backoff::Slot;
 use super::dance::Dance;
+use super::orphans::Orphans;
 use super::population::Succession;
 use super::restart::{Request, Restart};
 use super::status::Record;
@@ -68,6 +69,7 @@ pub struct State {
     /// How often connections were given away out of need, or taken from another arbiter's workers.
     pub(super) gifts: u64,
     pub(super) dance: Dance,
+    pub(super) orphans: Orphans,
     pub(super) actions: Vec<Action>,
 }
 
@@ -103,6 +105,7 @@ impl State {
             stop_at: None,
             gifts: 0,
             dance: Dance::default(),
+            orphans: Orphans::default(),
             actions: Vec::new(),
         }
     }
@@ -125,6 +128,7 @@ impl State {
             self.fill_the_slots();
             self.balance();
             self.say_standing();
+            self.relieve_orphans();
         }
         std::mem::take(&mut self.actions)
     }
@@ -200,6 +204,8 @@ impl State {
             Event::WorkerDraining { worker } => self.draining(worker),
             Event::WorkerExited { pid, exit, oom } => self.exited(pid, exit, oom),
             Event::Dance(cue) => self.cued(cue),
+            Event::OrphanFound { orphan, pid } => self.orphan_found(orphan, pid),
+            Event::OrphanGone { orphan } => self.orphan_gone(orphan),
             Event::Signal(signal) => self.signalled(signal),
         }
     }

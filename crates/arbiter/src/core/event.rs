@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use oxicorn_settings::RestartMode;
 
-use super::{Asker, Cue, Pid, Policy, Room, Signal, WorkerId};
+use super::{Asker, Cue, OrphanId, Pid, Policy, Room, Signal, WorkerId};
 
 /// Something that happened, in the order in which the loop saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,6 +175,19 @@ pub enum Event {
     },
     /// Something happened between this arbiter and another one.
     Dance(Cue),
+    /// A worker of an arbiter that is gone says that it serves on, or that it does so again because
+    /// nobody took its connections.
+    OrphanFound {
+        /// Who says so.
+        orphan: OrphanId,
+        /// Its process, for the log: it is not a child, and may be of another namespace.
+        pid: Pid,
+    },
+    /// The link to an orphan has ended.
+    OrphanGone {
+        /// Whose link.
+        orphan: OrphanId,
+    },
     /// The arbiter received a signal.
     Signal(Signal),
 }

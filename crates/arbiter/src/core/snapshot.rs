@@ -64,6 +64,7 @@ impl State {
             stop_at: _,
             gifts,
             dance: _,
+            orphans: _,
             actions: _,
         } = self;
         let counters = [

@@ -226,6 +226,9 @@ impl State {
         self.stop_at = None;
         self.tell_stopping(quick);
         self.cancel_restarts();
+        if self.was_told_to_stop() {
+            self.dismiss_orphans();
+        }
         self.bequeath();
         self.act(Action::CloseListeners);
         self.send_home(quick, until);
@@ -262,6 +265,11 @@ impl State {
     fn drain(&mut self, id: WorkerId) {
         self.act(Action::SendDrain { worker: id });
         self.signal_worker(id, Signal::Term);
+    }
+
+    /// Whether it stops, and not because the application cannot be loaded.
+    pub(super) fn was_told_to_stop(&self) -> bool {
+        matches!(self.mode, Mode::Stopping(stop) if stop.reason.is_none())
     }
 
     pub(super) fn stops_quickly(&self) -> bool {

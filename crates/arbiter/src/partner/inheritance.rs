@@ -1,8 +1,9 @@
 //! What an arbiter inherits from the one that started it: the variables in which it is told.
 //!
 //! `GUNICORN_PID` and `GUNICORN_FD` are gunicorn's, so that one of the two may be a gunicorn;
-//! `OXICORN_LINK` is ours, and names the descriptor of the link; so is `OXICORN_PATHS`. Invariant: whoever sets a variable
-//! here sets it to what [`Inheritance::from_environment`] reads.
+//! `OXICORN_LINK` is ours, and names the descriptor of the link; so are `OXICORN_PATHS` and
+//! `OXICORN_MEETING_PLACE`. Invariant: whoever sets a variable here sets it to what
+//! [`Inheritance::from_environment`] reads.
 
 use std::os::fd::RawFd;
 
@@ -17,6 +18,8 @@ pub struct Inheritance {
     /// Which of them are Unix sockets whose paths the elder made; `None` if it did not say.
     pub(crate) paths: Option<Vec<RawFd>>,
     pub(super) link: Option<RawFd>,
+    /// Where the workers of an arbiter that is killed are met.
+    pub(crate) meeting_place: Option<RawFd>,
 }
 
 /// The process id of the arbiter that starts another one.
@@ -27,11 +30,13 @@ pub(super) const LISTENERS: &str = "GUNICORN_FD";
 pub(super) const PATHS: &str = "OXICORN_PATHS";
 /// The number of the link's descriptor.
 pub(super) const LINK: &str = "OXICORN_LINK";
+/// The number of the meeting place's descriptor.
+pub(super) const MEETING_PLACE: &str = "OXICORN_MEETING_PLACE";
 
 impl Inheritance {
     /// The variables that are read here. They are the caller's to remove from the environment, so
     /// that no worker takes itself for an arbiter's successor.
-    pub const VARIABLES: [&str; 4] = [ELDER, LISTENERS, PATHS, LINK];
+    pub const VARIABLES: [&str; 5] = [ELDER, LISTENERS, PATHS, LINK, MEETING_PLACE];
 
     /// Reads the variables through `read`. Without listening sockets there is no inheritance; a
     /// gunicorn that was socket-activated leaves them as `LISTEN_FDS`, which `activated` tells.
@@ -42,12 +47,13 @@ impl Inheritance {
         let elder = read(ELDER)?.trim().parse().ok().filter(|pid| *pid > 0)?;
         let listeners = numbers(&read(LISTENERS).unwrap_or_default());
         let paths = read(PATHS).map(|text| numbers(&text));
-        let link = read(LINK).and_then(|number| number.parse().ok());
+        let number = |name| read(name).and_then(|number| number.parse().ok());
         (activated || !listeners.is_empty()).then_some(Self {
             elder,
             listeners,
             paths,
-            link,
+            link: number(LINK),
+            meeting_place: number(MEETING_PLACE),
         })
     }
 }
@@ -92,9 +98,11 @@ mod tests {
             ("GUNICORN_FD", "5"),
             ("OXICORN_PATHS", ""),
             ("OXICORN_LINK", "9"),
+            ("OXICORN_MEETING_PLACE", "4"),
         ];
         let left = read(&variables, false).unwrap();
         assert_eq!((left.paths, left.link), (Some(Vec::new()), Some(9)));
+        assert_eq!(left.meeting_place, Some(4));
     }
 
     #[test]

@@ -17,8 +17,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use crate::channel::{log_garbage, receive_with, transmit, transmit_with};
 use crate::core::Standing;
+use crate::packet::{log_garbage, receive_with, transmit, transmit_with};
 
 /// The version of the messages' format.
 const VERSION: u8 = 1;
@@ -104,11 +104,11 @@ fn decoded(message: &[u8], mut descriptors: Vec<OwnedFd>) -> Option<Heard> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::handover_pair;
+    use crate::packet::packet_pair;
 
     #[test]
     fn what_another_version_says_is_passed_over_and_its_descriptors_are_closed() {
-        let (one, other) = handover_pair().unwrap();
+        let (one, other) = packet_pair().unwrap();
         let (one, other) = (Link::new(one), Link::new(other));
         for message in [
             &[VERSION + 1, OFFER][..],
@@ -116,7 +116,7 @@ mod tests {
             &[VERSION, ABLE],
             &[7; 200],
         ] {
-            let (kept, sent) = handover_pair().unwrap();
+            let (kept, sent) = packet_pair().unwrap();
             transmit_with(&one.socket, message, &[sent.as_fd()]).unwrap();
             drop(sent);
             assert!(matches!(other.heard(), Heard::Nothing), "{message:?}");
@@ -131,9 +131,9 @@ mod tests {
 
     #[test]
     fn an_offer_arrives_close_on_exec() {
-        let (one, other) = handover_pair().unwrap();
+        let (one, other) = packet_pair().unwrap();
         let (one, other) = (Link::new(one), Link::new(other));
-        one.offer(handover_pair().unwrap().0.as_fd()).unwrap();
+        one.offer(packet_pair().unwrap().0.as_fd()).unwrap();
         let Heard::Offer(end) = other.heard() else {
             panic!("no offer");
         };

@@ -22,6 +22,7 @@ pub use inheritance::Inheritance;
 use link::{Heard, Link};
 
 use crate::core::{Cue, Offer, Pid, Standing};
+use crate::orphans::MeetingPlace;
 use crate::sockets::Listener;
 use crate::start_command::StartCommand;
 use crate::sys::descriptors::adopt;
@@ -32,7 +33,8 @@ use crate::translate::{TARGET, timespec};
 pub(crate) struct Partner {
     link: Option<Link>,
     elder: Option<Elder>,
-    /// Ends of pairs over which the other's workers want to give, until somebody takes them.
+    /// Ends of pairs over which the other's workers, or orphans, want to give, until somebody takes
+    /// them.
     offers: BTreeMap<Offer, OwnedFd>,
     last_offer: Offer,
 }
@@ -71,9 +73,10 @@ impl Partner {
         &mut self,
         command: &StartCommand,
         listeners: &[Listener],
+        place: Option<&MeetingPlace>,
         own: Pid,
     ) -> Cue {
-        match successor::start(command, listeners, own) {
+        match successor::start(command, listeners, place, own) {
             Ok((pid, link)) => {
                 self.link = Some(link);
                 Cue::Started { pid }
@@ -127,18 +130,21 @@ impl Partner {
         self.offers.remove(&offer)
     }
 
+    /// Keeps an end over which connections are to come, until somebody takes it.
+    pub(crate) fn keep(&mut self, end: OwnedFd) -> Offer {
+        self.last_offer += 1;
+        self.offers.insert(self.last_offer, end);
+        self.last_offer
+    }
+
     fn listen(&mut self) -> Vec<Cue> {
         let mut cues = Vec::new();
         while let Some(link) = &self.link {
             cues.push(match link.heard() {
                 Heard::Standing(standing) => Cue::Said(standing),
-                Heard::Offer(end) => {
-                    self.last_offer += 1;
-                    self.offers.insert(self.last_offer, end);
-                    Cue::Offered {
-                        offer: self.last_offer,
-                    }
-                }
+                Heard::Offer(end) => Cue::Offered {
+                    offer: self.keep(end),
+                },
                 Heard::Nothing => break,
                 Heard::End => {
                     self.link = None;
@@ -182,10 +188,10 @@ fn is_readable(fd: BorrowedFd<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::handover_pair;
+    use crate::packet::packet_pair;
 
     fn pair() -> (Partner, Partner) {
-        let (one, other) = handover_pair().unwrap();
+        let (one, other) = packet_pair().unwrap();
         let partner = |socket| Partner {
             link: Some(Link::new(socket)),
             ..Partner::default()
@@ -207,7 +213,7 @@ mod tests {
     #[test]
     fn an_offer_that_is_not_taken_is_closed() {
         let (one, mut other) = pair();
-        let (kept, given) = handover_pair().unwrap();
+        let (kept, given) = packet_pair().unwrap();
         one.offer(given.as_fd()).unwrap();
         drop(given);
         assert_eq!(other.turn(), [Cue::Offered { offer: 1 }]);
@@ -225,7 +231,7 @@ mod tests {
         assert_eq!(one.turn(), [Cue::Said(Standing::Able), Cue::LinkLost]);
         assert!(!one.is_linked());
         assert_eq!(one.turn(), []);
-        assert!(one.offer(handover_pair().unwrap().0.as_fd()).is_err());
+        assert!(one.offer(packet_pair().unwrap().0.as_fd()).is_err());
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Starting a second arbiter: the command of the start once more, in the environment of the start,
-//! with the listening sockets and one end of a link.
+//! with the listening sockets, the meeting place, and one end of a link.
 //!
 //! Invariant: nothing else is inherited, and nothing is left inheritable here: what goes along is a
 //! duplicate, closed when the process exists.
@@ -10,10 +10,11 @@ use std::process::Command;
 
 use rustix::io::dup;
 
-use super::inheritance::{ELDER, LINK, LISTENERS, PATHS};
+use super::inheritance::{ELDER, LINK, LISTENERS, MEETING_PLACE, PATHS};
 use super::link::Link;
-use crate::channel::handover_pair;
 use crate::core::Pid;
+use crate::orphans::MeetingPlace;
+use crate::packet::packet_pair;
 use crate::sockets::Listener;
 use crate::start_command::StartCommand;
 
@@ -26,9 +27,10 @@ const WATCHDOG: &str = "WATCHDOG_PID";
 pub(super) fn start(
     start: &StartCommand,
     listeners: &[Listener],
+    place: Option<&MeetingPlace>,
     own: Pid,
 ) -> io::Result<(Pid, Link)> {
-    let (ours, theirs) = handover_pair()?;
+    let (ours, theirs) = packet_pair()?;
     let link = inheritable(theirs)?;
     let sockets: Vec<OwnedFd> = listeners
         .iter()
@@ -47,6 +49,10 @@ pub(super) fn start(
         .env(LISTENERS, numbers.join(","))
         .env(PATHS, paths.join(","))
         .env(LINK, number(&link));
+    let place = place.map(inheritable).transpose()?;
+    if let Some(place) = &place {
+        command.env(MEETING_PLACE, number(place));
+    }
     let child = command.spawn()?;
     let pid = Pid::try_from(child.id()).map_err(io::Error::other)?;
     Ok((pid, Link::new(ours)))

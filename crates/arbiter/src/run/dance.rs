@@ -90,9 +90,11 @@ impl<H: Host> Arbiter<H> {
     }
 
     fn start_successor(&mut self) {
+        let place = self.orphans.place.as_ref();
         let cue = self
             .partner
-            .start(&self.command, &self.listeners, own_pid());
+            .start(&self.command, &self.listeners, place, own_pid());
+        self.orphans.attend();
         self.events.push_front(Event::Dance(cue));
     }
 
@@ -132,6 +134,7 @@ impl<H: Host> Arbiter<H> {
             }
         }
         self.notifier = Notifier::new(&estate.notify);
+        self.orphans.attend();
         self.host.notify(Notice::Promoted);
     }
 }

@@ -36,6 +36,7 @@ impl<H: Host> Arbiter<H> {
             generation,
             channel,
             listeners: std::mem::take(&mut self.listeners),
+            meeting_place: self.orphans.place.take(),
             arbiter: own_pid(),
         };
         let fork = self.host.fork_stem(&seed);
@@ -46,6 +47,7 @@ impl<H: Host> Arbiter<H> {
             return Ok(Some(seed));
         }
         self.listeners = seed.listeners;
+        self.orphans.place = seed.meeting_place;
         if let Fork::Parent(pid) = fork? {
             self.stems.add(generation, pid, ours);
             let event = Event::StemForked { generation, pid };

@@ -22,6 +22,7 @@ use crate::host::Host;
 use crate::notify::Notifier;
 use crate::oom::OomCounter;
 use crate::origin::Origin;
+use crate::orphans::Orphans;
 use crate::partner::Partner;
 use crate::pidfile::Pidfile;
 use crate::sockets::Listener;
@@ -73,6 +74,7 @@ impl<H: Host> Arbiter<H> {
             origin: Origin::at(origin),
             stems: Stems::read(&entries).map_err(damaged)?,
             partner: Partner::default(),
+            orphans: Orphans::read(&entries).map_err(damaged)?,
             estate: None,
             command: setup.command,
             version: setup.version,
@@ -95,6 +97,7 @@ impl<H: Host> Arbiter<H> {
         let confirmed = predecessor
             .confirm()
             .and_then(|undone| signals::unblock_all().map(|()| undone));
+        self.orphans.attend();
         let mut late = self.signals.received();
         late.retain(|signal| *signal != Signal::Chld);
         self.events.extend(late.into_iter().map(Event::Signal));
@@ -211,6 +214,7 @@ impl<H: Host> Arbiter<H> {
         for listener in &self.listeners {
             listener.write("listener", &mut ledger);
         }
+        self.orphans.write(&mut ledger);
         self.crew.write(&mut ledger);
         self.stems.write(&mut ledger);
         self.control.write(&mut ledger);

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 use oxicorn_settings::Address;
 use rustix::net::{AddressFamily, SocketAddrUnix, getsockname};
 
+use super::tcp;
+use crate::sys::descriptors::duplicate;
+
 /// The address as the operator wrote it, for the log.
 pub(super) fn shown(address: &Address) -> String {
     match address {
@@ -30,11 +33,21 @@ pub enum ListenAddr {
 }
 
 impl ListenAddr {
+    /// Where a socket will listen that is bound to this address, if that can be told.
+    pub(crate) fn expected(address: &Address) -> Option<Self> {
+        match address {
+            Address::Tcp { port: 0, .. } => None,
+            Address::Tcp { host, port } => tcp::resolve(host, *port).ok().map(Self::Tcp),
+            Address::Unix { path } => Some(Self::Unix(path.into())),
+            Address::Fd(number) => Self::of(duplicate(*number).ok()?).ok(),
+        }
+    }
+
     /// Where `socket` is bound.
     ///
     /// # Errors
     /// `EAFNOSUPPORT` for a socket that is neither of the internet nor of Unix, or has no name.
-    pub(super) fn of(socket: impl AsFd) -> io::Result<Self> {
+    pub(crate) fn of(socket: impl AsFd) -> io::Result<Self> {
         let name = getsockname(socket)?;
         if name.address_family() == AddressFamily::UNIX {
             return Self::of_unix(&SocketAddrUnix::try_from(name)?);

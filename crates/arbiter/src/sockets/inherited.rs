@@ -74,7 +74,7 @@ pub(super) fn listener(number: RawFd) -> Result<Listener, Fatal> {
         .map_err(|source| Fatal::Descriptor { number, source })
 }
 
-fn usable(fd: OwnedFd) -> io::Result<OwnedFd> {
+pub(super) fn usable(fd: OwnedFd) -> io::Result<OwnedFd> {
     if sockopt::socket_type(&fd)? != SocketType::STREAM || !sockopt::socket_acceptconn(&fd)? {
         let reason = "it is not a listening stream socket";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));

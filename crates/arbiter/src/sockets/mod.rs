@@ -1,8 +1,8 @@
 //! The listening sockets: bound by the arbiter, kept for its whole life, inherited by every worker.
 //!
 //! They come from addresses (`tcp.rs`, `unix.rs`) or from the process that started us
-//! (`inherited.rs`: `fd://N`, socket activation), or from an earlier life of ours (`store.rs`). As in gunicorn, inherited ones replace the
-//! addresses. Not here: accepting, TLS.
+//! (`inherited.rs`: `fd://N`, socket activation), or from an earlier life of ours (`store.rs`,
+//! `crate::orphans`). As in gunicorn, inherited ones replace the addresses. Not here: accepting, TLS.
 //!
 //! Invariants: every listener is non-blocking and close-on-exec; a Unix socket that answers is
 //! never displaced, and its path is removed only while it is still the one that we made.
@@ -68,6 +68,18 @@ impl Listener {
     fn new(fd: OwnedFd, claim: Option<Claim>) -> io::Result<Self> {
         let local = ListenAddr::of(&fd)?;
         Ok(Self { fd, local, claim })
+    }
+
+    /// The listener of a socket that another process has left. It does not own a Unix socket's path.
+    ///
+    /// # Errors
+    /// If it is no listening socket, or cannot be reached any more.
+    pub(crate) fn left_behind(socket: OwnedFd) -> io::Result<Self> {
+        let listener = Self::new(inherited::usable(socket)?, None)?;
+        if let ListenAddr::Unix(path) = &listener.local {
+            unix::reach(path)?;
+        }
+        Ok(listener)
     }
 
     /// A second handle to the same socket. It does not own a Unix socket's path.

@@ -21,14 +21,16 @@ pub(crate) trait Patience {
 }
 
 /// Makes every listener, or none: those made before a failure are closed and their paths removed.
+/// What `left` has for an address is not made, but used.
 pub(crate) fn bind_all(
     addresses: &[Address],
     options: &SocketOptions,
+    left: &mut dyn FnMut(&Address) -> Option<Listener>,
     patience: &mut impl Patience,
 ) -> Result<Vec<Listener>, Fatal> {
     let mut listeners = Vec::new();
     for address in addresses {
-        match bind_patiently(address, options, patience) {
+        match bind_patiently(address, options, left, patience) {
             Ok(listener) => listeners.push(listener),
             Err(fatal) => {
                 listeners.into_iter().for_each(Listener::retire);
@@ -42,10 +44,14 @@ pub(crate) fn bind_all(
 fn bind_patiently(
     bind: &Address,
     options: &SocketOptions,
+    left: &mut dyn FnMut(&Address) -> Option<Listener>,
     patience: &mut impl Patience,
 ) -> Result<Listener, Fatal> {
     let mut tries = 1;
     loop {
+        if let Some(listener) = left(bind) {
+            return Ok(listener);
+        }
         match bind_one(bind, options) {
             Err(fatal) if may_pass(&fatal) && tries < TRIES => {
                 log::info!(target: "oxicorn", "Retrying in 1 second.");
@@ -122,7 +128,7 @@ mod tests {
     }
 
     fn try_bind(binds: &[Address], patience: &mut Scripted) -> Result<Vec<Listener>, Fatal> {
-        bind_all(binds, &SocketOptions::default(), patience)
+        bind_all(binds, &SocketOptions::default(), &mut |_| None, patience)
     }
 
     #[test]
@@ -181,6 +187,17 @@ mod tests {
         };
         try_bind(&[good, bad], &mut patience).unwrap_err();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_another_process_has_left_is_used_as_soon_as_it_is_there() {
+        let (mut patience, bind) = Scripted::occupying(99, 99);
+        let occupant = patience.occupant.as_ref().unwrap();
+        let mut left = [None, Some(occupant.try_clone().unwrap().into())].into_iter();
+        let mut left = |_: &Address| Listener::left_behind(left.next().flatten()?).ok();
+        let options = SocketOptions::default();
+        let listeners = bind_all(&[bind], &options, &mut left, &mut patience).unwrap();
+        assert_eq!((patience.pauses, listeners.len()), (1, 1));
     }
 
     #[test]

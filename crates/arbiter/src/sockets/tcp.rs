@@ -34,7 +34,7 @@ pub(super) fn bind(host: &str, port: u16, options: &SocketOptions) -> io::Result
 
 /// A name is bound by its first IPv4 address if it has one, as in gunicorn: `localhost` is
 /// 127.0.0.1.
-fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+pub(super) fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     let host = if host.is_empty() { "0.0.0.0" } else { host };
     let found: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     let preferred = found

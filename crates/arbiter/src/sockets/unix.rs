@@ -99,6 +99,14 @@ fn failed(path: &Path, source: io::Error) -> Fatal {
     }
 }
 
+/// Whether the name of a listening socket still leads to a socket.
+pub(super) fn reach(path: &Path) -> io::Result<()> {
+    if is_abstract(path) || fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Ok(());
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
+
 fn is_abstract(path: &Path) -> bool {
     path.as_os_str().as_bytes().first() == Some(&0)
 }

@@ -17,12 +17,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair};
+use rustix::net::{Shutdown, shutdown};
 
-use crate::channel::{
-    WorkerChannel, cut, log_garbage, receive, receive_with, transmit, transmit_with,
-};
+use crate::channel::WorkerChannel;
 use crate::core::{Pid, WorkerId};
+use crate::packet::{
+    cut, log_garbage, packet_pair, receive, receive_with, transmit, transmit_with,
+};
 
 /// The version of the messages' format.
 pub(crate) const VERSION: u8 = 1;
@@ -95,8 +96,7 @@ pub(super) struct Order {
 
 /// Makes both ends, non-blocking and close-on-exec.
 pub(crate) fn pair() -> io::Result<(StemLink, StemChannel)> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    let (ours, theirs) = packet_pair()?;
     Ok((StemLink { socket: ours }, StemChannel { socket: theirs }))
 }
 

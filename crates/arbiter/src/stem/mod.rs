@@ -19,6 +19,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 
 use crate::core::Pid;
 use crate::host::{Fork, WorkerSeed};
+use crate::orphans::MeetingPlace;
 use crate::sockets::Listener;
 use crate::sys::board::SharedBoard;
 use crate::sys::signals;
@@ -40,6 +41,8 @@ pub struct StemSeed {
     pub channel: StemChannel,
     /// The listening sockets, for its workers.
     pub listeners: Vec<Listener>,
+    /// Where its workers are found by a new arbiter, for them.
+    pub meeting_place: Option<MeetingPlace>,
     /// The arbiter's process.
     pub(crate) arbiter: Pid,
 }
@@ -126,6 +129,7 @@ impl StemSeed {
             channel: order.channel?,
             board: order.board.and_then(board_of),
             listeners: self.listeners,
+            meeting_place: self.meeting_place,
         })
     }
 }

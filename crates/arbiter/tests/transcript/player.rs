@@ -166,6 +166,11 @@ impl Player {
             },
             Happening::Relieved(worker) => Event::WorkerRelieved { worker: *worker },
             Happening::Cue(cue) => Event::Dance(cue.clone()),
+            Happening::OrphanFound(orphan) => Event::OrphanFound {
+                orphan: *orphan,
+                pid: 700 + Pid::try_from(*orphan).expect("transcripts are short"),
+            },
+            Happening::OrphanGone(orphan) => Event::OrphanGone { orphan: *orphan },
             Happening::Ready(worker) => Event::WorkerReady { worker: *worker },
             Happening::Retiring(worker) => Event::WorkerRetiring { worker: *worker },
             Happening::Draining(worker) => Event::WorkerDraining { worker: *worker },
@@ -363,6 +368,8 @@ impl Player {
                 ..
             } => format!("tell {asker}: {reason}"),
             Action::Dance(figure) => figure_name(&figure),
+            Action::RelieveOrphan { orphan } => format!("relieve orphan {orphan}"),
+            Action::DismissOrphan { orphan } => format!("dismiss orphan {orphan}"),
             Action::Exit { code } => format!("exit {code}"),
         };
         self.done.push_back(name);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Cue, Room, Standing, StuckRequest};
+use oxicorn_arbiter::core::{Cue, OrphanId, Room, Standing, StuckRequest};
 use oxicorn_arbiter::{Exit, Policy, Signal, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -39,6 +39,9 @@ pub(crate) enum Happening {
     Configure(String, String),
     /// Something happens between two arbiters.
     Cue(Cue),
+    /// A worker of an arbiter that is gone says hello, or its link ends.
+    OrphanFound(OrphanId),
+    OrphanGone(OrphanId),
     /// From now on this memory is measured.
     Measure(Room),
     Unready(WorkerId, String),
@@ -165,6 +168,7 @@ fn happening(text: &str) -> Result<Happening, String> {
     match found.or_else(|| of_an_upgrade(text)) {
         Some(happening) => Ok(happening),
         None if text.starts_with("client ") => of_a_client(text),
+        None if text.starts_with("orphan ") => of_an_orphan(text),
         None if text.contains(" MiB are free, and ") => room(text),
         None => of_a_process(text),
     }
@@ -203,6 +207,16 @@ fn of_an_upgrade(text: &str) -> Option<Happening> {
         }
     };
     Some(Happening::Upgrade(step))
+}
+
+/// `orphan 1 says hello`, `orphan 1 is gone`.
+fn of_an_orphan(text: &str) -> Result<Happening, String> {
+    let words: Vec<&str> = text.split(' ').collect();
+    match words[..] {
+        ["orphan", orphan, "says", "hello"] => Ok(Happening::OrphanFound(number(orphan)?)),
+        ["orphan", orphan, "is", "gone"] => Ok(Happening::OrphanGone(number(orphan)?)),
+        _ => Err(format!("cannot read {text:?}")),
+    }
 }
 
 /// `300 MiB are free, and 2 workers use 300 MiB`.

@@ -11,6 +11,7 @@ mod leader;
 mod looped;
 mod memory;
 mod notices;
+mod orphan;
 mod readiness;
 mod saturation;
 mod steward;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use oxicorn_arbiter::Listener;
 use oxicorn_arbiter::channel::WorkerChannel;
+use oxicorn_arbiter::orphans::MeetingPlace;
 use oxicorn_arbiter::sys::signals::SignalPipe;
 use oxicorn_board::{Board, Count};
 use oxicorn_engine::{Engine, Exchange, Now, Options, Poller, Stuck, Waker, WatchId};
@@ -105,6 +107,12 @@ pub(crate) struct Setup {
     pub(crate) grace: Duration,
     /// The bytes of memory above which the worker asks for a successor; 0 for none.
     pub(crate) memory: u64,
+    /// Where a new arbiter finds the worker if its own is killed.
+    pub(crate) meeting_place: Option<MeetingPlace>,
+    /// How long it waits there (`orphan_timeout`).
+    pub(crate) orphan_timeout: Duration,
+    /// How long a new arbiter's workers may take to boot (`boot_timeout`).
+    pub(crate) boot_timeout: Duration,
 }
 
 /// The threads of one worker and their engine.
@@ -138,6 +146,7 @@ pub(crate) struct Crew {
     stuck: Mutex<Option<Stuck>>,
     siblings: bool,
     post: notices::Post,
+    orphanhood: orphan::Orphanhood,
     readiness: readiness::Readiness,
     memory: memory::MemoryLimit,
 }
@@ -183,6 +192,11 @@ impl Crew {
             stuck: Mutex::new(None),
             siblings: setup.siblings,
             post: notices::Post::default(),
+            orphanhood: orphan::Orphanhood::new(
+                setup.meeting_place,
+                setup.orphan_timeout,
+                setup.boot_timeout,
+            ),
             readiness: readiness::Readiness::default(),
             memory: memory::MemoryLimit::new(setup.memory),
         })

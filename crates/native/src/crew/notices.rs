@@ -33,11 +33,21 @@ pub(super) struct Post {
     cuts: AtomicBool,
     /// The timer that fires when what still runs is about to be cut.
     last_call: OnceLock<WatchId>,
+    /// The timers with which `graceful_timeout` ends where no arbiter sees to it.
+    fuses: Mutex<Vec<WatchId>>,
     /// To whom it will give when it has stopped giving to somebody else.
     next: Mutex<Option<OwnedFd>>,
 }
 
 impl Post {
+    pub(super) fn serves(&self) -> bool {
+        self.serves.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn waits_to_give(&self) -> bool {
+        lock(&self.next).is_some()
+    }
+
     pub(super) fn gives(&self) -> bool {
         self.gives.load(Ordering::Relaxed)
     }
@@ -62,7 +72,8 @@ impl Crew {
                 self.post.cuts.store(true, Ordering::Relaxed);
                 self.log_cut_requests();
             }
-            Notice::Watched(_) => self.end_of_grace(),
+            Notice::Watched(id) if lock(&self.post.fuses).contains(&id) => self.end_of_grace(),
+            Notice::Watched(id) => self.on_orphan_watch(id),
             Notice::Worn => {
                 log::info!(target: "oxicorn", "Autorestarting worker after current request.");
                 tell("retiring", self.channel.retiring());
@@ -134,16 +145,8 @@ impl Crew {
         }
     }
 
-    fn orphaned(&self) {
-        if !self.orphaned.swap(true, Ordering::Relaxed) {
-            log::warn!(target: "oxicorn", "Parent changed, shutting down: the arbiter is gone");
-            self.light_fuse();
-            self.drain();
-        }
-    }
-
     /// Accepts connections from now on, and keeps those that are here.
-    fn serve(&self) {
+    pub(super) fn serve(&self) {
         self.post.serves.store(true, Ordering::Relaxed);
         self.renew_stall();
         *lock(&self.post.next) = None;
@@ -167,7 +170,7 @@ impl Crew {
 
     /// Connections leave over this descriptor as soon as no request of theirs is inside the application, until the worker
     /// is told to serve. Those that cannot leave go on being served here.
-    fn give_connections(&self, to: OwnedFd) {
+    pub(super) fn give_connections(&self, to: OwnedFd) {
         self.stand_by();
         let mut engine = self.engine();
         engine.stop_giving(Now::read());
@@ -202,6 +205,7 @@ impl Crew {
                 log::debug!(target: "oxicorn", "Worker (pid: {pid}) has given {moved} connections, {left} are left");
                 if *left == 0 {
                     tell("given", self.channel.given());
+                    self.on_all_given();
                 }
             }
             Handover::Ended { moved, failure } => {
@@ -210,9 +214,10 @@ impl Crew {
                 self.renew_stall();
                 let next = lock(&self.post.next).take();
                 let alone = matches!(failure, Some(Failure::Gone | Failure::Leaving));
+                let goes_on = next.is_some();
                 if let Some(to) = next {
                     self.give_connections(to);
-                } else if alone && !self.post.serves.load(Ordering::Relaxed) {
+                } else if alone && !self.post.serves() {
                     tell("stranded", self.channel.stranded());
                 }
                 match failure {
@@ -224,6 +229,9 @@ impl Crew {
                         target: "oxicorn",
                         "Worker (pid: {pid}) has stopped giving after {moved} connections"
                     ),
+                }
+                if failure.is_some() && !goes_on {
+                    self.came_back();
                 }
             }
             Handover::Taken { moved } => {
@@ -243,7 +251,7 @@ impl Crew {
         }
     }
 
-    fn log_cut_requests(&self) {
+    pub(super) fn log_cut_requests(&self) {
         let running = self.engine().running(Now::read());
         for request in running {
             log::warn!(
@@ -255,15 +263,17 @@ impl Crew {
     }
 
     /// From here on the worker has `graceful_timeout` left.
-    fn light_fuse(&self) {
+    pub(super) fn light_fuse(&self) {
         let lit = fuse(self.grace).and_then(|timer| self.engine().watch(timer));
-        if let Err(error) = lit {
-            log::error!(target: "oxicorn", "No timer for the shutdown: {error}");
+        match lit {
+            Ok(id) => lock(&self.post.fuses).push(id),
+            Err(error) => log::error!(target: "oxicorn", "No timer for the shutdown: {error}"),
         }
     }
 
     fn end_of_grace(&self) {
-        if self.orphaned.load(Ordering::Relaxed) {
+        let leaves = self.draining.load(Ordering::Relaxed);
+        if leaves && self.orphaned.load(Ordering::Relaxed) {
             log::warn!(target: "oxicorn", "Worker graceful timeout (pid: {}), requests were cut", std::process::id());
             ffi::exit_now(0);
         }
@@ -277,6 +287,9 @@ impl Crew {
     /// Graceful stop of our own accord: the arbiter replaces the worker at once.
     pub(crate) fn leave(&self) {
         tell("draining", self.channel.draining());
+        if self.orphaned.load(Ordering::Relaxed) {
+            self.light_fuse();
+        }
         self.drain();
     }
 
@@ -284,9 +297,10 @@ impl Crew {
     pub(crate) fn drain(&self) {
         if !self.draining.swap(true, Ordering::Relaxed) {
             self.arm_last_call();
+            self.close_door();
         }
         // What a worker that does not serve leaves in the queues is for others.
-        let serves = self.post.serves.load(Ordering::Relaxed);
+        let serves = self.post.serves();
         let free = lock(&self.seat).inside < self.capacity;
         self.engine().drain(free && serves, Now::read());
         self.wake();
@@ -322,7 +336,7 @@ impl Crew {
 }
 
 /// A timer that fires once, after `delay`.
-fn fuse(delay: Duration) -> io::Result<OwnedFd> {
+pub(super) fn fuse(delay: Duration) -> io::Result<OwnedFd> {
     let timer = timerfd_create(
         TimerfdClockId::Monotonic,
         TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
@@ -344,6 +358,13 @@ fn fuse(delay: Duration) -> io::Result<OwnedFd> {
 /// A report that does not arrive changes nothing here; the arbiter has its own deadlines.
 pub(super) fn tell(what: &str, told: io::Result<()>) {
     if let Err(error) = told {
-        log::warn!(target: "oxicorn", "The arbiter could not be told '{what}': {error}");
+        // That there is none is said elsewhere.
+        let known = error.kind() == io::ErrorKind::BrokenPipe;
+        let level = if known {
+            log::Level::Debug
+        } else {
+            log::Level::Warn
+        };
+        log::log!(target: "oxicorn", level, "The arbiter could not be told '{what}': {error}");
     }
 }

@@ -3,6 +3,7 @@
 //! connections given to another worker; the requests in the backlog go along. Invariant: every report that the crew is
 //! saturated is followed by one that it is relieved, in this order, for both are sent under the seat's lock.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use oxicorn_board::Count;
@@ -73,7 +74,9 @@ impl Crew {
     /// A thread is free. What cannot be sent now is sent by the next one.
     pub(super) fn relieve(&self, seat: &mut Seat) {
         if seat.owes_relief && !self.is_forked() {
-            seat.owes_relief = self.channel.relieved().is_err();
+            let told = self.channel.relieved();
+            // Nobody waits to hear it any more where there is no arbiter.
+            seat.owes_relief = told.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe);
         }
     }
 

@@ -40,6 +40,21 @@ pub(super) static SECTION: Section = Section {
             ..Setting::ROW
         },
         Setting {
+            name: "orphan_timeout",
+            cli: &["--orphan-timeout"],
+            kind: Kind::Seconds,
+            default: Preset::Float(30.0),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long workers serve on when the arbiter was killed; 0 not at all.",
+            doc: "A server that is started meanwhile, by the same user and with the same first address, takes their \
+                  listening sockets and their connections over, so that nobody notices. While its workers boot the time \
+                  stands still. If none comes, the workers finish their requests and end.",
+            examples: &["0", "30"],
+            apply: |config, value| store(&mut config.orphan_timeout, value),
+            ..Setting::ROW
+        },
+        Setting {
             name: "shutdown_delay",
             cli: &["--shutdown-delay"],
             kind: Kind::Seconds,
