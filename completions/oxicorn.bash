@@ -12,7 +12,11 @@ _oxicorn() {
         --backlog) return ;;
         -w | --workers) return ;;
         -k | --worker-class)
-            mapfile -t COMPREPLY < <(compgen -W 'sync gthread' -- "$word")
+            mapfile -t COMPREPLY < <(compgen -W 'sync gthread asgi' -- "$word")
+            return
+            ;;
+        --interface)
+            mapfile -t COMPREPLY < <(compgen -W 'auto wsgi asgi' -- "$word")
             return
             ;;
         --threads) return ;;
@@ -89,6 +93,15 @@ _oxicorn() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
+        --asgi-loop)
+            mapfile -t COMPREPLY < <(compgen -W 'auto asyncio uvloop' -- "$word")
+            return
+            ;;
+        --asgi-lifespan)
+            mapfile -t COMPREPLY < <(compgen -W 'auto on off' -- "$word")
+            return
+            ;;
+        --root-path) return ;;
         --control-socket)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
@@ -96,7 +109,7 @@ _oxicorn() {
         --control-socket-mode) return ;;
     esac
     if [[ $word == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config -b --bind --backlog -w --workers -k --worker-class --threads --worker-connections --max-requests --max-requests-jitter --max-worker-memory --preload --restart-mode -t --timeout --graceful-timeout --orphan-timeout --shutdown-delay --keep-alive --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --ready-check --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --forwarded-allow-ips --forwarder-headers --chdir --pythonpath -e --env -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --reload --reload-extra-file --check-config --print-config --control-socket --control-socket-mode --no-control-socket' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config -b --bind --backlog -w --workers -k --worker-class --interface --threads --worker-connections --max-requests --max-requests-jitter --max-worker-memory --preload --restart-mode -t --timeout --graceful-timeout --orphan-timeout --shutdown-delay --keep-alive --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --ready-check --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --forwarded-allow-ips --forwarder-headers --chdir --pythonpath -e --env -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --reload --reload-extra-file --check-config --print-config --asgi-loop --asgi-lifespan --root-path --control-socket --control-socket-mode --no-control-socket' -- "$word")
     fi
 }
 

@@ -54,6 +54,10 @@ async def asgi_function(scope, receive, send):
     pass
 
 asgi_partial = functools.partial(asgi_function)
+
+def of_three(scope, receive, send):
+    return asgi_function(scope, receive, send)
+
 version = "1.0"
 
 def makes_nothing():
@@ -98,7 +102,7 @@ def answer(spec: str) -> bytes:
 
 
 def found(spec: str, notices: list[str] | None = None) -> Application:
-    return load(spec, (notices if notices is not None else []).append)
+    return load(spec, (notices if notices is not None else []).append).application
 
 
 def refusal(spec: str) -> ApplicationError:
@@ -203,12 +207,26 @@ def test_a_wrong_name_gets_one_clear_message(spec: str, message: str) -> None:
     assert error.exit_code == 4
 
 
-@pytest.mark.parametrize("name", ["asgi", "asgi_function", "asgi_partial", "Asgi"])
-def test_an_asgi_application_is_told_what_to_do_meanwhile(name: str) -> None:
-    error = refusal(f"shop:{name}")
-    assert f"'shop:{name}' is an ASGI application" in str(error)
-    assert "a2wsgi.ASGIMiddleware" in str(error)
-    assert error.exit_code == 4
+@pytest.mark.parametrize("name", ["asgi", "asgi_function", "asgi_partial"])
+def test_an_asgi_application_is_known_by_its_looks(name: str) -> None:
+    spec = f"shop:{name}"
+    assert load(spec, print).asynchronous
+    assert load(spec, print, "asgi").asynchronous
+    with pytest.raises(ApplicationError, match=r"is an ASGI application .* says wsgi"):
+        load(spec, print, "wsgi")
+
+
+def test_any_callable_of_three_can_be_said_to_be_an_asgi_application() -> None:
+    assert load("shop:of_three", print, "asgi").asynchronous
+    with pytest.raises(ApplicationError, match="not an ASGI application"):
+        load("shop:app", print, "asgi")
+    with pytest.raises(ApplicationError, match="not an ASGI application"):
+        load("shop:version", print, "asgi")
+
+
+def test_a_class_is_no_asgi_application_but_its_objects_may_be() -> None:
+    assert "write 'shop:Asgi()'" in str(refusal("shop:Asgi"))
+    assert load("shop:Asgi()", print).asynchronous
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ class Config:
     reuse_port: bool
     workers: int
     worker_class: str
+    interface: Literal["auto", "wsgi", "asgi"]
     threads: int
     worker_connections: int
     max_requests: int

@@ -1,4 +1,4 @@
-"""From `MODULE[:EXPRESSION]` to a WSGI application, or to one message that says what is wrong.
+"""From `MODULE[:EXPRESSION]` to an application, or to one message that says what is wrong.
 
 `MODULE` is a dotted path. `EXPRESSION` is a name, an attribute path (`site.app`), or a call of
 one with literal arguments (`create_app("prod", debug=False)`); nothing else is evaluated. Without
@@ -28,18 +28,28 @@ from typing import Any, NoReturn
 
 from oxicorn.errors import ApplicationError, ApplicationRaised, ModuleMissing, user_frames
 
-__all__ = ["Application", "load"]
+__all__ = ["Application", "Loaded", "load"]
 
 Application = Callable[..., object]
-"""A WSGI application (PEP 3333): called with the environ and `start_response`."""
+"""WSGI (PEP 3333): called with environ and start_response. ASGI 3: with scope, receive and send."""
 
 _DEFAULT_NAMES = ("application", "app")
 
 
-def load(spec: str, notice: Callable[[str], None]) -> Application:
+@dataclass(frozen=True)
+class Loaded:
+    """An application, and how it is called."""
+
+    application: Application
+    asynchronous: bool = False
+    """It is an ASGI application."""
+
+
+def load(spec: str, notice: Callable[[str], None], interface: str = "auto") -> Loaded:
     """Imports the module and returns the application that `spec` names.
 
-    `notice` is told when a default is used that the person may not have meant.
+    `notice` is told when a default is used that the person may not have meant. `interface`: what
+    the application is called by; with `auto` it is looked at.
     """
     module_name, _, expression = spec.partition(":")
     target = _Target.parse(expression) if expression else None
@@ -49,7 +59,10 @@ def load(spec: str, notice: Callable[[str], None]) -> Application:
     found = _attribute(module, target.path)
     if target.call is not None:
         found = _make(found, target, module_name)
-    return _vetted(found, f"{module_name}:{target}", module)
+    name = f"{module_name}:{target}"
+    if interface == "asgi" or (interface == "auto" and _is_asgi(found)):
+        return Loaded(_vetted_asgi(found, name), asynchronous=True)
+    return Loaded(_vetted(found, name, module))
 
 
 @dataclass(frozen=True)
@@ -248,9 +261,8 @@ def _check_arguments(
 def _vetted(found: object, spec: str, module: types.ModuleType) -> Application:
     if _is_asgi(found):
         raise ApplicationError(
-            f"{spec!r} is an ASGI application (async, called with scope, receive and send). This "
-            "version of Oxicorn serves WSGI; ASGI comes in a later one. Until then the package "
-            "a2wsgi can wrap it: application = a2wsgi.ASGIMiddleware(app)."
+            f"{spec!r} is an ASGI application (async, called with scope, receive and send), and "
+            "`interface` says wsgi."
         )
     if not callable(found):
         hint = _inside(found) if isinstance(found, types.ModuleType) else ""
@@ -258,6 +270,31 @@ def _vetted(found: object, spec: str, module: types.ModuleType) -> Application:
     if isinstance(found, (types.FunctionType, types.MethodType)) and not _takes_two(found):
         raise ApplicationError(_wrong_function(found, spec, module))
     return found
+
+
+def _vetted_asgi(found: object, spec: str) -> Application:
+    if not callable(found):
+        raise ApplicationError(f"{spec!r} is {_described(found)}, {_NOT_ASGI}")
+    if isinstance(found, type):
+        raise ApplicationError(
+            f"{spec!r} is {_described(found)}: an ASGI application is called with scope, receive "
+            f"and send, which for a class makes an object. If that is an application, write "
+            f"'{spec}()'."
+        )
+    if isinstance(found, (types.FunctionType, types.MethodType)) and not _takes_three(found):
+        signature = inspect.signature(found, follow_wrapped=False)
+        raise ApplicationError(
+            f"{spec!r} is {_described(found)} that takes {signature}, {_NOT_ASGI}"
+        )
+    return found
+
+
+def _takes_three(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function, follow_wrapped=False).bind({}, None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def _is_asgi(found: object) -> bool:
@@ -294,6 +331,7 @@ def _wrong_function(function: Callable[..., object], spec: str, module: types.Mo
 
 # Words.
 
+_NOT_ASGI = "not an ASGI application (a callable that takes scope, receive and send)."
 _NOT_WSGI = "not a WSGI application (a callable that takes environ and start_response)."
 
 

@@ -19,7 +19,7 @@ from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
 from oxicorn.output import capture
 
-__all__ = ["FAILED", "failure", "open_outputs", "prepare"]
+__all__ = ["FAILED", "failure", "interface", "open_outputs", "prepare"]
 
 FAILED = 3
 """The exit code of a process that could not boot."""
@@ -34,6 +34,12 @@ def prepare(source: Source, config: Config, generation: int, identity: Identity)
     if generation > 1:
         source.enter_again(config)
     identity.assume()
+
+
+def interface(config: Config) -> str:
+    """What the application is called by: the setting, or what the worker class says."""
+    by_class = {"asgi": "asgi"}.get(config.worker_class, "auto")
+    return by_class if config.interface == "auto" else config.interface
 
 
 def open_outputs(config: Config) -> None:

@@ -33,6 +33,7 @@ from oxicorn._native import (
     undo,
 )
 from oxicorn.app import load
+from oxicorn.boot import interface
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
@@ -105,7 +106,7 @@ def _check(config: Config, warnings: list[str]) -> int:
         print(f"Warning: {text}", file=sys.stderr)
     try:
         Identity.of(config)
-        load(config.app or "", lambda text: print(text, file=sys.stderr))
+        load(config.app or "", lambda text: print(text, file=sys.stderr), interface(config))
     except ApplicationError as error:
         raise OperatorError(f"The application could not be loaded. {error}") from None
     return 0

@@ -17,6 +17,7 @@ __all__ = [
     "ApplicationRaised",
     "ModuleMissing",
     "OperatorError",
+    "StartupFailed",
     "traceback_of",
     "user_frames",
 ]
@@ -62,6 +63,12 @@ class ApplicationRaised(ApplicationError):
     def reason(self) -> str:
         """What was raised, without the way there."""
         return self._reason
+
+
+class StartupFailed(ApplicationError):
+    """The application's start-up (lifespan) failed: exit code 3, as with gunicorn."""
+
+    exit_code = 3
 
 
 def traceback_of(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from functools import partial
 
 from oxicorn import boot, worker
 from oxicorn._native import Config, Stem, log
-from oxicorn.app import Application, load
+from oxicorn.app import Loaded, load
 from oxicorn.configuration import Source
 from oxicorn.identity import Identity
 from oxicorn.title import set_title
@@ -43,8 +43,8 @@ def run(source: Source, stem: Stem, identity: Identity) -> int:
     return 0 if seed is None else worker.run_preloaded(seed, application)
 
 
-def _load(config: Config) -> Application:
-    application = load(config.app or "", lambda text: log("info", text))
+def _load(config: Config) -> Loaded:
+    application = load(config.app or "", lambda text: log("info", text), boot.interface(config))
     _warn_of_threads()
     # What exists now is never collected by the workers, so its pages stay shared.
     gc.collect()

@@ -16,15 +16,19 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from oxicorn import boot
 from oxicorn._native import Config, Seed, Worker, log
-from oxicorn.app import Application, load
+from oxicorn.app import Loaded, load
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, ModuleMissing
 from oxicorn.identity import Identity
 from oxicorn.reload import Reloader, failure_page
 from oxicorn.title import set_title
+
+if TYPE_CHECKING:
+    from oxicorn.asgi import Site
 
 __all__ = ["run", "run_preloaded"]
 
@@ -34,24 +38,24 @@ CRASHED = 255
 def run(source: Source, seed: Seed, identity: Identity) -> int:
     """Boots and serves in a process that the arbiter has just forked; returns its exit code."""
 
-    def import_it(worker: Worker) -> Application:
+    def import_it(worker: Worker) -> Loaded:
         boot.prepare(source, seed.config, seed.generation, identity)
         return _load(seed.config, worker)
 
     return _live(seed, import_it)
 
 
-def run_preloaded(seed: Seed, application: Application) -> int:
+def run_preloaded(seed: Seed, application: Loaded) -> int:
     """Serves in a process forked from a stem, which has loaded `application` and done all else."""
 
-    def found(_worker: Worker) -> Application:
+    def found(_worker: Worker) -> Loaded:
         _restore_handlers()
         return application
 
     return _live(seed, found)
 
 
-def _live(seed: Seed, application: Callable[[Worker], Application]) -> int:
+def _live(seed: Seed, application: Callable[[Worker], Loaded]) -> int:
     config, booted = seed.config, False
     worker = None
     try:
@@ -61,17 +65,33 @@ def _live(seed: Seed, application: Callable[[Worker], Application]) -> int:
         # What is loaded now stays: the garbage collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        worker.start(loaded)
+        site = _site(config, loaded)
+        worker.start(loaded.application, loaded.asynchronous)
         booted = True
         # What the application forks is not a server.
         os.register_at_fork(after_in_child=worker.forked)
-        _serve(config, worker)
+        if site is None:
+            _serve(config, worker)
+        else:
+            site.serve(worker)
         return worker.exit_code
     except Exception as error:
         if booted:
             log("critical", f"Exception in worker process\n{traceback.format_exc().rstrip()}")
             return CRASHED
         return boot.failure(error, "worker", worker.unready if worker else None)
+
+
+def _site(config: Config, loaded: Loaded) -> Site | None:
+    """The loop of an ASGI application, which has started up; none for a WSGI application."""
+    if not loaded.asynchronous:
+        return None
+    # Neither the arbiter nor a worker without it pays for asyncio.
+    from oxicorn.asgi import Site
+
+    site = Site(config, loaded.application)
+    site.start()
+    return site
 
 
 def _restore_handlers() -> None:
@@ -83,13 +103,13 @@ def _restore_handlers() -> None:
             signal.signal(number, handler)
 
 
-def _load(config: Config, worker: Worker) -> Application:
+def _load(config: Config, worker: Worker) -> Loaded:
     if config.reload:
         return _load_watched(config, worker)
-    return load(config.app or "", lambda text: log("info", text))
+    return load(config.app or "", lambda text: log("info", text), boot.interface(config))
 
 
-def _load_watched(config: Config, worker: Worker) -> Application:
+def _load_watched(config: Config, worker: Worker) -> Loaded:
     """Under `--reload` an application that fails to load is a page, until the next save."""
 
     def changed(path: str) -> None:
@@ -100,15 +120,15 @@ def _load_watched(config: Config, worker: Worker) -> Application:
     reloader = Reloader(config.reload_extra_files, changed)
     reloader.start()
     try:
-        application = load(config.app or "", lambda text: log("info", text))
+        loaded = load(config.app or "", lambda text: log("info", text), boot.interface(config))
         reloader.remember()
     except ModuleMissing:
         raise
     except ApplicationError as error:
         log("error", f"The application could not be loaded. {error}")
         reloader.remember(error.files)
-        application = failure_page(str(error))
-    return application
+        loaded = Loaded(failure_page(str(error)))
+    return loaded
 
 
 def _serve(config: Config, worker: Worker) -> None:

@@ -25,21 +25,42 @@ def app(environ, start_response):
     return [body]
 """
 
+ASGI_APP = """
+{before}
+import asyncio
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        assert (await receive())["type"] == "lifespan.startup"
+        scope["state"]["version"] = "{version}"
+        await send({{"type": "lifespan.startup.complete"}})
+        await receive()
+        print("shutdown of {version}", flush=True)
+        await send({{"type": "lifespan.shutdown.complete"}})
+        return
+    await asyncio.sleep(0.001)
+    body = scope["state"]["version"].encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({{"type": "http.response.start", "status": 200, "headers": headers}})
+    await send({{"type": "http.response.body", "body": body}})
+"""
+
 MODES = ["hot", "phased", "regular"]
 
 
 class Site:
     """A server whose application and configuration are files of the test."""
 
-    def __init__(self, folder: Path, serve: Serve, *always: str) -> None:
-        """`always`: options of every server."""
+    def __init__(self, folder: Path, serve: Serve, *always: str, app: str = APP) -> None:
+        """`always`: options of every server; `app`: the application's text."""
+        self._app = app
         self.folder = folder
         self._serve = serve
         self._always = always
 
     def write(self, version: str, before: str = "") -> None:
         """Deploys a version; `before` is executed when it is imported."""
-        text = APP.format(version=version, before=before)
+        text = self._app.format(version=version, before=before)
         (self.folder / "site_app.py").write_text(text)
 
     def configure(self, text: str) -> None:

@@ -16,6 +16,7 @@ use crate::exchange::Scheme;
 use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::spool::Spool;
+use crate::streaming::{Course, Inflow};
 
 /// How bytes travel. Plain today; TLS is a second variant, matched in `recv` and `send` of this module's users only.
 #[derive(Debug)]
@@ -96,6 +97,8 @@ pub(crate) enum Phase {
     },
     /// The response is complete, its last bytes wait for the socket. `close`: nothing follows.
     Flush { close: bool },
+    /// The response is sent, and what is unread of the request's body is dropped: `left` bytes at the most.
+    Skip { left: u64 },
     /// The write side is shut; input is dropped until the client closes, `until` (monotonic milliseconds) at the most.
     Linger { until: u64 },
 }
@@ -120,6 +123,10 @@ pub(crate) struct Connection {
     /// The connection is on the list of those to give to another process.
     pub(crate) offered: bool,
     pub(crate) phase: Phase,
+    /// What is still to come of a body that the application takes while it comes.
+    pub(crate) inflow: Option<Box<Inflow>>,
+    /// Only inside an asynchronous application.
+    pub(crate) course: Course,
     /// Bytes read and not consumed: a partial head, or pipelined requests.
     pub(crate) inbuf: Vec<u8>,
     /// What another process knew about the request in `inbuf`; only until its head is parsed here.
@@ -160,6 +167,8 @@ impl Connection {
             queued: false,
             offered: false,
             phase: Phase::Head,
+            inflow: None,
+            course: Course::default(),
             inbuf: Vec::new(),
             arrival: None,
             partial: false,
@@ -175,8 +184,11 @@ impl Connection {
 
     /// Whether it is plain data now, and may go to another process. What lingers has nothing left to be served.
     pub(crate) fn is_movable(&self) -> bool {
-        let here = matches!(self.phase, Phase::App { .. } | Phase::Linger { .. });
-        !here && !self.broken
+        let here = matches!(
+            self.phase,
+            Phase::App { .. } | Phase::Skip { .. } | Phase::Linger { .. }
+        );
+        !here && !self.broken && self.inflow.is_none()
     }
 
     /// Nothing of a request has been received since the last response.

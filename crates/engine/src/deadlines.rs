@@ -118,6 +118,7 @@ impl Engine {
             return;
         };
         match &connection.phase {
+            Phase::App { .. } if self.options.streams => self.overdue(id, now),
             Phase::App { .. } => self.report_stuck(id, now),
             Phase::Head if connection.is_idle() && connection.has_input() => {
                 // Its event is in the same batch, behind the timer's.
@@ -137,6 +138,7 @@ impl Engine {
                 self.board.add(Count::TimedOut, 1);
                 self.drop_connection(id);
             }
+            Phase::Skip { .. } => self.stop_skipping(id, now),
             Phase::Linger { .. } => self.drop_connection(id),
         }
     }

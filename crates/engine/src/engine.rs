@@ -77,6 +77,10 @@ pub enum Notice {
     Worn,
     /// After `drain`: no connection is left.
     Drained,
+    /// What the exchange with this token waits for has come, or never will: ask again.
+    Progress(u64),
+    /// The exchange with this token took longer than `app_timeout` and was answered 504.
+    Overdue(u64),
     /// See [`Handover`].
     Handover(Handover),
 }
@@ -113,6 +117,8 @@ pub struct Engine {
         reason = "exchanges travel as boxes; keeping the box saves an allocation each time"
     )]
     pub(crate) pool: Vec<Box<Exchange>>,
+    /// Where body bytes of an open body are read to; empty until the first one.
+    pub(crate) intake: Vec<u8>,
     pub(crate) lines: Vec<Vec<u8>>,
     /// The counters, where others may see them.
     pub(crate) board: &'static Board,
@@ -180,6 +186,7 @@ impl Engine {
             notices: VecDeque::new(),
             spare: Box::new(Exchange::new()),
             pool: Vec::new(),
+            intake: Vec::new(),
             lines: Vec::new(),
             board,
             access,
@@ -285,6 +292,11 @@ impl Engine {
             || self.timer.is_late()
             || self.has_handover_work(self.seen)
             || (self.draining && !self.drained_told && self.is_empty())
+    }
+
+    /// The time of the last turn.
+    pub(crate) fn last_seen(&self) -> Now {
+        self.seen
     }
 
     pub(crate) fn arm_timer(&mut self) {

@@ -22,7 +22,7 @@ pub enum Scheme {
     Https,
 }
 
-/// A request body, complete.
+/// A request body, complete unless it is said to be open.
 #[derive(Debug, Default)]
 pub enum Body {
     /// None was sent.
@@ -34,6 +34,8 @@ pub enum Body {
     Memory(Vec<u8>),
     /// In an unlinked file of this length; its offset is anywhere.
     File(File, u64),
+    /// Still coming, with [`crate::Options::streams`]: [`crate::Engine::pull`] has it.
+    Open,
 }
 
 /// What the engine keeps of the response for the access log.
@@ -87,6 +89,11 @@ impl Exchange {
             environ: Vec::new(),
             started: None,
         }
+    }
+
+    /// Names the exchange among those that are out, in [`crate::Notice`]s.
+    pub fn token(&self) -> u64 {
+        self.id.map_or(0, Id::token)
     }
 
     /// The bytes the spans of [`Exchange::head`] point into.

@@ -38,6 +38,13 @@ impl TrustPolicy {
             .is_none_or(|address| self.proxies.contains(address))
     }
 
+    /// Whether this host, as a forwarding field names it, is one of the trusted proxies.
+    pub fn trusts_host(&self, host: &[u8]) -> bool {
+        let text = std::str::from_utf8(host).unwrap_or_default();
+        let address = text.trim_start_matches('[').trim_end_matches(']').parse();
+        address.is_ok_and(|address| self.proxies.contains(address))
+    }
+
     /// What a trusted peer's fields say of the scheme. `None`: they contradict each other.
     pub(crate) fn scheme(&self, head: &Head, bytes: &[u8]) -> Option<Scheme> {
         let mut said = None;

@@ -22,6 +22,7 @@ mod reading;
 mod slab;
 mod spool;
 mod stats;
+mod streaming;
 mod timer;
 mod writing;
 
@@ -37,4 +38,5 @@ pub use peer::Peer;
 pub use poller::{Poller, Waker};
 pub use question::{Answer, answer, question};
 pub use stats::Stats;
+pub use streaming::Input;
 pub use writing::{Ending, Flow, wait_writable};

@@ -46,6 +46,9 @@ pub struct Options {
     /// Connections accepted from one listener before everything else gets a turn. With other workers on the same listeners
     /// it should be 1: a worker that is about to be busy must not take more than it needs.
     pub accept_burst: usize,
+    /// The application is asynchronous: it takes bodies while they come ([`crate::Body::Open`]), waits for slow clients without
+    /// a thread, so that responses are never spooled, and has the time of `app_timeout` until its response begins.
+    pub streams: bool,
     /// Requests after which the worker asks to be replaced (`max_requests` with its jitter applied); 0 = never.
     pub max_requests: u64,
 }
@@ -70,6 +73,7 @@ impl Default for Options {
             spool_dir: std::env::temp_dir(),
             connections: 10_000,
             accept_burst: 64,
+            streams: false,
             max_requests: 0,
         }
     }

@@ -19,12 +19,13 @@ use crate::options::Options;
 use crate::outbox::retry;
 use crate::slab::Id;
 use crate::spool::Spool;
+use crate::streaming::Course;
 
 /// The `Server` field of error pages.
 const SERVER: &[u8] = b"oxicorn";
 
 /// System calls spent on one body before others get a turn.
-const BODY_READS: usize = 8;
+pub(crate) const BODY_READS: usize = 8;
 
 /// The longest request line kept for the log of a stuck request.
 const LINE_KEPT: usize = 512;
@@ -37,6 +38,7 @@ pub(crate) enum Refusal {
     Scheme,
     SlowHead,
     SlowBody,
+    SlowApplication,
     Spool(io::Error),
 }
 
@@ -47,6 +49,7 @@ impl Refusal {
             Self::BodyTooLarge => 413,
             Self::Scheme => 400,
             Self::SlowHead | Self::SlowBody => 408,
+            Self::SlowApplication => 504,
             Self::Spool(_) => 500,
         }
     }
@@ -62,6 +65,7 @@ impl std::fmt::Display for Refusal {
             Self::SlowBody => f.write_str(
                 "the request body came slower than body_timeout and body_min_rate allow",
             ),
+            Self::SlowApplication => f.write_str("the application did not answer within timeout"),
             Self::Spool(_) => f.write_str("the body could not be stored"),
         }
     }
@@ -76,7 +80,7 @@ enum Progress {
 }
 
 /// What a `recv` brought.
-enum Received {
+pub(crate) enum Received {
     Bytes(usize),
     Nothing,
     End,
@@ -85,6 +89,11 @@ enum Received {
 impl Engine {
     /// Reads and advances one connection, as its phase allows.
     pub(crate) fn read(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
+        if let Phase::App { .. } = self.connections.get_mut(id)?.phase {
+            // Input waits in the socket: that is the back-pressure.
+            self.look_for_news(id, now);
+            return None;
+        }
         if self.is_held_back(id) {
             return None;
         }
@@ -95,7 +104,10 @@ impl Engine {
                 self.read_linger(id, now);
                 None
             }
-            // Input waits in the socket: that is the back-pressure.
+            Phase::Skip { .. } => {
+                self.skip(id, now);
+                None
+            }
             Phase::App { .. } | Phase::Flush { .. } => None,
         }
     }
@@ -187,6 +199,9 @@ impl Engine {
                 self.spare.body = inline(end_of_head, end);
                 Some(self.hand_out(id, end..filled, now))
             }
+            Framing::Length(_) | Framing::Chunked if self.options.streams => {
+                Some(self.hand_out_open(id, filled, arrival.is_none(), now))
+            }
             Framing::Length(_) | Framing::Chunked => self.begin_body(id, filled, arrival, now),
         }
     }
@@ -241,7 +256,7 @@ impl Engine {
         found
     }
 
-    fn send_continue(&mut self, id: Id, now: Now) {
+    pub(crate) fn send_continue(&mut self, id: Id, now: Now) {
         if let Some(connection) = self.connections.get_mut(id) {
             connection
                 .outbox
@@ -345,7 +360,12 @@ impl Engine {
     }
 
     /// The request in `spare` is complete; `rest` of its buffer belongs to the next one.
-    fn hand_out(&mut self, id: Id, rest: std::ops::Range<usize>, now: Now) -> Box<Exchange> {
+    pub(crate) fn hand_out(
+        &mut self,
+        id: Id,
+        rest: std::ops::Range<usize>,
+        now: Now,
+    ) -> Box<Exchange> {
         let fresh = self.fresh_exchange();
         let mut exchange = std::mem::replace(&mut self.spare, fresh);
         if let Some(connection) = self.connections.get_mut(id) {
@@ -384,6 +404,7 @@ impl Engine {
                 since: now.mono,
                 stuck: false,
             };
+            connection.course = Course::default();
             connection.show(self.board, Some(Count::Request));
         }
         self.set_deadline(id, self.app_deadline(now));
@@ -422,28 +443,49 @@ impl Engine {
 
     /// Answers with an error page and ends the connection. What the client sends from here on is dropped unread.
     pub(crate) fn refuse(&mut self, id: Id, refusal: &Refusal, now: Now) {
+        self.note_refusal(id, refusal);
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.inbuf = Vec::new();
+        connection.phase = Phase::Flush { close: true };
+        connection.show(self.board, Some(Count::Sending));
+        self.set_deadline(id, self.write_deadline(now));
+        self.queue_page(id, refusal, now);
+    }
+
+    /// Logs and counts a refusal.
+    pub(crate) fn note_refusal(&mut self, id: Id, refusal: &Refusal) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         let (status, peer) = (refusal.status(), connection.peer);
-        if let Refusal::Spool(error) = refusal {
-            log::error!(
+        match refusal {
+            Refusal::Spool(error) => log::error!(
                 target: "oxicorn",
                 "A request from ip={peer} failed: {refusal} in tmp_upload_dir: {error} ({status})"
-            );
-        } else {
-            log::warn!(target: "oxicorn", "Invalid request from ip={peer}: {refusal} ({status})");
+            ),
+            Refusal::SlowApplication => {}
+            _ => {
+                log::warn!(target: "oxicorn", "Invalid request from ip={peer}: {refusal} ({status})");
+            }
         }
-        self.board.add(Count::Refused, 1);
+        if !matches!(refusal, Refusal::SlowApplication) {
+            self.board.add(Count::Refused, 1);
+        }
         if matches!(refusal, Refusal::SlowHead | Refusal::SlowBody) {
             self.board.add(Count::TimedOut, 1);
         }
-        connection.inbuf = Vec::new();
-        let page = response::error_page(status, &refusal.to_string(), &http_date(now.unix), SERVER);
+    }
+
+    /// Sends the page for a refusal.
+    pub(crate) fn queue_page(&mut self, id: Id, refusal: &Refusal, now: Now) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let (status, text, date) = (refusal.status(), refusal.to_string(), http_date(now.unix));
+        let page = response::error_page(status, &text, &date, SERVER);
         connection.outbox.get_or_insert_default().push_memory(&page);
-        connection.phase = Phase::Flush { close: true };
-        connection.show(self.board, Some(Count::Sending));
-        self.set_deadline(id, self.write_deadline(now));
         self.flush(id, now);
     }
 }
@@ -476,7 +518,7 @@ fn inline(start: usize, end: usize) -> Body {
     })
 }
 
-fn exceeds(length: u64, options: &Options) -> bool {
+pub(crate) fn exceeds(length: u64, options: &Options) -> bool {
     options.body_limit > 0 && length > options.body_limit
 }
 
@@ -505,13 +547,13 @@ fn decode(reading: &mut Reading, input: &[u8], options: &Options) -> Result<Prog
 }
 
 /// Room for at least half a read after `kept` bytes.
-fn make_space(bytes: &mut Vec<u8>, kept: usize) {
+pub(crate) fn make_space(bytes: &mut Vec<u8>, kept: usize) {
     if bytes.len() < kept + READ / 2 {
         bytes.resize(kept + READ, 0);
     }
 }
 
-fn copy_to(bytes: &mut [u8], kept: &[u8]) {
+pub(crate) fn copy_to(bytes: &mut [u8], kept: &[u8]) {
     if let Some(front) = bytes.get_mut(..kept.len()) {
         front.copy_from_slice(kept);
     }
@@ -519,7 +561,11 @@ fn copy_to(bytes: &mut [u8], kept: &[u8]) {
 
 /// One `recv` behind the first `kept` bytes. A short read means that the socket is empty: the next
 /// byte is a new edge. After the client's end was announced there is no further edge, so the end itself must be read.
-fn receive(connection: &mut Connection, bytes: &mut [u8], kept: usize) -> io::Result<Received> {
+pub(crate) fn receive(
+    connection: &mut Connection,
+    bytes: &mut [u8],
+    kept: usize,
+) -> io::Result<Received> {
     if !connection.readable {
         return Ok(Received::Nothing);
     }

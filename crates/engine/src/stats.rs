@@ -86,7 +86,7 @@ impl Connection {
         match self.phase {
             Phase::Head if self.inbuf.is_empty() => None,
             Phase::Head => Some(Count::Head),
-            Phase::Body(_) => Some(Count::Body),
+            Phase::Body(_) | Phase::Skip { .. } => Some(Count::Body),
             Phase::App { .. } => Some(Count::Request),
             Phase::Flush { .. } => Some(Count::Sending),
             Phase::Linger { .. } => Some(Count::Closing),

@@ -95,19 +95,28 @@ impl Engine {
             let sent = sent.saturating_sub(block.len());
             outbox.push_memory(after.get(sent..).unwrap_or_default());
         }
-        flow_of(connection, &self.options)
+        connection.flow(&self.options)
     }
 
     /// Sends a part of a file without copying it.
     pub fn send_file(&mut self, exchange: &Exchange, part: FilePart, now: Now) -> Flow {
-        let deadline = self.app_deadline(now);
+        let deadline = self.progress_deadline(now);
         let Some((id, connection)) = self.in_application(exchange) else {
             return Flow::Gone;
         };
         connection.deadline = connection.deadline.max(deadline);
+        connection.course.begun = true;
         connection.outbox.get_or_insert_default().push_file(part);
         self.flush(id, now);
         self.flow(exchange)
+    }
+
+    /// The deadline of a response that has made progress; an asynchronous one has none.
+    fn progress_deadline(&self, now: Now) -> u64 {
+        if self.options.streams {
+            return u64::MAX;
+        }
+        self.app_deadline(now)
     }
 
     /// Whether the application may go on with its response.
@@ -116,7 +125,7 @@ impl Engine {
             return Flow::Gone;
         };
         match self.connections.get_mut(id) {
-            Some(connection) if !connection.broken => flow_of(connection, &self.options),
+            Some(connection) if !connection.is_lost() => connection.flow(&self.options),
             _ => Flow::Gone,
         }
     }
@@ -177,12 +186,17 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        let course = std::mem::take(&mut connection.course);
+        let keep = keep && !course.refused && connection.skips_rest();
         let next = Phase::Flush { close: !keep };
         if let Phase::App { line, stuck, .. } = std::mem::replace(&mut connection.phase, next) {
             self.lines.push(line);
             self.stuck -= usize::from(stuck);
         }
         connection.served = connection.served.saturating_add(1);
+        if !keep {
+            connection.inflow = None;
+        }
         if connection.broken {
             self.drop_connection(id);
         } else if connection.outbox.is_some() {
@@ -195,7 +209,7 @@ impl Engine {
     }
 
     /// Everything of the response is with the kernel.
-    fn after_response(&mut self, id: Id, now: Now) {
+    pub(crate) fn after_response(&mut self, id: Id, now: Now) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
@@ -213,6 +227,17 @@ impl Engine {
             self.enqueue(id);
             return;
         }
+        if connection.inflow.is_some() {
+            return self.begin_skipping(id, now);
+        }
+        self.begin_next(id, now);
+    }
+
+    /// The connection is ready for its next request.
+    pub(crate) fn begin_next(&mut self, id: Id, now: Now) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
         connection.phase = Phase::Head;
         connection.active = now.mono;
         connection.partial = false;
@@ -244,9 +269,10 @@ impl Engine {
             Ok(Flushed::Empty) => {
                 connection.outbox = None;
                 self.after_response(id, now);
+                self.look_for_news(id, now);
             }
             Ok(state) => {
-                if progress && matches!(connection.phase, Phase::Flush { .. }) {
+                if progress && connection.waits_for_room() {
                     connection.deadline = deadline;
                 }
                 if state == Flushed::Burst {
@@ -267,16 +293,18 @@ impl Engine {
         log::debug!(target: "oxicorn", "{} left before its response was sent: {error}", connection.peer);
         connection.broken = true;
         connection.outbox = None;
-        if !matches!(connection.phase, Phase::App { .. }) {
+        if matches!(connection.phase, Phase::App { .. }) {
+            self.look_for_news(id, self.last_seen());
+        } else {
             self.drop_connection(id);
         }
         Flow::Gone
     }
 
-    fn in_application(&mut self, exchange: &Exchange) -> Option<(Id, &mut Connection)> {
+    pub(crate) fn in_application(&mut self, exchange: &Exchange) -> Option<(Id, &mut Connection)> {
         let id = exchange.id?;
         let connection = self.connections.get_mut(id)?;
-        (!connection.broken).then_some((id, connection))
+        (!connection.is_lost()).then_some((id, connection))
     }
 
     /// Gives the socket what it takes at once, which is nothing while older bytes wait. The connection, and how much it took.
@@ -286,9 +314,10 @@ impl Engine {
         parts: &[&[u8]],
         now: Now,
     ) -> Result<(Id, usize), Flow> {
-        let deadline = self.app_deadline(now);
+        let deadline = self.progress_deadline(now);
         let (id, connection) = self.in_application(exchange).ok_or(Flow::Gone)?;
         connection.deadline = connection.deadline.max(deadline);
+        connection.course.begun = true;
         if connection.outbox.is_some() {
             return Ok((id, 0));
         }
@@ -308,7 +337,7 @@ impl Engine {
             skip -= skip.min(part.len());
             push(connection, rest, &self.options);
         }
-        flow_of(connection, &self.options)
+        connection.flow(&self.options)
     }
 
     fn log_access(&mut self, exchange: &Exchange, now: Now) {
@@ -328,7 +357,7 @@ fn push(connection: &mut Connection, rest: &[u8], options: &Options) {
         return;
     }
     let outbox = connection.outbox.get_or_insert_default();
-    if outbox.no_file {
+    if outbox.no_file || options.streams {
         outbox.push_memory(rest);
         return;
     }
@@ -342,15 +371,26 @@ fn push(connection: &mut Connection, rest: &[u8], options: &Options) {
     }
 }
 
-fn flow_of(connection: &Connection, options: &Options) -> Flow {
-    let full = |outbox: &Outbox| {
-        outbox.spooled() > options.response_spool
-            || outbox.in_memory() > options.response_memory + MEMORY_SLACK
-    };
-    if connection.outbox.as_deref().is_some_and(full) {
-        Flow::Full
-    } else {
-        Flow::Clear
+impl Connection {
+    /// Nothing that the application sends reaches the client any more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.broken || self.course.refused
+    }
+
+    /// Whether the application may go on with its response.
+    pub(crate) fn flow(&self, options: &Options) -> Flow {
+        let full = |outbox: &Outbox| {
+            if options.streams {
+                return outbox.in_memory() + outbox.kept() > options.response_memory;
+            }
+            outbox.spooled() > options.response_spool
+                || outbox.in_memory() > options.response_memory + MEMORY_SLACK
+        };
+        if self.outbox.as_deref().is_some_and(full) {
+            Flow::Full
+        } else {
+            Flow::Clear
+        }
     }
 }
 

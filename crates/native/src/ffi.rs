@@ -103,6 +103,26 @@ pub(crate) fn call_two<'py>(
     }
 }
 
+/// Calls a callable with three positional arguments, without a tuple in between.
+pub(crate) fn call_three<'py>(
+    callable: &Bound<'py, PyAny>,
+    arguments: [&Bound<'py, PyAny>; 3],
+) -> PyResult<Bound<'py, PyAny>> {
+    let [first, second, third] = arguments.map(Bound::as_ptr);
+    let mut arguments = [std::ptr::null_mut(), first, second, third];
+    let flag = 3 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+    // SAFETY: as in `call_two`.
+    unsafe {
+        let result = ffi::PyObject_Vectorcall(
+            callable.as_ptr(),
+            arguments.as_mut_ptr().add(1),
+            flag,
+            std::ptr::null_mut(),
+        );
+        Bound::from_owned_ptr_or_err(callable.py(), result)
+    }
+}
+
 /// What a native function is given: its bound object, the positional arguments, and the names of keyword arguments whose
 /// values follow the positional ones.
 pub(crate) struct Arguments<'a, 'py> {
@@ -134,6 +154,19 @@ impl<'a, 'py> Arguments<'a, 'py> {
     /// The number of keyword arguments.
     pub(crate) fn keywords(&self) -> usize {
         self.names.as_ref().map_or(0, |names| names.len())
+    }
+
+    /// Calls `callable` with the same arguments.
+    pub(crate) fn forward(&self, callable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let names = self.names.map_or(std::ptr::null_mut(), Borrowed::as_ptr);
+        // SAFETY: the arguments are those of the call that is in progress, alive until it returns, and laid out as the
+        // vectorcall protocol wants them. The result is a new reference or null with an exception set.
+        unsafe {
+            let values = self.values.as_ptr();
+            let result =
+                ffi::PyObject_Vectorcall(callable.as_ptr(), values, self.positional, names);
+            Bound::from_owned_ptr_or_err(callable.py(), result)
+        }
     }
 
     fn value(&self, py: Python<'py>, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {

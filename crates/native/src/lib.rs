@@ -2,11 +2,14 @@
 //! interpreter. Invariant: nothing here waits while it holds the interpreter lock.
 
 mod arbiter;
+mod asgi;
 mod config;
 mod convert;
 mod crew;
 mod ffi;
+mod head;
 mod interned;
+mod last;
 mod logs;
 mod stem;
 mod upgrade;

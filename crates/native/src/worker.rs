@@ -16,6 +16,7 @@ use pyo3::types::{PyAny, PyDict, PyTuple};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arbiter::Seed;
+use crate::asgi;
 use crate::config::Config;
 use crate::crew::{self, Crew, ReadyCheck};
 use crate::logs;
@@ -77,7 +78,9 @@ impl Worker {
 
     /// Is ready to accept connections for `app`, and tells the arbiter so, who says when to begin; under `ready_check`
     /// only when `app` has answered it.
-    fn start(&self, py: Python<'_>, app: Py<PyAny>) -> PyResult<()> {
+    /// `asynchronous`: it is an ASGI application, and a loop will lead (`pump`).
+    #[pyo3(signature = (app, asynchronous=false))]
+    fn start(&self, py: Python<'_>, app: Py<PyAny>, asynchronous: bool) -> PyResult<()> {
         let Some(seed) = lock(&self.seed).take() else {
             return Err(PyRuntimeError::new_err("a worker starts once only"));
         };
@@ -88,7 +91,7 @@ impl Worker {
             .collect();
         let (access, wanted) = logs::access_log(&self.config)?;
         let setup = crew::Setup {
-            options: options(&self.config),
+            options: options(&self.config, asynchronous),
             access,
             listeners: seed.listeners,
             channel: seed.channel,
@@ -97,8 +100,16 @@ impl Worker {
                 .board
                 .map_or_else(|| Box::leak(Box::default()), SharedBoard::keep),
             siblings: self.config.workers > 1,
-            floor: seed.floor.map(|floor| (floor, seed.id)),
-            threads: self.config.threads,
+            floor: seed
+                .floor
+                .filter(|_| !asynchronous)
+                .map(|floor| (floor, seed.id)),
+            threads: if asynchronous { 1 } else { self.config.threads },
+            capacity: if asynchronous {
+                usize::MAX
+            } else {
+                self.config.threads
+            },
             grace: self.config.graceful_timeout,
             memory: self.config.max_worker_memory,
             meeting_place: seed.meeting_place,
@@ -107,7 +118,9 @@ impl Worker {
         };
         let crew = Arc::new(py.detach(|| Crew::new(setup))?);
         crew.stand_by();
-        crew::start_steward(crew.clone())?;
+        if !asynchronous {
+            crew::start_steward(crew.clone())?;
+        }
         match self.ready_check() {
             Some(check) => crew::start_ready_check(crew.clone(), check)?,
             None => crew.report_ready()?,
@@ -132,6 +145,31 @@ impl Worker {
         let setup = self.gateway_setup(py, serving)?;
         let mut gateway = Gateway::new(py, serving.app.clone_ref(py), serving.crew.clone(), setup)?;
         serving.crew.lead(py, &mut gateway)
+    }
+
+    /// What `event_loop` has to watch and to call to serve an ASGI application. `state`: what the lifespan left for the
+    /// requests.
+    fn pump(
+        &self,
+        py: Python<'_>,
+        event_loop: &Bound<'_, PyAny>,
+        state: Py<PyDict>,
+    ) -> PyResult<Option<Py<asgi::Pump>>> {
+        let serving = self.serving()?;
+        let server = |listener: &ListenAddr| match listener {
+            ListenAddr::Tcp(address) => (address.ip().to_string(), Some(address.port())),
+            ListenAddr::Unix(path) => (path.to_string_lossy().into_owned(), None),
+        };
+        let setup = asgi::Setup {
+            listeners: serving.listeners.iter().map(server).collect(),
+            root_path: self.config.root_path.clone(),
+            trust: trust(&self.config),
+            state,
+            casefold: self.config.casefold_http_method,
+            timeout: self.config.timeout,
+        };
+        let (app, crew) = (serving.app.clone_ref(py), serving.crew.clone());
+        asgi::pump(py, app, event_loop, crew, setup)
     }
 
     /// For the main thread when others lead: runs signal handlers; returns at shutdown.
@@ -338,13 +376,10 @@ fn descriptors() -> usize {
 }
 
 /// The engine's part of the configuration.
-fn options(config: &settings::Config) -> Options {
+fn options(config: &settings::Config, asynchronous: bool) -> Options {
     Options {
         http: policy(config),
-        trust: TrustPolicy {
-            proxies: config.forwarded_allow_ips.clone(),
-            secure_fields: config.secure_scheme_headers.clone(),
-        },
+        trust: trust(config),
         head_timeout: millis(config.head_timeout),
         body_timeout: millis(config.body_timeout),
         body_min_rate: config.body_min_rate,
@@ -366,6 +401,15 @@ fn options(config: &settings::Config) -> Options {
             .min(descriptors().saturating_sub(RESERVE).max(RESERVE)),
         accept_burst: if config.workers > 1 { 1 } else { 64 },
         max_requests: max_requests(config),
+        streams: asynchronous,
+    }
+}
+
+/// Whose forwarding fields count.
+fn trust(config: &settings::Config) -> TrustPolicy {
+    TrustPolicy {
+        proxies: config.forwarded_allow_ips.clone(),
+        secure_fields: config.secure_scheme_headers.clone(),
     }
 }
 

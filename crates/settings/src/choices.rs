@@ -13,6 +13,20 @@ pub enum WorkerClass {
     Sync,
     /// Several requests at a time, each on a thread.
     Gthread,
+    /// An asynchronous application on its own event loop.
+    Asgi,
+}
+
+/// What the application is called by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Interface {
+    /// What it looks like.
+    #[default]
+    Auto,
+    /// WSGI (PEP 3333).
+    Wsgi,
+    /// ASGI 3.
+    Asgi,
 }
 
 impl WorkerClass {
@@ -21,6 +35,7 @@ impl WorkerClass {
         match self {
             Self::Sync => "sync",
             Self::Gthread => "gthread",
+            Self::Asgi => "asgi",
         }
     }
 }
@@ -95,7 +110,23 @@ impl Stored for WorkerClass {
         match name.trim() {
             "sync" | "gunicorn.workers.sync.SyncWorker" => Ok(Self::Sync),
             "gthread" | "threads" | "gunicorn.workers.gthread.ThreadWorker" => Ok(Self::Gthread),
+            "asgi" | "gunicorn.workers.gasgi.ASGIWorker" => Ok(Self::Asgi),
+            // Other loops and parsers of uvicorn are nothing that an application sees.
+            name if name.starts_with("uvicorn.workers.") || name.starts_with("uvicorn_worker.") => {
+                Ok(Self::Asgi)
+            }
             other => Err(unavailable(other)),
+        }
+    }
+}
+
+impl Stored for Interface {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_text() {
+            Some("auto") => Ok(Self::Auto),
+            Some("wsgi") => Ok(Self::Wsgi),
+            Some("asgi") => Ok(Self::Asgi),
+            _ => Err("expected one of auto, wsgi, asgi".into()),
         }
     }
 }
@@ -125,7 +156,7 @@ impl Stored for HeaderMap {
 }
 
 /// The families of worker classes that exist elsewhere, told by a part of their names.
-const ELSEWHERE: [(&str, &str); 6] = [
+const ELSEWHERE: [(&str, &str); 4] = [
     (
         "gevent",
         "greenlets are not supported yet; use gthread with more threads meanwhile",
@@ -138,12 +169,11 @@ const ELSEWHERE: [(&str, &str); 6] = [
         "tornado",
         "tornado is not supported yet; serve the application's WSGI interface with gthread",
     ),
-    ("uvicorn", ASGI_LATER),
-    ("asgi", ASGI_LATER),
-    ("aiohttp", ASGI_LATER),
+    (
+        "aiohttp",
+        "aiohttp's applications are no ASGI applications; its own runner serves them",
+    ),
 ];
-
-const ASGI_LATER: &str = "ASGI is not supported yet; serve a WSGI application with sync or gthread";
 
 fn unavailable(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
@@ -151,14 +181,14 @@ fn unavailable(name: &str) -> String {
         .iter()
         .find(|(part, _)| lower.contains(part))
         .map_or_else(
-            || "expected sync or gthread".into(),
+            || "expected sync, gthread or asgi".into(),
             |(_, advice)| (*advice).into(),
         )
 }
 
 fn own_class(value: &Value) -> String {
     format!(
-        "{value} cannot run here, since workers are not Python classes; expected sync or gthread"
+        "{value} cannot run here, since workers are not Python classes; expected sync, gthread or asgi"
     )
 }
 
@@ -180,11 +210,23 @@ mod tests {
     }
 
     #[test]
+    fn uvicorns_workers_are_the_asgi_worker() {
+        for name in [
+            "asgi",
+            "uvicorn.workers.UvicornWorker",
+            "uvicorn.workers.UvicornH11Worker",
+            "uvicorn_worker.UvicornWorker",
+        ] {
+            assert_eq!(class(name), Ok(WorkerClass::Asgi));
+        }
+    }
+
+    #[test]
     fn worker_classes_of_others_get_advice() {
         assert!(
-            class("uvicorn.workers.UvicornWorker")
+            class("aiohttp.GunicornWebWorker")
                 .unwrap_err()
-                .contains("ASGI")
+                .contains("its own runner")
         );
         assert!(class("gevent_pywsgi").unwrap_err().contains("greenlets"));
         assert!(
@@ -192,7 +234,7 @@ mod tests {
                 .unwrap_err()
                 .contains("no longer maintained")
         );
-        assert_eq!(class("synk"), Err("expected sync or gthread".into()));
+        assert_eq!(class("synk"), Err("expected sync, gthread or asgi".into()));
         let own = WorkerClass::from_value(&Value::Opaque("class MyWorker".into()));
         assert!(
             own.unwrap_err()

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::choices::{HeaderMap, LogLevel, RestartMode, WorkerClass};
+use crate::choices::{HeaderMap, Interface, LogLevel, RestartMode, WorkerClass};
 use crate::networks::Networks;
 use crate::ready_check::ReadyCheck;
 use crate::table;
@@ -36,6 +36,8 @@ pub struct Config {
     pub workers: usize,
     /// How a worker runs the application; already `Gthread` if there are several threads.
     pub worker_class: WorkerClass,
+    /// What the application is called by.
+    pub interface: Interface,
     /// How many application threads in each worker; at least 1.
     pub threads: usize,
     /// The most connections a worker holds; at least 1.
@@ -107,6 +109,13 @@ pub struct Config {
     pub permit_unconventional_http_version: bool,
     /// Turn methods into capitals.
     pub casefold_http_method: bool,
+
+    /// The event loop of asynchronous applications: `auto`, `asyncio` or `uvloop`.
+    pub asgi_loop: String,
+    /// Whether the start-up and shutdown of asynchronous applications are run: `auto`, `on` or `off`.
+    pub asgi_lifespan: String,
+    /// The path below which an asynchronous application lives.
+    pub root_path: String,
 
     /// Which peers are proxies that may speak for their clients.
     pub forwarded_allow_ips: Networks,
@@ -230,6 +239,7 @@ pub(crate) const BLANK: Config = Config {
     backlog: 0,
     workers: 0,
     worker_class: WorkerClass::Sync,
+    interface: Interface::Auto,
     threads: 0,
     worker_connections: 0,
     max_requests: 0,
@@ -264,6 +274,9 @@ pub(crate) const BLANK: Config = Config {
     permit_unconventional_http_method: false,
     permit_unconventional_http_version: false,
     casefold_http_method: false,
+    asgi_loop: String::new(),
+    asgi_lifespan: String::new(),
+    root_path: String::new(),
     forwarded_allow_ips: Networks::NONE,
     secure_scheme_headers: Vec::new(),
     forwarder_headers: Vec::new(),

@@ -22,7 +22,7 @@ mod usage;
 mod value;
 
 pub use address::Address;
-pub use choices::{HeaderMap, LogLevel, RestartMode, WorkerClass};
+pub use choices::{HeaderMap, Interface, LogLevel, RestartMode, WorkerClass};
 pub use config::Config;
 pub use invalid::{Invalid, Warning};
 pub use kind::Kind;

@@ -169,7 +169,7 @@ impl Layers {
 /// What follows from several settings together.
 fn combined(mut config: Config) -> Config {
     config.check_config |= config.print_config;
-    if config.threads > 1 {
+    if config.threads > 1 && config.worker_class == WorkerClass::Sync {
         config.worker_class = WorkerClass::Gthread;
     }
     config

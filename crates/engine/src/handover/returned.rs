@@ -44,7 +44,8 @@ impl Engine {
         mut exchange: Box<Exchange>,
         now: Now,
     ) -> Result<Id, Box<Exchange>> {
-        let Some(id) = exchange.id.filter(|&id| self.can_return(id)) else {
+        let is_open = matches!(exchange.body, Body::Open);
+        let Some(id) = exchange.id.filter(|&id| !is_open && self.can_return(id)) else {
             return Err(exchange);
         };
         if let Some(connection) = self.connections.get_mut(id) {
@@ -103,7 +104,8 @@ fn raw(exchange: &mut Exchange, rest: &[u8]) -> (Vec<u8>, Option<Stored<File>>) 
         [head, before.as_bytes(), data, after.as_bytes(), rest].concat()
     };
     match body {
-        Body::Empty => (whole(b""), None),
+        // An open one is never put back.
+        Body::Empty | Body::Open => (whole(b""), None),
         Body::Inline(span) => (whole(span.of(&exchange.bytes)), None),
         Body::Memory(data) => (whole(&data), None),
         Body::File(file, len) => {

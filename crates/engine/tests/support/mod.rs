@@ -413,7 +413,7 @@ pub(crate) fn target(exchange: &Exchange) -> String {
 /// The request's body, wherever it is.
 pub(crate) fn body(exchange: &Exchange) -> Vec<u8> {
     match &exchange.body {
-        Body::Empty => Vec::new(),
+        Body::Empty | Body::Open => Vec::new(),
         Body::Inline(span) => span.of(exchange.bytes()).to_vec(),
         Body::Memory(bytes) => bytes.clone(),
         Body::File(file, len) => {

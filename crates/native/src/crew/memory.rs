@@ -44,7 +44,7 @@ impl MemoryLimit {
 
 impl Crew {
     /// A request is done.
-    pub(super) fn watch_memory(&self) {
+    pub(crate) fn watch_memory(&self) {
         if self.memory.limit > 0 && self.memory.is_due(Now::read()) {
             self.look_at_memory();
         }

@@ -8,6 +8,7 @@
 //! or for the interpreter; nothing wakes up while nothing happens.
 
 mod leader;
+mod looped;
 mod memory;
 mod moves;
 mod notices;
@@ -104,6 +105,8 @@ pub(crate) struct Setup {
     pub(crate) floor: Option<(&'static Floor, u64)>,
     /// Application threads.
     pub(crate) threads: usize,
+    /// Requests that can be inside the application at once.
+    pub(crate) capacity: usize,
     /// How long a drain may take (`graceful_timeout`).
     pub(crate) grace: Duration,
     /// The bytes of memory above which the worker asks for a successor; 0 for none.
@@ -135,6 +138,7 @@ pub(crate) struct Crew {
     channel_watch: WatchId,
     board: &'static Board,
     threads: usize,
+    capacity: usize,
     grace: Duration,
     /// The arbiter is gone.
     orphaned: AtomicBool,
@@ -186,6 +190,7 @@ impl Crew {
             channel_watch,
             board,
             threads: setup.threads,
+            capacity: setup.capacity,
             grace: setup.grace,
             orphaned: AtomicBool::new(false),
             forked: AtomicBool::new(false),
@@ -230,7 +235,7 @@ impl Crew {
         self.failed.load(Ordering::Relaxed)
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 

@@ -29,6 +29,8 @@ pub(super) struct Post {
     pub(super) serves: AtomicBool,
     /// Gives its connections to another worker.
     pub(super) gives: AtomicBool,
+    /// What still runs is about to be cut.
+    cuts: AtomicBool,
     /// The timer that fires when what still runs is about to be cut.
     last_call: OnceLock<WatchId>,
     /// The timers with which `graceful_timeout` ends where no arbiter sees to it.
@@ -49,10 +51,14 @@ impl Post {
     pub(super) fn gives(&self) -> bool {
         self.gives.load(Ordering::Relaxed)
     }
+
+    pub(super) fn cuts(&self) -> bool {
+        self.cuts.load(Ordering::Relaxed)
+    }
 }
 
 impl Crew {
-    pub(super) fn on_notice(&self, notice: Notice) {
+    pub(crate) fn on_notice(&self, notice: Notice) {
         match notice {
             Notice::Stuck(stuck) => self.report_stuck(stuck),
             Notice::Watched(id) if id == self.signal_watch => {
@@ -63,6 +69,7 @@ impl Crew {
             }
             Notice::Watched(id) if id == self.channel_watch => self.on_channel(),
             Notice::Watched(id) if self.post.last_call.get() == Some(&id) => {
+                self.post.cuts.store(true, Ordering::Relaxed);
                 self.log_cut_requests();
             }
             Notice::Watched(id) if lock(&self.post.fuses).contains(&id) => self.end_of_grace(),
@@ -73,6 +80,8 @@ impl Crew {
             }
             Notice::Drained => self.stop(),
             Notice::Handover(news) => self.on_handover(&news),
+            // Of asynchronous applications, whose driver looks at them first.
+            Notice::Progress(_) | Notice::Overdue(_) => {}
         }
     }
 
@@ -100,7 +109,7 @@ impl Crew {
         }
     }
 
-    fn give_up_on(&self, stuck: &Stuck) {
+    pub(super) fn give_up_on(&self, stuck: &Stuck) {
         if self.orphaned.load(Ordering::Relaxed) {
             log::error!(target: "oxicorn", "\"{}\" hangs and there is no arbiter: the worker ends", stuck.line);
             ffi::exit_now(1);
@@ -226,7 +235,7 @@ impl Crew {
         }
         // What a worker that does not serve leaves in the queues is for others.
         let serves = self.post.serves();
-        let free = lock(&self.seat).inside < self.threads;
+        let free = lock(&self.seat).inside < self.capacity;
         self.engine().drain(free && serves, Now::read());
         self.wake();
     }

@@ -13,7 +13,7 @@ use pyo3::types::{PyAny, PyBytes, PyList, PyString, PyTuple};
 
 use crate::crew::Crew;
 use crate::ffi::{self, Arguments, Native};
-use crate::wsgi::head::{Framing, Head};
+use crate::head::{Framing, Head};
 
 /// Bytes given to the engine at once when they may have to be copied: nobody else can use the engine meanwhile.
 const SLICE: usize = 128 * 1024;
@@ -73,14 +73,10 @@ impl Transaction {
     /// Completes the head. `total`: the length of the body, where it is known.
     fn begin(&mut self, total: Option<u64>) -> Framing {
         self.now = Now::read();
-        let http11 = self.exchange.head.version == Version::Http11;
         self.exchange.keep_alive &= !self.crew.ends_connections();
-        let encoded = &mut self.exchange.response.head;
-        let framing = self.head.complete(encoded, total, self.is_head, http11);
-        self.exchange.keep_alive &= !self.head.close && framing != Framing::UntilClose;
-        self.head
-            .finish(encoded, self.exchange.keep_alive, http11, self.now.unix);
-        self.exchange.response.status = self.head.status;
+        let framing = self
+            .head
+            .seal(&mut self.exchange, total, self.is_head, self.now.unix);
         self.framing = Some(framing);
         framing
     }
@@ -162,22 +158,9 @@ impl Transaction {
     /// The part of `block` that the promised length still has room for. What it promised and did not give is noticed at
     /// the end.
     fn clip<'b>(&mut self, framing: Framing, block: &'b [u8]) -> &'b [u8] {
-        match framing {
-            Framing::None => &[],
-            Framing::Chunked | Framing::UntilClose => block,
-            Framing::Length(left) => {
-                let len = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
-                if len < block.len() {
-                    log::warn!(
-                        target: "oxicorn",
-                        "The application gave more than its Content-Length for {}; the rest was cut",
-                        String::from_utf8_lossy(self.exchange.head.line.of(self.exchange.bytes()))
-                    );
-                }
-                self.framing = Some(Framing::Length(left - len as u64));
-                block.get(..len).unwrap_or_default()
-            }
-        }
+        let (framing, clipped) = framing.take(block, &self.exchange);
+        self.framing = Some(framing);
+        clipped
     }
 
     /// A block of which the client may leave much to be sent, between its frame: `object`, of which it is what may be sent,

@@ -13,35 +13,13 @@ use pyo3::types::{PyAny, PyDict, PyString};
 
 use crate::ffi;
 use crate::interned::Interned;
+use crate::last::Last;
 use crate::wsgi::Setup;
 use crate::wsgi::input;
 use crate::wsgi::names::{Names, Slot};
 
 /// Ports whose strings are kept.
 const PORTS: usize = 1024;
-
-/// Bytes of a value that are remembered for comparison; longer ones are made anew each time.
-const REMEMBERED: usize = 1024;
-
-/// The bytes a template entry was made from.
-#[derive(Debug, Default)]
-struct Last(Option<Vec<u8>>);
-
-impl Last {
-    /// Whether the entry must be made anew for `bytes`; from now on it is made from them.
-    fn changes(&mut self, bytes: &[u8]) -> bool {
-        if self.0.as_deref() == Some(bytes) {
-            return false;
-        }
-        let mut kept = self.0.take().unwrap_or_default();
-        if bytes.len() <= REMEMBERED {
-            kept.clear();
-            kept.extend_from_slice(bytes);
-            self.0 = Some(kept);
-        }
-        true
-    }
-}
 
 /// One listener's dict, and what its entries were last made from.
 #[derive(Debug)]

@@ -18,7 +18,8 @@ const BUFFER: usize = 64 * 1024;
 /// The body of `exchange` as a stream; takes it out.
 pub(crate) fn stream<'py>(py: Python<'py>, exchange: &mut Exchange) -> PyResult<Bound<'py, PyAny>> {
     match std::mem::take(&mut exchange.body) {
-        Body::Empty => Ok(Bound::new(py, EmptyInput)?.into_any()),
+        // Open ones are for asynchronous applications.
+        Body::Empty | Body::Open => Ok(Bound::new(py, EmptyInput)?.into_any()),
         Body::Inline(span) => bytes_io(py, span.of(exchange.bytes())),
         Body::Memory(bytes) => bytes_io(py, &bytes),
         Body::File(file, _) => {

@@ -3,7 +3,6 @@
 
 mod call;
 mod environ;
-mod head;
 mod input;
 mod names;
 mod streams;
@@ -17,9 +16,9 @@ use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::crew::Crew;
 use crate::ffi;
+use crate::head::{ERROR_PAGE, Framing};
 use crate::wsgi::call::{BIG, Call, EarlyHints, StartResponse, Transaction, Write};
 use crate::wsgi::environ::Environs;
-use crate::wsgi::head::Framing;
 pub(crate) use crate::wsgi::input::EmptyInput;
 pub(crate) use crate::wsgi::streams::{ErrorStream, FileWrapper};
 
@@ -450,13 +449,8 @@ pub(crate) fn described(py: Python<'_>, error: &PyErr) -> String {
 /// The page for a request that the application failed to answer. The request was read whole, so the connection may go on.
 fn send_error(py: Python<'_>, transaction: &mut Transaction) {
     let encoded = &mut transaction.exchange.response.head;
-    let head = &mut transaction.head;
-    let made = head
-        .start(encoded, b"500 Internal Server Error")
-        .and_then(|()| head.add(encoded, b"Content-Type", b"text/plain; charset=utf-8"));
-    if let Err(error) = made {
+    if let Err(error) = transaction.head.draft_error(encoded) {
         log::error!(target: "oxicorn", "The error page is broken: {error}");
     }
-    let page = b"500 Internal Server Error\nThe application failed to answer this request.\n";
-    transaction.send_whole(&PyBytes::new(py, page));
+    transaction.send_whole(&PyBytes::new(py, ERROR_PAGE));
 }

@@ -2,11 +2,12 @@
 
 use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status};
+use crate::stored::store;
 
 /// What the rows of this section start from.
 const ROW: Setting = Setting {
     status: Status::Later {
-        meanwhile: "remove it, since WSGI applications have no use for it",
+        meanwhile: "remove it",
     },
     ..Setting::ROW
 };
@@ -21,9 +22,10 @@ pub(super) static SECTION: Section = Section {
             default: Preset::Text("auto"),
             meta: "NAME",
             summary: "The event loop: auto, asyncio or uvloop.",
-            doc: "`auto` takes uvloop if it is installed.",
+            doc: "`auto` takes uvloop if it is installed. `uvloop` without it is an error.",
             examples: &["uvloop"],
-            ..ROW
+            apply: |config, value| store(&mut config.asgi_loop, value),
+            ..Setting::ROW
         },
         Setting {
             name: "asgi_lifespan",
@@ -32,9 +34,11 @@ pub(super) static SECTION: Section = Section {
             default: Preset::Text("auto"),
             meta: "MODE",
             summary: "Whether to run the application's start-up and shutdown: auto, on, off.",
-            doc: "`auto` tolerates an application that does not support it.",
+            doc: "`auto` tolerates an application that does not support it. A start-up that the application calls \
+                  failed fails the worker in any case. The shutdown is run when the last request is answered.",
             examples: &["on"],
-            ..ROW
+            apply: |config, value| store(&mut config.asgi_lifespan, value),
+            ..Setting::ROW
         },
         Setting {
             name: "asgi_disconnect_grace_period",
@@ -63,13 +67,12 @@ pub(super) static SECTION: Section = Section {
             cli: &["--root-path"],
             default: Preset::Text(""),
             meta: "PATH",
-            status: Status::Later {
-                meanwhile: "let the proxy send the field SCRIPT_NAME, or set the environment \
-                            variable of that name",
-            },
-            summary: "The path below which the application lives.",
-            doc: "Becomes `root_path` of an ASGI scope.",
+            summary: "The path below which an ASGI application lives.",
+            doc: "Becomes `root_path` of a scope, and stands before its `path`, as with uvicorn: for an application \
+                  behind a proxy that takes the prefix off. WSGI applications get theirs by the environment variable \
+                  or the proxy's field `SCRIPT_NAME`.",
             examples: &["/shop"],
+            apply: |config, value| store(&mut config.root_path, value),
             ..Setting::ROW
         },
     ],

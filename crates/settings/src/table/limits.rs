@@ -88,7 +88,8 @@ pub(super) static SECTION: Section = Section {
             status: Status::Ours,
             summary: "The most bytes of a response that wait in memory for the client.",
             doc: "What the client has not taken yet waits in the server, so that the application is free for \
-                  the next request. Beyond this much it waits in a file without a name.",
+                  the next request. Beyond this much it waits in a file without a name; \
+                  an ASGI application is held back instead.",
             examples: &["65536", "256K"],
             apply: |config, value| store(&mut config.response_memory_limit, value),
             ..Setting::ROW

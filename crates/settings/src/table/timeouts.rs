@@ -20,7 +20,9 @@ pub(super) static SECTION: Section = Section {
             },
             summary: "How long a request may occupy the application; 0 for ever.",
             doc: "A worker with a request that has been in the application for so long without any progress is taken \
-                  to be stuck. Its stacks are logged, then it is killed and replaced.",
+                  to be stuck. Its stacks are logged, then it is killed and replaced. Under `asgi` a request whose response \
+                  has not begun is cancelled instead, and answered 504; a response that has begun may take as long as \
+                  it likes; and a loop that does not run for so long is a worker that is stuck.",
             examples: &["0", "30", "120"],
             apply: |config, value| store(&mut config.timeout, value),
             ..Setting::ROW

@@ -37,14 +37,32 @@ pub(super) static SECTION: Section = Section {
             meta: "NAME",
             status: Status::Better {
                 how: "slow clients never occupy a `sync` or `gthread` worker, and `sync` keeps \
-                      connections alive. Other classes are not available yet",
+                      connections alive; uvicorn's classes stand for `asgi`. Other classes are not \
+                      available yet",
             },
-            summary: "How a worker runs the application: sync or gthread.",
+            summary: "How a worker runs the application: sync, gthread or asgi.",
             doc: "`sync` runs one request at a time, `gthread` as many as there are `threads`; `sync` with \
                   several threads is `gthread`. In both, the network is served by the engine: requests \
-                  reach the application complete, and responses leave without it waiting.",
-            examples: &["sync", "gthread"],
+                  reach the application complete, and responses leave without it waiting. `asgi` runs an asynchronous \
+                  application on its event loop; it need not be named, since an ASGI application is known by \
+                  its looks ([`interface`](#interface)).",
+            examples: &["sync", "gthread", "asgi"],
             apply: |config, value| store(&mut config.worker_class, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "interface",
+            cli: &["--interface"],
+            kind: Kind::Choice(&["auto", "wsgi", "asgi"]),
+            default: Preset::Text("auto"),
+            meta: "NAME",
+            status: Status::Ours,
+            summary: "What the application is called by: auto, wsgi or asgi.",
+            doc: "`auto` takes an application that is a coroutine function, or an object whose `__call__` is one, \
+                  for an ASGI application, any other for a WSGI application. The worker class follows; `asgi` \
+                  as worker class says that it is an ASGI application.",
+            examples: &["asgi"],
+            apply: |config, value| store(&mut config.interface, value),
             ..Setting::ROW
         },
         Setting {

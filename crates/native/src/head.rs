@@ -1,11 +1,17 @@
-//! The response head: checking what the application gave, adding what is missing. Pure: no Python objects, no sockets; only
+//! The response head, of WSGI and ASGI alike: checking what the application gave, adding what is missing, and the framing of
+//! the body. Pure: no Python objects, no sockets; only
 //! its errors are Python's, since the application gets them. Invariant: what lies in the buffer is always a valid head so
 //! far; a head that is refused is thrown away whole.
 
-use oxicorn_http1::response;
+use oxicorn_engine::Exchange;
+use oxicorn_http1::{Version, response};
 use oxicorn_logs::http_date;
 use pyo3::PyResult;
 use pyo3::exceptions::PyValueError;
+
+/// The page for a request that the application failed to answer. The connection may go on.
+pub(crate) const ERROR_PAGE: &[u8] =
+    b"500 Internal Server Error\nThe application failed to answer this request.\n";
 
 /// How the body will be delimited (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +24,29 @@ pub(crate) enum Framing {
     Chunked,
     /// By the end of the connection.
     UntilClose,
+}
+
+impl Framing {
+    /// The part of `block` that the promised length still has room for, and the framing of what follows it. What was promised
+    /// and is not given is noticed at the end.
+    pub(crate) fn take<'b>(self, block: &'b [u8], exchange: &Exchange) -> (Self, &'b [u8]) {
+        match self {
+            Self::None => (self, &[]),
+            Self::Chunked | Self::UntilClose => (self, block),
+            Self::Length(left) => {
+                let len = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
+                if len < block.len() {
+                    log::warn!(
+                        target: "oxicorn",
+                        "The application gave more than its Content-Length for {}; the rest was cut",
+                        String::from_utf8_lossy(exchange.head.line.of(exchange.bytes()))
+                    );
+                }
+                let rest = Self::Length(left - len as u64);
+                (rest, block.get(..len).unwrap_or_default())
+            }
+        }
+    }
 }
 
 /// What the application said in `start_response`, apart from the encoded bytes themselves.
@@ -64,6 +93,21 @@ impl Head {
         encoded.extend_from_slice(status);
         encoded.extend_from_slice(b"\r\n");
         Ok(())
+    }
+
+    /// Begins anew with a status code.
+    pub(crate) fn start_with(&mut self, encoded: &mut Vec<u8>, status: u16) -> PyResult<()> {
+        if status == 200 {
+            return self.start(encoded, b"200 OK");
+        }
+        let line = format!("{status} {}", response::reason(status));
+        self.start(encoded, line.as_bytes())
+    }
+
+    /// Begins anew with the head of [`ERROR_PAGE`].
+    pub(crate) fn draft_error(&mut self, encoded: &mut Vec<u8>) -> PyResult<()> {
+        self.start(encoded, b"500 Internal Server Error")?;
+        self.add(encoded, b"Content-Type", b"text/plain; charset=utf-8")
     }
 
     /// Adds a field. Fields about the connection itself are the server's business (PEP 3333, "hop-by-hop").
@@ -143,7 +187,7 @@ impl Head {
     }
 
     /// Decides the framing and adds its field. `total`: the body's length, where it is known.
-    pub(crate) fn complete(
+    fn complete(
         &self,
         encoded: &mut Vec<u8>,
         total: Option<u64>,
@@ -175,8 +219,26 @@ impl Head {
         }
     }
 
+    /// Completes the head of the response to `exchange`, which says afterwards whether the connection goes on. `total`: the
+    /// body's length, where it is known. `unix`: the time, in seconds.
+    pub(crate) fn seal(
+        &self,
+        exchange: &mut Exchange,
+        total: Option<u64>,
+        is_head: bool,
+        unix: i64,
+    ) -> Framing {
+        let http11 = exchange.head.version == Version::Http11;
+        let encoded = &mut exchange.response.head;
+        let framing = self.complete(encoded, total, is_head, http11);
+        exchange.keep_alive &= !self.close && framing != Framing::UntilClose;
+        self.finish(encoded, exchange.keep_alive, http11, unix);
+        exchange.response.status = self.status;
+        framing
+    }
+
     /// Adds the fields that every response has, and the empty line.
-    pub(crate) fn finish(&self, encoded: &mut Vec<u8>, keep_alive: bool, http11: bool, unix: i64) {
+    fn finish(&self, encoded: &mut Vec<u8>, keep_alive: bool, http11: bool, unix: i64) {
         match (self.has_server, self.has_date) {
             (false, false) => encoded.extend_from_slice(&server_and_date(unix)),
             (false, true) => encoded.extend_from_slice(SERVER),

@@ -1,0 +1,440 @@
+//! One request and the application's call for it: what `receive` and `send` are bound to. The state lies in a slot; whoever
+//! works on it takes it out meanwhile, so that no lock is held over a call into Python. Invariant: a response head that was
+//! sent is never replaced, and the exchange is given back exactly once.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use oxicorn_engine::{Body, Ending, Exchange, Flow, Input, Now};
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyAny, PyBool, PyBytes, PyDict};
+
+use crate::asgi::awaitable::{Wait, Waiting};
+use crate::asgi::driver::Driver;
+use crate::ffi::{Arguments, Native};
+use crate::head::{Framing, Head};
+use crate::wsgi::described;
+
+/// Bytes of a stored body given in one message.
+const PIECE: usize = 64 * 1024;
+
+/// How far the response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing was said.
+    Silent,
+    /// `http.response.start` came; the head waits for the first block.
+    Drafted,
+    /// The head was sent.
+    Begun(Framing),
+    /// The body is complete, trailers follow.
+    Trailers(Framing),
+    /// All was sent.
+    Complete,
+}
+
+/// What is left of the request body for the application.
+#[derive(Debug)]
+enum Rest {
+    /// Nothing of it was asked for.
+    Untouched,
+    /// In a file: the next offset, and the length.
+    Stored(File, u64, u64),
+    /// Still coming.
+    Open,
+    /// Nothing.
+    Delivered,
+}
+
+/// The request and its response in the making.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// Until the response is complete or given up.
+    pub(crate) exchange: Option<Box<Exchange>>,
+    pub(crate) stage: Stage,
+    pub(crate) head: Head,
+    /// The request's method is HEAD: no body is sent.
+    pub(crate) is_head: bool,
+    /// The application wants to send trailers.
+    pub(crate) trailers: bool,
+    /// The client is gone, and the application can be told.
+    pub(crate) gone: bool,
+    /// Trailers so far.
+    pub(crate) tail: Vec<u8>,
+    rest: Rest,
+    /// Futures that end when there is something new.
+    waiters: Vec<Py<PyAny>>,
+}
+
+/// See the module.
+#[pyclass(frozen, module = "oxicorn._native")]
+#[derive(Debug)]
+pub(crate) struct Cycle {
+    pub(crate) driver: Arc<Driver>,
+    state: Mutex<Option<Box<State>>>,
+    /// Its name among the exchanges that are out.
+    pub(crate) token: u64,
+    task: Mutex<Option<Py<PyAny>>>,
+}
+
+impl State {
+    fn new(exchange: Box<Exchange>, is_head: bool) -> Self {
+        Self {
+            exchange: Some(exchange),
+            stage: Stage::Silent,
+            head: Head::default(),
+            is_head,
+            trailers: false,
+            gone: false,
+            tail: Vec::new(),
+            rest: Rest::Untouched,
+            waiters: Vec::new(),
+        }
+    }
+
+    /// The next message for `receive`, if there is one.
+    fn message(&mut self, py: Python<'_>, driver: &Driver) -> PyResult<Option<Py<PyAny>>> {
+        let Some(exchange) = self.exchange.as_mut().filter(|_| !self.gone) else {
+            return disconnect(py).map(Some);
+        };
+        if let Rest::Untouched = self.rest {
+            self.rest = Rest::Delivered;
+            match std::mem::take(&mut exchange.body) {
+                Body::Empty => return request(py, b"", false).map(Some),
+                Body::Inline(span) => {
+                    return request(py, span.of(exchange.bytes()), false).map(Some);
+                }
+                Body::Memory(bytes) => return request(py, &bytes, false).map(Some),
+                Body::File(file, len) => self.rest = Rest::Stored(file, 0, len),
+                Body::Open => self.rest = Rest::Open,
+            }
+        }
+        match &mut self.rest {
+            Rest::Stored(file, at, len) => {
+                let mut piece = vec![0; PIECE.min(usize::try_from(*len - *at).unwrap_or(PIECE))];
+                file.read_exact_at(&mut piece, *at)?;
+                *at += piece.len() as u64;
+                let more = at < len;
+                if !more {
+                    self.rest = Rest::Delivered;
+                }
+                request(py, &piece, more).map(Some)
+            }
+            Rest::Open => self.pull(py, driver),
+            Rest::Untouched | Rest::Delivered => {
+                let ended = driver.crew.engine().await_end(exchange);
+                ended.then(|| disconnect(py)).transpose()
+            }
+        }
+    }
+
+    fn pull(&mut self, py: Python<'_>, driver: &Driver) -> PyResult<Option<Py<PyAny>>> {
+        let Some(exchange) = &self.exchange else {
+            return disconnect(py).map(Some);
+        };
+        let mut data = driver.take_buffer();
+        let input = driver.crew.engine().pull(exchange, &mut data, Now::read());
+        let message = match input {
+            Input::Data { more } => {
+                if !more {
+                    self.rest = Rest::Delivered;
+                }
+                request(py, &data, more).map(Some)
+            }
+            Input::Pending => Ok(None),
+            Input::Gone => {
+                self.gone = true;
+                disconnect(py).map(Some)
+            }
+        };
+        driver.keep_buffer(data);
+        message
+    }
+
+    /// Whether the application may go on after a `send`. If not, somebody is told when it may.
+    fn has_room(&mut self, driver: &Driver) -> bool {
+        let Some(exchange) = &self.exchange else {
+            return true;
+        };
+        let mut engine = driver.crew.engine();
+        match engine.flow(exchange) {
+            Flow::Clear => true,
+            Flow::Gone => {
+                self.gone = true;
+                true
+            }
+            Flow::Full => {
+                engine.await_room(exchange, Now::read());
+                false
+            }
+        }
+    }
+
+    /// Whether part of the request body may still have to come.
+    pub(crate) fn is_open(&self) -> bool {
+        match self.rest {
+            Rest::Open => true,
+            Rest::Untouched => {
+                let exchange = self.exchange.as_deref();
+                exchange.is_some_and(|exchange| matches!(exchange.body, Body::Open))
+            }
+            Rest::Stored(..) | Rest::Delivered => false,
+        }
+    }
+
+    /// Gives the exchange back. Whoever waits for the request is to be woken.
+    pub(crate) fn finish(&mut self, driver: &Driver, ending: Ending, now: Now) {
+        if let Some(exchange) = self.exchange.take() {
+            driver.crew.engine().finish(exchange, ending, now);
+        }
+    }
+}
+
+impl Cycle {
+    pub(crate) fn new(driver: Arc<Driver>, exchange: Box<Exchange>, is_head: bool) -> Self {
+        Self {
+            driver,
+            token: exchange.token(),
+            state: Mutex::new(Some(Box::new(State::new(exchange, is_head)))),
+            task: Mutex::new(None),
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Box<State>>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works on the state, and does what is to be done afterwards: wakes those who wait if the exchange is over, and sees to
+    /// it that the engine is turned if that is needed.
+    pub(crate) fn with<T>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut State) -> PyResult<T>,
+    ) -> PyResult<T> {
+        let Some(mut state) = self.slot().take() else {
+            return Err(PyRuntimeError::new_err(
+                "the request is being worked on by somebody else",
+            ));
+        };
+        let was_out = state.exchange.is_some();
+        let result = work(&mut state);
+        let over = was_out && state.exchange.is_none();
+        let waiters = if over {
+            std::mem::take(&mut state.waiters)
+        } else {
+            Vec::new()
+        };
+        *self.slot() = Some(state);
+        if over {
+            self.driver.forget_token(self.token);
+            wake(py, waiters)?;
+        }
+        self.driver.turn_if_needed(py)?;
+        result
+    }
+
+    /// What `wait` waits for, if it is there: a message, or just that there is room.
+    pub(crate) fn poll(this: &Py<Self>, py: Python<'_>, wait: Wait) -> PyResult<Option<Py<PyAny>>> {
+        let cycle = this.get();
+        cycle.with(py, |state| match wait {
+            Wait::Message => state.message(py, &cycle.driver),
+            Wait::Room => Ok(state.has_room(&cycle.driver).then(|| py.None())),
+        })
+    }
+
+    /// A future that ends when there is something new.
+    pub(crate) fn future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let future = self.driver.new_future(py)?;
+        let mut waiters = self.take_waiters();
+        // Those who gave up: an application may look in vain for as long as it likes.
+        waiters.retain(|waiter| !is_done(waiter.bind(py)));
+        waiters.push(future.clone().unbind());
+        if let Some(state) = self.slot().as_mut() {
+            state.waiters = waiters;
+        }
+        Ok(future)
+    }
+
+    fn take_waiters(&self) -> Vec<Py<PyAny>> {
+        let mut slot = self.slot();
+        let state = slot.as_mut();
+        state.map_or_else(Vec::new, |state| std::mem::take(&mut state.waiters))
+    }
+
+    /// Ends the futures of those who wait: they look again.
+    pub(crate) fn wake(&self, py: Python<'_>) -> PyResult<()> {
+        wake(py, self.take_waiters())
+    }
+
+    /// The task is suspended: from now on it is found by whatever concerns it.
+    pub(crate) fn suspend(&self, task: &Bound<'_, PyAny>) {
+        *self.task_slot() = Some(task.clone().unbind());
+    }
+
+    fn task_slot(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the exchange is still out.
+    pub(crate) fn is_out(&self) -> bool {
+        let slot = self.slot();
+        slot.as_ref().is_some_and(|state| state.exchange.is_some())
+    }
+
+    /// Says that the application took too long.
+    pub(crate) fn report_overdue(&self) {
+        let slot = self.slot();
+        let exchange = slot.as_ref().and_then(|state| state.exchange.as_ref());
+        if let Some(exchange) = exchange {
+            log::error!(
+                target: "oxicorn",
+                "Request timeout (pid: {}): {} from {} was cancelled and answered 504 (timeout)",
+                std::process::id(), request_of(exchange), exchange.peer
+            );
+        }
+    }
+
+    /// Cancels the task.
+    pub(crate) fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        let task = self.task_slot().as_ref().map(|task| task.clone_ref(py));
+        match task {
+            Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The application has returned `outcome`: what it left undone is done now.
+    pub(crate) fn conclude(&self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) {
+        drop(self.task_slot().take());
+        let concluded = self.with(py, |state| {
+            conclude(py, state, &self.driver, outcome);
+            Ok(())
+        });
+        if let Err(error) = concluded {
+            log::error!(target: "oxicorn", "A request could not be ended: {error}");
+        }
+    }
+}
+
+/// Whether nobody waits for this future any more.
+fn is_done(future: &Bound<'_, PyAny>) -> bool {
+    let done = future.call_method0(intern!(future.py(), "done"));
+    done.and_then(|done| done.is_truthy()).unwrap_or(true)
+}
+
+fn wake(py: Python<'_>, waiters: Vec<Py<PyAny>>) -> PyResult<()> {
+    for waiter in waiters {
+        let future = waiter.bind(py);
+        if !is_done(future) {
+            future.call_method1(intern!(py, "set_result"), (py.None(),))?;
+        }
+    }
+    Ok(())
+}
+
+fn conclude(
+    py: Python<'_>,
+    state: &mut State,
+    driver: &Driver,
+    outcome: PyResult<Bound<'_, PyAny>>,
+) {
+    let Some(exchange) = &state.exchange else {
+        match outcome {
+            Err(error) if !is_cancelled(py, &error) => log::error!(
+                target: "oxicorn",
+                "Error in background work of a request\n{}", described(py, &error)
+            ),
+            _ => {}
+        }
+        return;
+    };
+    let refused = driver.crew.engine().flow(exchange) == Flow::Gone;
+    let begun = matches!(state.stage, Stage::Begun(_) | Stage::Trailers(_));
+    let request = request_of(exchange);
+    match outcome {
+        Err(error) if driver.crew.cuts_requests() && is_cancelled(py, &error) => {}
+        Err(error) if (refused || state.gone) && is_farewell(py, &error) => {
+            log::debug!(target: "oxicorn", "The client of {request} left: {error}");
+        }
+        Err(error) => log::error!(
+            target: "oxicorn",
+            "Error handling request {request}\n{}", described(py, &error)
+        ),
+        Ok(_) if refused || state.gone => {}
+        Ok(_) if begun => log::error!(
+            target: "oxicorn",
+            "ASGI callable returned without completing response. ({request})"
+        ),
+        Ok(_) => log::error!(
+            target: "oxicorn",
+            "ASGI callable returned without starting response. ({request})"
+        ),
+    }
+    if begun || refused {
+        state.finish(driver, Ending::Cut, Now::read());
+    } else {
+        crate::asgi::send::send_error(state, driver);
+    }
+}
+
+/// What follows from a client that left, and is nobody's fault: the error of `send`, whatever was made of it, or the
+/// cancellation.
+fn is_farewell(py: Python<'_>, error: &PyErr) -> bool {
+    let is_ours = |error: &PyErr| {
+        let value = error.value(py);
+        value.is_instance_of::<PyOSError>() || is_cancelled(py, error)
+    };
+    let context = error.value(py).getattr("__context__").ok();
+    let context = context.filter(|context| !context.is_none());
+    is_ours(error) || context.is_some_and(|context| is_ours(&PyErr::from_value(context)))
+}
+
+fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
+    let asyncio = py.import(intern!(py, "asyncio"));
+    let class = asyncio.and_then(|asyncio| asyncio.getattr(intern!(py, "CancelledError")));
+    class.is_ok_and(|class| error.is_instance(py, &class))
+}
+
+/// `GET /path`, as gunicorn names a request in its errors.
+pub(crate) fn request_of(exchange: &Exchange) -> String {
+    let (head, bytes) = (&exchange.head, exchange.bytes());
+    let text = |part| String::from_utf8_lossy(part).into_owned();
+    format!(
+        "{} {}",
+        text(head.method.of(bytes)),
+        text(head.target.of(bytes))
+    )
+}
+
+fn request(py: Python<'_>, body: &[u8], more: bool) -> PyResult<Py<PyAny>> {
+    let message = PyDict::new(py);
+    message.set_item(intern!(py, "type"), intern!(py, "http.request"))?;
+    message.set_item(intern!(py, "body"), PyBytes::new(py, body))?;
+    message.set_item(intern!(py, "more_body"), PyBool::new(py, more))?;
+    Ok(message.into_any().unbind())
+}
+
+fn disconnect(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    let message = PyDict::new(py);
+    message.set_item(intern!(py, "type"), intern!(py, "http.disconnect"))?;
+    Ok(message.into_any().unbind())
+}
+
+/// `receive()`.
+#[derive(Debug)]
+pub(crate) struct Receive;
+
+impl Native for Receive {
+    const NAME: &'static std::ffi::CStr = c"receive";
+    const DOC: &'static std::ffi::CStr = c"The next event of the request (ASGI HTTP spec).";
+
+    fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.this.py();
+        let cycle = arguments.this.cast::<Cycle>()?.to_owned().unbind();
+        let waiting = Waiting::new(cycle, Wait::Message);
+        Ok(Bound::new(py, waiting)?.into_any())
+    }
+}

@@ -1,0 +1,37 @@
+//! ASGI 3 over exchanges, on the application's own event loop: HTTP. (The lifespan is Python's, `oxicorn.asgi`.) A request
+//! to upgrade is served as any other: an exchange that becomes something else would part ways in [`driver::Driver`], where
+//! it is handed out. Invariant:
+//! everything that touches Python runs on the loop's thread, and no exception of the application leaves the pump.
+
+mod awaitable;
+mod cycle;
+mod driver;
+mod fields;
+mod scope;
+mod send;
+mod task;
+mod watchdog;
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::PyAny;
+
+use crate::asgi::driver::Driver;
+pub(crate) use crate::asgi::driver::Pump;
+pub(crate) use crate::asgi::scope::Setup;
+use crate::crew::Crew;
+
+/// What the loop has to watch and to call.
+pub(crate) fn pump(
+    py: Python<'_>,
+    app: Py<PyAny>,
+    event_loop: &Bound<'_, PyAny>,
+    crew: Arc<Crew>,
+    setup: Setup,
+) -> PyResult<Option<Py<Pump>>> {
+    let timeout = setup.timeout;
+    let driver = Driver::new(py, app, event_loop, crew, setup)?;
+    watchdog::start(driver.clone(), timeout)?;
+    Ok(driver.pump(py))
+}

@@ -1,0 +1,218 @@
+//! The scope of an HTTP request (ASGI HTTP spec 2.4, "Connection Scope"), with uvicorn's values where the spec leaves room.
+//! Each listener has a template dict that always describes the last request: only what has changed since is set in it, then it
+//! is copied. Invariant: requests share nothing that an application has a reason to change.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use oxicorn_engine::{Exchange, Peer, Scheme, TrustPolicy, percent_decoded};
+use oxicorn_http1::Version;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+
+use crate::asgi::fields::Fields;
+use crate::last::Last;
+
+/// The version of the HTTP specification that is served.
+const SPEC: &str = "2.4";
+
+/// What the server offers beyond the specification's base.
+const EXTENSIONS: [&str; 3] = [
+    "http.response.trailers",
+    "http.response.early_hint",
+    "http.response.pathsend",
+];
+
+/// What all scopes of a worker have in common.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    /// For each listener: its address, if it has one, or the path of its socket.
+    pub(crate) listeners: Vec<(String, Option<u16>)>,
+    /// The path below which the application lives (`root_path`).
+    pub(crate) root_path: String,
+    /// Whose `X-Forwarded-For` counts.
+    pub(crate) trust: TrustPolicy,
+    /// What the lifespan left for the requests.
+    pub(crate) state: Py<PyDict>,
+    /// Whether methods are turned into capitals (`casefold_http_method`).
+    pub(crate) casefold: bool,
+    /// How long the loop may be silent while requests are inside the application.
+    pub(crate) timeout: Duration,
+}
+
+/// One listener's dict, and what its entries were last made from.
+#[derive(Debug)]
+struct Template {
+    dict: Py<PyDict>,
+    method: Last,
+    path: Last,
+    query: Last,
+    version: Version,
+    scheme: Scheme,
+    client: Option<SocketAddr>,
+}
+
+/// Makes scopes.
+#[derive(Debug)]
+pub(crate) struct Scopes {
+    templates: Vec<Template>,
+    fields: Fields,
+    asgi: Py<PyDict>,
+    extensions: Py<PyDict>,
+    setup: Setup,
+}
+
+impl Scopes {
+    pub(crate) fn new(py: Python<'_>, setup: Setup) -> PyResult<Self> {
+        let asgi = PyDict::new(py);
+        asgi.set_item(intern!(py, "version"), "3.0")?;
+        asgi.set_item(intern!(py, "spec_version"), SPEC)?;
+        let extensions = PyDict::new(py);
+        for name in EXTENSIONS {
+            extensions.set_item(PyString::intern(py, name), PyDict::new(py))?;
+        }
+        let templates = setup
+            .listeners
+            .iter()
+            .map(|server| Template::new(py, server, &setup.root_path));
+        Ok(Self {
+            templates: templates.collect::<PyResult<_>>()?,
+            fields: Fields::new(py),
+            asgi: asgi.unbind(),
+            extensions: extensions.unbind(),
+            setup,
+        })
+    }
+
+    /// The scope of `exchange`.
+    pub(crate) fn build<'py>(
+        &mut self,
+        py: Python<'py>,
+        exchange: &Exchange,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let Some(template) = self.templates.get_mut(exchange.listener) else {
+            return Ok(PyDict::new(py));
+        };
+        template.describe_line(py, exchange, &self.setup)?;
+        template.describe_client(py, exchange)?;
+        let scope = template.dict.bind(py).copy()?;
+        if let Some(host) = forwarded_client(exchange, &self.setup.trust) {
+            scope.set_item(intern!(py, "client"), (host, 0))?;
+        }
+        let fields = self.fields.list(py, exchange)?;
+        scope.set_item(intern!(py, "headers"), fields)?;
+        scope.set_item(intern!(py, "asgi"), self.asgi.bind(py).copy()?)?;
+        scope.set_item(intern!(py, "extensions"), self.extensions.bind(py).copy()?)?;
+        scope.set_item(intern!(py, "state"), self.setup.state.bind(py).copy()?)?;
+        Ok(scope)
+    }
+}
+
+impl Template {
+    /// The entries in uvicorn's order.
+    fn new(py: Python<'_>, server: &(String, Option<u16>), root_path: &str) -> PyResult<Self> {
+        let dict = PyDict::new(py);
+        dict.set_item(intern!(py, "type"), intern!(py, "http"))?;
+        dict.set_item(intern!(py, "asgi"), py.None())?;
+        dict.set_item(intern!(py, "http_version"), intern!(py, "1.1"))?;
+        dict.set_item(intern!(py, "server"), (&server.0, server.1))?;
+        dict.set_item(intern!(py, "client"), py.None())?;
+        dict.set_item(intern!(py, "scheme"), intern!(py, "http"))?;
+        dict.set_item(intern!(py, "root_path"), root_path)?;
+        Ok(Self {
+            dict: dict.unbind(),
+            method: Last::default(),
+            path: Last::default(),
+            query: Last::default(),
+            version: Version::Http11,
+            scheme: Scheme::Http,
+            client: None,
+        })
+    }
+
+    /// Brings the request line's entries up to date.
+    fn describe_line(
+        &mut self,
+        py: Python<'_>,
+        exchange: &Exchange,
+        setup: &Setup,
+    ) -> PyResult<()> {
+        let (head, bytes) = (&exchange.head, exchange.bytes());
+        let dict = self.dict.bind(py);
+        let method = head.method.of(bytes);
+        if self.method.changes(method) {
+            let text = String::from_utf8_lossy(method);
+            if setup.casefold {
+                dict.set_item(intern!(py, "method"), text.to_ascii_uppercase())?;
+            } else {
+                dict.set_item(intern!(py, "method"), text)?;
+            }
+        }
+        let path = head.path_of(bytes);
+        if self.path.changes(path) {
+            let decoded = percent_decoded(path);
+            let text = format!("{}{}", setup.root_path, String::from_utf8_lossy(&decoded));
+            dict.set_item(intern!(py, "path"), text)?;
+            let raw = [setup.root_path.as_bytes(), path].concat();
+            dict.set_item(intern!(py, "raw_path"), PyBytes::new(py, &raw))?;
+        }
+        let query = head.query.of(bytes);
+        if self.query.changes(query) {
+            dict.set_item(intern!(py, "query_string"), PyBytes::new(py, query))?;
+        }
+        if self.version != head.version {
+            self.version = head.version;
+            let text = match head.version {
+                Version::Http10 => intern!(py, "1.0"),
+                Version::Http11 => intern!(py, "1.1"),
+            };
+            dict.set_item(intern!(py, "http_version"), text)?;
+        }
+        if self.scheme != exchange.scheme {
+            self.scheme = exchange.scheme;
+            let text = match exchange.scheme {
+                Scheme::Http => intern!(py, "http"),
+                Scheme::Https => intern!(py, "https"),
+            };
+            dict.set_item(intern!(py, "scheme"), text)?;
+        }
+        Ok(())
+    }
+
+    /// Clients of a Unix socket have no address.
+    fn describe_client(&mut self, py: Python<'_>, exchange: &Exchange) -> PyResult<()> {
+        let Peer::Ip(peer) = exchange.peer else {
+            return Ok(());
+        };
+        if self.client == Some(peer) {
+            return Ok(());
+        }
+        self.client = Some(peer);
+        let client: Bound<'_, PyTuple> = (peer.ip().to_string(), peer.port()).into_pyobject(py)?;
+        self.dict.bind(py).set_item(intern!(py, "client"), client)
+    }
+}
+
+/// The client that a trusted proxy speaks for: the last host of `X-Forwarded-For` that is no trusted proxy itself, else the
+/// first one.
+fn forwarded_client(exchange: &Exchange, trust: &TrustPolicy) -> Option<String> {
+    let bytes = exchange.bytes();
+    let mut values = exchange
+        .head
+        .fields_named(bytes, "x-forwarded-for")
+        .peekable();
+    values.peek()?;
+    if !trust.trusts(exchange.peer) {
+        return None;
+    }
+    let hosts: Vec<&[u8]> = values
+        .flat_map(|value| value.split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|host| !host.is_empty())
+        .collect();
+    let is_proxy = |host: &&&[u8]| trust.trusts_host(host);
+    let client = hosts.iter().rev().find(|host| !is_proxy(host));
+    let client = client.or_else(|| hosts.first())?;
+    Some(String::from_utf8_lossy(client).into_owned())
+}

@@ -1,0 +1,118 @@
+//! Whether the loop still runs. While requests are inside the application, a native thread asks the loop for a sign of life
+//! now and then; a loop that gives none for `timeout` hangs, and the arbiter is told. Invariant: nothing wakes up while no
+//! request is inside.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use oxicorn_engine::{Now, Stuck};
+
+use crate::asgi::driver::Driver;
+
+/// How often the loop is asked in the time that it may be silent.
+const QUESTIONS: u32 = 4;
+
+/// What the loop's thread and the watchdog share.
+#[derive(Debug, Default)]
+pub(crate) struct Watchdog {
+    /// It waits for a request. Set before it looks whether there is one, read after one was counted.
+    asleep: AtomicBool,
+    over: Mutex<bool>,
+    called: Condvar,
+}
+
+impl Watchdog {
+    fn over(&self) -> MutexGuard<'_, bool> {
+        self.over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request is inside the application, and was counted.
+    pub(crate) fn call(&self) {
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+            // Whoever is about to wait holds the lock.
+            drop(self.over());
+            self.called.notify_one();
+        }
+    }
+
+    /// The loop is about to end.
+    pub(crate) fn stop(&self) {
+        *self.over() = true;
+        self.called.notify_one();
+    }
+
+    /// Sleeps while `idle`. Whether there is something to watch.
+    fn sleep(&self, idle: impl Fn() -> bool) -> bool {
+        let mut over = self.over();
+        self.asleep.store(true, Ordering::SeqCst);
+        if !idle() {
+            self.asleep.store(false, Ordering::SeqCst);
+        }
+        while self.asleep.load(Ordering::SeqCst) && !*over {
+            over = self
+                .called
+                .wait(over)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        !*over
+    }
+
+    /// Lets `time` pass.
+    fn pass(&self, time: Duration) {
+        let waited = self
+            .called
+            .wait_timeout_while(self.over(), time, |over| !*over);
+        drop(waited);
+    }
+}
+
+/// Starts the thread, for a loop that may be silent for `timeout`; zero is for ever.
+pub(crate) fn start(driver: Arc<Driver>, timeout: Duration) -> std::io::Result<()> {
+    if timeout.is_zero() {
+        return Ok(());
+    }
+    let thread = std::thread::Builder::new().name("oxicorn-watchdog".to_owned());
+    thread.spawn(move || watch(&driver, timeout)).map(drop)
+}
+
+fn watch(driver: &Driver, timeout: Duration) {
+    let limit = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    let idle = || driver.tasks.load(Ordering::SeqCst) == 0;
+    while driver.watchdog.sleep(idle) {
+        let asked = Now::read().mono;
+        driver.crew.call_loop();
+        driver.watchdog.pass(timeout / QUESTIONS);
+        let mut waited = 0;
+        while driver.alive.load(Ordering::Relaxed) < asked && waited < limit {
+            driver.watchdog.pass(timeout / QUESTIONS);
+            waited = Now::read().mono.saturating_sub(asked);
+        }
+        if driver.alive.load(Ordering::Relaxed) < asked {
+            report(driver, asked);
+        }
+    }
+}
+
+/// Names the request that has been inside for the longest time; it may be another one that does not let go.
+fn report(driver: &Driver, since: u64) {
+    let now = Now::read();
+    let running = driver.crew.engine().running(now);
+    let together = running.len();
+    let oldest = running.into_iter().max_by_key(|request| request.age);
+    let stuck = oldest.map_or_else(
+        || Stuck {
+            line: "background work".to_owned(),
+            peer: "-".to_owned(),
+            age: now.mono.saturating_sub(since),
+            together,
+        },
+        |request| Stuck {
+            line: request.line,
+            peer: request.peer,
+            age: request.age,
+            together,
+        },
+    );
+    driver.crew.report_hang(&stuck);
+}
