@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGTTIN, SIGTTOU, SIGUSR1
 
@@ -486,3 +487,34 @@ def test_a_daemon_leaves_the_terminal_and_stops_by_its_pid_file(
     os.kill(daemon, SIGTERM)
     until(lambda: not processes.alive(daemon), "the daemon ends")
     assert not pid.exists()
+
+
+HEARS = """
+import os, signal
+
+heard = os.open("heard", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+for number in (signal.SIGUSR2, signal.SIGWINCH):
+    signal.signal(number, lambda *_: os.write(heard, b"x"))
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "0")])
+    return [b""]
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_signal_of_the_application_is_heard_also_just_before_a_wait(
+    tmp_path: Path, serve: Serve, threads: int
+) -> None:
+    (tmp_path / "hears.py").write_text(HEARS)
+    server = serve("hears:app", "--threads", str(threads), cwd=tmp_path)
+    heard = tmp_path / "heard"
+    for number in range(300):
+        os.kill(server.worker, signal.SIGUSR2)
+        # The second one comes while the first ends the wait, and sooner or later.
+        begun = time.perf_counter()
+        while time.perf_counter() - begun < number % 150 * 1e-6:
+            pass
+        os.kill(server.worker, signal.SIGWINCH)
+        expected = 2 * number + 2
+        until(lambda size=expected: heard.stat().st_size >= size, f"{expected} are heard", 10)

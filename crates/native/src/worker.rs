@@ -18,7 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::arbiter::Seed;
 use crate::asgi;
 use crate::config::Config;
-use crate::crew::{self, Crew, ReadyCheck};
+use crate::crew::{self, Bell, Crew, ReadyCheck};
 use crate::logs;
 use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway};
 
@@ -96,6 +96,8 @@ impl Worker {
             listeners: seed.listeners,
             channel: seed.channel,
             signals: signals::install(&signals_for(py)?)?,
+            // Event loops have their own.
+            bell: if asynchronous { None } else { Bell::hung(py)? },
             board: seed
                 .board
                 .map_or_else(|| Box::leak(Box::default()), SharedBoard::keep),

@@ -6,7 +6,7 @@
 //! while the workers boot, since one call always waits there for whoever has time. When they are told
 //! to give is decided in `core/orphans.rs`.
 //!
-//! Invariants: nothing blocks but the first call, for [`PATIENCE`]; what an orphan says or does not say
+//! Invariants: nothing blocks but the first call, for a second; what an orphan says or does not say
 //! keeps no arbiter from starting.
 
 mod link;

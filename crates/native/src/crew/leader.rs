@@ -42,7 +42,11 @@ impl Crew {
             let turn = self.engine().turn(now);
             match turn {
                 Turn::Exchange(exchange) => return Ok(Led::Exchange(exchange)),
-                Turn::Notice(notice) => self.on_notice(notice),
+                Turn::Notice(notice) => {
+                    self.on_notice(notice);
+                    // It may have been the bell.
+                    py.check_signals()?;
+                }
                 Turn::Idle { .. } if self.is_stopping() => return Ok(Led::Stop),
                 Turn::Idle { again } => {
                     let waited = self.wait(py, again, alone)?;

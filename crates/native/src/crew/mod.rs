@@ -7,6 +7,7 @@
 //! holder takes, is held while waiting for the network
 //! or for the interpreter; nothing wakes up while nothing happens.
 
+mod bell;
 mod leader;
 mod looped;
 mod memory;
@@ -35,6 +36,7 @@ use oxicorn_logs::AccessLog;
 use pyo3::prelude::*;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
+pub(crate) use bell::Bell;
 use leader::Led;
 pub(crate) use readiness::{ReadyCheck, start as start_ready_check};
 pub(crate) use steward::start as start_steward;
@@ -97,6 +99,8 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) channel: WorkerChannel,
     pub(crate) signals: SignalPipe,
+    /// What tells the main thread of signals for the application's handlers.
+    pub(crate) bell: Option<Bell>,
     /// Where the worker shows what it counts.
     pub(crate) board: &'static Board,
     /// Whether other workers accept from the same listeners.
@@ -136,6 +140,9 @@ pub(crate) struct Crew {
     signals: SignalPipe,
     signal_watch: WatchId,
     channel_watch: WatchId,
+    bell: Option<Bell>,
+    /// Where the main thread leads.
+    bell_watch: Option<WatchId>,
     board: &'static Board,
     threads: usize,
     capacity: usize,
@@ -174,6 +181,10 @@ impl Crew {
         }
         let signal_watch = engine.watch(setup.signals.as_fd().try_clone_to_owned()?)?;
         let channel_watch = engine.watch(setup.channel.as_fd().try_clone_to_owned()?)?;
+        let bell = setup.bell.as_ref().filter(|_| setup.threads == 1);
+        let bell = bell.map(|bell| bell.as_fd().try_clone_to_owned());
+        let bell_watch = bell.transpose()?.map(|bell| engine.watch(bell));
+        let bell_watch = bell_watch.transpose()?;
         Ok(Self {
             waker: poller.waker(),
             engine: Mutex::new(engine),
@@ -188,6 +199,8 @@ impl Crew {
             signals: setup.signals,
             signal_watch,
             channel_watch,
+            bell: setup.bell,
+            bell_watch,
             board,
             threads: setup.threads,
             capacity: setup.capacity,
@@ -399,9 +412,12 @@ impl Crew {
     pub(crate) fn watch(&self, py: Python<'_>) -> PyResult<()> {
         while !self.is_stopping() {
             py.detach(|| {
-                let mut fds = [PollFd::new(&self.stopped, PollFlags::IN)];
+                let stopped = PollFd::new(&self.stopped, PollFlags::IN);
+                let bell = self.bell.iter().map(|it| PollFd::new(it, PollFlags::IN));
+                let mut fds: Vec<_> = bell.chain([stopped]).collect();
                 // Interrupted or not: the loop looks again.
                 let _ = poll(&mut fds, None);
+                self.bell.iter().for_each(Bell::silence);
             });
             py.check_signals()?;
         }

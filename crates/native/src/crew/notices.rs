@@ -16,7 +16,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
-use super::{Crew, Holder, lock};
+use super::{Bell, Crew, Holder, lock};
 use crate::ffi;
 
 /// How long before the end of `graceful_timeout` the requests are named that do not survive it, at the most.
@@ -68,6 +68,9 @@ impl Crew {
                     .for_each(|signal| self.on_signal(signal));
             }
             Notice::Watched(id) if id == self.channel_watch => self.on_channel(),
+            Notice::Watched(id) if Some(id) == self.bell_watch => {
+                self.bell.iter().for_each(Bell::silence);
+            }
             Notice::Watched(id) if self.post.last_call.get() == Some(&id) => {
                 self.post.cuts.store(true, Ordering::Relaxed);
                 self.log_cut_requests();
