@@ -78,6 +78,20 @@ class Counted:
         except AssertionError as error:
             raise AssertionError(f"{error}, busy {busy}, but {self.seen}") from None
 
+    def expect_moved(self, generation: int, taken: int) -> None:
+        """Waits until both workers together have taken so many more connections than they gave.
+
+        A connection is open a moment before it is counted as taken; and one that a busy worker gave
+        to its sibling was given and taken within a generation.
+        """
+
+        def counted() -> bool:
+            self.seen = self.generation(generation)
+            total = self.seen["total"]
+            return self.seen["workers"] == 2 and total["taken"] - total["given"] == taken
+
+        until(counted, f"{taken} taken", seconds=10)
+
     def connect(self, sends: bytes = b"") -> Connection:
         return self._open_until.enter_context(self.server.connect()).send(sends)
 
@@ -165,12 +179,9 @@ def test_the_numbers_move_to_the_new_generation(counted: Counted) -> None:
     counted.expect(open=21, idle=20, head=1)
     counted.ctl("restart")
     counted.expect(generation=2, open=21, idle=20, head=1)
-    # One that a busy worker gave to its sibling was given and taken within a generation.
-    total = counted.seen["total"]
-    assert counted.seen["workers"] == 2 and total["taken"] - total["given"] == 21
+    counted.expect_moved(generation=2, taken=21)
     counted.expect(generation=1)
-    total = counted.seen["total"]
-    assert counted.seen["workers"] == 2 and total["given"] - total["taken"] == 21
+    counted.expect_moved(generation=1, taken=-21)
     for connection in idle:
         assert connection.request().status == 200
     new = {one["generation"]: one["total"]["answered"] for one in counted.status()["generations"]}
