@@ -26,6 +26,8 @@ mod _native {
     #[pymodule_export]
     use super::arbiter::{Arbiter, BindError, Seed, daemonize};
     #[pymodule_export]
+    use super::asgi::Pump;
+    #[pymodule_export]
     use super::config::{CommandLine, Config, ConfigError};
     #[pymodule_export]
     use super::logs::{log, setup_logs};
