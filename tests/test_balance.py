@@ -85,8 +85,8 @@ def after_a_restart(server: Server) -> None:
 def after_a_death(server: Server) -> None:
     dead, left = server.workers()
     os.kill(dead, signal.SIGKILL)
-    until(lambda: len(server.workers()) == 2 and dead not in server.workers(), "a new one")
-    new = next(pid for pid in server.workers() if pid != left)
+    known = (dead, left)
+    [new] = until(lambda: [pid for pid in server.workers() if pid not in known], "a new one")
     with connections_of(server, new, 1):
         pass
 
