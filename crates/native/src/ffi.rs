@@ -82,46 +82,32 @@ pub(crate) fn references(object: &Bound<'_, PyAny>) -> usize {
     unsafe { ffi::Py_REFCNT(object.as_ptr()) }.cast_unsigned()
 }
 
-/// Calls a callable with two positional arguments, without a tuple in between.
-pub(crate) fn call_two<'py>(
+/// Calls a callable with these positional arguments, without a tuple in between.
+pub(crate) fn call<'py, const COUNT: usize>(
     callable: &Bound<'py, PyAny>,
-    first: &Bound<'py, PyAny>,
-    second: &Bound<'py, PyAny>,
+    arguments: [&Bound<'py, PyAny>; COUNT],
 ) -> PyResult<Bound<'py, PyAny>> {
-    let mut arguments = [std::ptr::null_mut(), first.as_ptr(), second.as_ptr()];
-    let flag = 2 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
-    // SAFETY: the two arguments behind the free slot are live for the call; the slot before them may be overwritten by the
-    // callee, as PY_VECTORCALL_ARGUMENTS_OFFSET says. The result is a new reference or null with an exception set.
+    const { assert!(COUNT <= MOST_ARGUMENTS) };
+    let mut slots = [std::ptr::null_mut(); 1 + MOST_ARGUMENTS];
+    for (slot, argument) in slots.iter_mut().skip(1).zip(arguments) {
+        *slot = argument.as_ptr();
+    }
+    let count = COUNT | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+    // SAFETY: COUNT arguments behind the first slot are live for the call; that slot may be overwritten by the callee, as
+    // PY_VECTORCALL_ARGUMENTS_OFFSET says. The result is a new reference or null with an exception set.
     unsafe {
         let result = ffi::PyObject_Vectorcall(
             callable.as_ptr(),
-            arguments.as_mut_ptr().add(1),
-            flag,
+            slots.as_mut_ptr().add(1),
+            count,
             std::ptr::null_mut(),
         );
         Bound::from_owned_ptr_or_err(callable.py(), result)
     }
 }
 
-/// Calls a callable with three positional arguments, without a tuple in between.
-pub(crate) fn call_three<'py>(
-    callable: &Bound<'py, PyAny>,
-    arguments: [&Bound<'py, PyAny>; 3],
-) -> PyResult<Bound<'py, PyAny>> {
-    let [first, second, third] = arguments.map(Bound::as_ptr);
-    let mut arguments = [std::ptr::null_mut(), first, second, third];
-    let flag = 3 | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
-    // SAFETY: as in `call_two`.
-    unsafe {
-        let result = ffi::PyObject_Vectorcall(
-            callable.as_ptr(),
-            arguments.as_mut_ptr().add(1),
-            flag,
-            std::ptr::null_mut(),
-        );
-        Bound::from_owned_ptr_or_err(callable.py(), result)
-    }
-}
+/// The most arguments of [`call`].
+const MOST_ARGUMENTS: usize = 3;
 
 /// What a native function is given: its bound object, the positional arguments, and the names of keyword arguments whose
 /// values follow the positional ones.

@@ -301,7 +301,7 @@ impl Driver {
         let send = ffi::native_function::<Send>(cycle.as_any())?;
         let begun = scope.and_then(|scope| {
             let arguments = [scope.as_any(), receive.bind(py), send.bind(py)];
-            let made = ffi::call_three(self.app.bind(py), arguments)?;
+            let made = ffi::call(self.app.bind(py), arguments)?;
             self.starter.start(&self.event_loop, &made)
         });
         let outcome = match begun {

@@ -116,11 +116,8 @@ impl Gateway {
         };
         let call = self.callables.call.get();
         call.put(transaction);
-        let returned = ffi::call_two(
-            self.app.bind(py),
-            environ.as_any(),
-            self.callables.start_response.bind(py),
-        );
+        let start_response = self.callables.start_response.bind(py);
+        let returned = ffi::call(self.app.bind(py), [environ.as_any(), start_response]);
         let (served, only) = match returned {
             Ok(iterable) => match only_block(&iterable) {
                 Some(block) => (Ok(()), Some(block)),
