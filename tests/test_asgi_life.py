@@ -14,7 +14,7 @@ from harness import processes
 from harness.client import message
 from harness.load import Load
 from harness.server import Server
-from harness.site import ASGI_APP, MODES, Site, restart
+from harness.site import ASGI_APP, MODES, Site, deploy, restart
 from harness.wait import until
 
 APP = "apps.asgi_probe:application"
@@ -220,12 +220,7 @@ def test_a_restart_brings_new_code_and_fails_no_request(
 ) -> None:
     site = Site(tmp_path, serve, "--asgi-loop", loop, "--restart-mode", mode, app=ASGI_APP)
     server = site.start()
-    with Load(server) as load:
-        load.wait_for("one", 20)
-        site.write("two")
-        restart(server)
-        server.wait_for_log("It finished its work", 2)
-        load.wait_for("two", 20)
+    deploy(site, server)
     server.wait_for_workers(2)
     assert server.log.count("shutdown of one") == 2
 

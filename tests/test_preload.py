@@ -17,7 +17,7 @@ from conftest import Serve
 from harness import processes
 from harness.load import Load
 from harness.server import Server
-from harness.site import MODES, Site, fails, is_rolled_back, restart
+from harness.site import MODES, Site, deploy, fails, is_rolled_back, restart
 from harness.wait import throughout, until
 
 HANG = "import time\nwhile True:\n    time.sleep(60)"
@@ -161,12 +161,7 @@ def test_a_worker_that_hangs_shows_where(serve: Serve, tmp_path: Path) -> None:
 def test_a_restart_brings_new_code_and_fails_no_request(site: Site, mode: str) -> None:
     server = site.start("--restart-mode", mode)
     old, workers = the_stem(server), server.workers()
-    with Load(server) as load:
-        load.wait_for("one", 20)
-        site.write("two")
-        restart(server)
-        server.wait_for_log("It finished its work", 2)
-        load.wait_for("two", 20)
+    deploy(site, server)
     assert not set(workers) & set(server.wait_for_workers(2))
     assert server.request().text == "two"
     until(lambda: server.stems() and old not in server.stems(), "the old stem has gone")

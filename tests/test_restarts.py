@@ -17,7 +17,7 @@ from harness.client import message
 from harness.gate import Gate
 from harness.load import Load
 from harness.server import Server
-from harness.site import APP, MODES, Site, fails, is_rolled_back, restart
+from harness.site import APP, MODES, Site, deploy, fails, is_rolled_back, restart
 from harness.wait import until
 
 
@@ -33,12 +33,7 @@ def site(tmp_path: Path, serve: Serve) -> Site:
 def test_a_restart_brings_new_code_and_fails_no_request(site: Site, mode: str) -> None:
     server = site.start("--restart-mode", mode)
     before = server.workers()
-    with Load(server) as load:
-        load.wait_for("one", 20)
-        site.write("two")
-        restart(server)
-        server.wait_for_log("It finished its work", 2)
-        load.wait_for("two", 20)
+    deploy(site, server)
     after = server.wait_for_workers(2)
     assert not set(before) & set(after)
     assert server.request().text == "two"

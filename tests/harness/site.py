@@ -92,6 +92,16 @@ def restart(server: Server) -> None:
     server.wait_for_log(r"Generation \d+ is confirmed", since=mark)
 
 
+def deploy(site: Site, server: Server) -> None:
+    """Version two of the code comes instead of one, by a restart that no client notices."""
+    with Load(server) as load:
+        load.wait_for("one", 20)
+        site.write("two")
+        restart(server)
+        server.wait_for_log("It finished its work", 2)
+        load.wait_for("two", 20)
+
+
 def is_rolled_back(server: Server, mark: int) -> str:
     """Waits for the end of a restart that fails; its reason."""
     pattern = r"Restart rolled back, generation 1 goes on serving: (.*)"
