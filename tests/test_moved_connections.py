@@ -18,8 +18,9 @@ import pytest
 
 from conftest import Serve
 from harness import control, processes
-from harness.client import Connection, Ended, chunked, message
+from harness.client import Connection, Ended, message
 from harness.gate import Gate
+from harness.halves import HALVES
 from harness.server import Server
 from harness.wait import until
 
@@ -143,18 +144,6 @@ def runtime() -> Iterator[Path]:
     """The path of a Unix socket is short, and that of a test's folder may be long."""
     with tempfile.TemporaryDirectory(prefix="oxi-") as folder:
         yield Path(folder)
-
-
-HALVES = {
-    "head": (message("/body?name=x"), 20),
-    "body": (message("/body?name=x", "POST", body=b"b" * 3000), 1500),
-    "spooled-body": (message("/body?name=x", "POST", body=b"b" * 300_000), 200_000),
-    "chunked-body": (
-        message("/body?name=x", "POST", headers=[("Transfer-Encoding", "chunked")])
-        + chunked([b"c" * 5000, b"d" * 5000]),
-        7000,
-    ),
-}
 
 
 @pytest.mark.parametrize("what", HALVES)

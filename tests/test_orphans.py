@@ -19,9 +19,10 @@ import pytest
 
 from conftest import Serve
 from harness import control, processes
-from harness.client import Connection, chunked, message
+from harness.client import Connection, message
 from harness.folders import open_to_everybody
 from harness.gate import Gate
+from harness.halves import HALVES
 from harness.load import Load
 from harness.server import Server
 from harness.wait import throughout, until
@@ -250,17 +251,6 @@ def test_a_request_that_does_not_end_is_cut_after_the_graceful_timeout(
 def first_pid(server: Server) -> int:
     """The worker that was booted first."""
     return int(server.wait_for_log(r"Booting worker with pid: (\d+)").group(1))
-
-
-HALVES = {
-    "head": (message("/body?name=x"), 20),
-    "body": (message("/body?name=x", "POST", body=b"b" * 300_000), 200_000),
-    "chunked-body": (
-        message("/body?name=x", "POST", headers=[("Transfer-Encoding", "chunked")])
-        + chunked([b"c" * 5000, b"d" * 5000]),
-        7000,
-    ),
-}
 
 
 @pytest.mark.parametrize("what", HALVES)
