@@ -152,6 +152,16 @@ impl Server {
         answer.trim().to_owned()
     }
 
+    /// Whoever of the two crowded workers answers first shares with the other one, and both serve on.
+    pub(crate) fn expect_a_share(&mut self) {
+        let crowded = self.connect();
+        let giver = crowded.trim_start_matches("worker ");
+        let taker = if giver == "1" { 2 } else { 1 };
+        self.expect(&format!("worker {taker} takes the share of {giver}"));
+        self.expect(&format!("worker {giver} is told Share"));
+        assert!(self.connect().starts_with("worker "));
+    }
+
     /// Waits until the arbiter does not run at all during a whole `window`. It may still be busy at first, and what it
     /// said before may not have been read yet.
     pub(crate) fn falls_asleep_for(&mut self, window: Duration) {
