@@ -9,7 +9,7 @@ use oxicorn_arbiter::sys::signals::{self, SignalPipe};
 use oxicorn_arbiter::{Signal, WorkerSeed};
 use oxicorn_board::Place;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::options::Nature;
 use crate::say;
@@ -107,8 +107,9 @@ fn heed(
             }
             Command::Take(end) => {
                 let mut gift = [0; 32];
-                poll(&mut [PollFd::new(&end, PollFlags::IN)], None)?;
-                let length = rustix::io::read(&end, &mut gift)?;
+                // The word to leave may interrupt both.
+                retry_on_intr(|| poll(&mut [PollFd::new(&end, PollFlags::IN)], None))?;
+                let length = retry_on_intr(|| rustix::io::read(&end, &mut gift))?;
                 let gift = String::from_utf8_lossy(gift.get(..length).unwrap_or_default());
                 say(&format!("worker {id} takes the {gift}"));
                 post.ends.push(end);
