@@ -30,13 +30,15 @@ UNSPECIFIED = {"7.1.6", "7.13.1", "7.13.2"}
 on its way, and close codes that nobody has assigned."""
 
 JUDGE = """
-import asyncio, json, sys
+import asyncio, json, os, sys
 from kosoku import run_fuzzingclient
 
 results = asyncio.run(run_fuzzingclient(sys.argv[1], json.loads(sys.argv[2]), concurrency=2))
-print(json.dumps([[it.case_id, it.behavior.value, it.behavior_close.value] for it in results]))
+print(json.dumps([[it.case_id, it.behavior.value, it.behavior_close.value] for it in results]), flush=True)
+os._exit(0)
 """
-"""In a process of its own: kosoku brings a `pkg_resources` along that other tests must not meet."""
+"""In a process of its own: kosoku brings a `pkg_resources` along that other tests must not meet. It
+leaves at once, since a thread of kosoku's that wants the interpreter while that shuts down aborts."""
 
 
 @pytest.fixture(scope="module")
