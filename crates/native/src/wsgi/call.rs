@@ -19,7 +19,7 @@ use crate::head::{Framing, Head};
 const SLICE: usize = 128 * 1024;
 
 /// Blocks up to this size are copied behind what goes before them: cheaper than a system call with several parts.
-const SMALL: usize = 2 * 1024;
+const SMALL: usize = 8 * 1024;
 
 /// Sending more than this at once lets other threads run meanwhile, and is not copied for a slow client.
 pub(crate) const BIG: usize = 64 * 1024;
