@@ -213,6 +213,7 @@ impl Driver {
 
     fn turn(&self, py: Python<'_>) -> PyResult<Left> {
         self.crew.take_events()?;
+        self.starter.look(py)?;
         let now = Now::read();
         let mut started = 0;
         let left = loop {
