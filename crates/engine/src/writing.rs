@@ -199,6 +199,8 @@ impl Engine {
         }
         if connection.broken {
             self.drop_connection(id);
+        } else if connection.websocket.is_some() {
+            self.begin_parting(id, now);
         } else if connection.outbox.is_some() {
             connection.show(self.board, Some(Count::Sending));
             self.set_deadline(id, self.write_deadline(now));
@@ -268,11 +270,16 @@ impl Engine {
         match flushed {
             Ok(Flushed::Empty) => {
                 connection.outbox = None;
+                if let Phase::Parting = connection.phase {
+                    return self.part(id, now);
+                }
                 self.after_response(id, now);
                 self.look_for_news(id, now);
             }
             Ok(state) => {
-                if progress && connection.waits_for_room() {
+                if progress && connection.is_upgraded() {
+                    self.note_reader(id, now);
+                } else if progress && connection.waits_for_room() {
                     connection.deadline = deadline;
                 }
                 if state == Flushed::Burst {
@@ -318,16 +325,21 @@ impl Engine {
         let (id, connection) = self.in_application(exchange).ok_or(Flow::Gone)?;
         connection.deadline = connection.deadline.max(deadline);
         connection.course.begun = true;
-        if connection.outbox.is_some() {
-            return Ok((id, 0));
-        }
-        match send_now(connection, parts) {
-            Ok(sent) => Ok((id, sent)),
-            Err(error) => Err(self.give_up(id, &error)),
-        }
+        self.send_at_once(id, parts).map(|sent| (id, sent))
     }
 
-    fn queue_rest(&mut self, id: Id, parts: &[&[u8]], sent: usize) -> Flow {
+    /// How much of `parts` the socket took.
+    pub(crate) fn send_at_once(&mut self, id: Id, parts: &[&[u8]]) -> Result<usize, Flow> {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Err(Flow::Gone);
+        };
+        if connection.outbox.is_some() {
+            return Ok(0);
+        }
+        send_now(connection, parts).map_err(|error| self.give_up(id, &error))
+    }
+
+    pub(crate) fn queue_rest(&mut self, id: Id, parts: &[&[u8]], sent: usize) -> Flow {
         let Some(connection) = self.connections.get_mut(id) else {
             return Flow::Gone;
         };
