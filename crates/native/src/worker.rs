@@ -169,7 +169,10 @@ impl Worker {
             trust: trust(&self.config),
             state,
             casefold: self.config.casefold_http_method,
-            deflate: self.config.ws_per_message_deflate.then(deflate::Policy::default),
+            deflate: self
+                .config
+                .ws_per_message_deflate
+                .then(deflate::Policy::default),
             websockets: self.config.ws != "none",
             timeout: self.config.timeout,
         };

@@ -139,7 +139,12 @@ fn content(data: Cow<'_, [u8]>, end: usize) -> Content {
 
 impl Engine {
     /// The next message of an upgraded exchange, in place of what is in `message`.
-    pub fn receive_message(&mut self, exchange: &Exchange, message: &mut Message, now: Now) -> Heard {
+    pub fn receive_message(
+        &mut self,
+        exchange: &Exchange,
+        message: &mut Message,
+        now: Now,
+    ) -> Heard {
         let lost = Heard::Closed(Disconnect::abnormal());
         let Some(id) = exchange.id else { return lost };
         let Some(websocket) = self.websocket(id) else {

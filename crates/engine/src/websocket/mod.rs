@@ -159,7 +159,11 @@ impl Engine {
         let open: Vec<Id> = open.collect();
         let count = open.len().max(1) as u64;
         for (id, number) in open.into_iter().zip(0..) {
-            self.plan_recall(id, now.mono.saturating_add(window.saturating_mul(number) / count));
+            self.plan_recall(
+                id,
+                now.mono
+                    .saturating_add(window.saturating_mul(number) / count),
+            );
         }
         self.arm_timer();
     }

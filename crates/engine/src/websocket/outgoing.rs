@@ -34,7 +34,10 @@ impl Engine {
         data: &[u8],
         frame: &mut Vec<u8>,
     ) -> Flow {
-        let Some(id) = exchange.id.filter(|_| self.in_application(exchange).is_some()) else {
+        let Some(id) = exchange
+            .id
+            .filter(|_| self.in_application(exchange).is_some())
+        else {
             return Flow::Gone;
         };
         let Self {

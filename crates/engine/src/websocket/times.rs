@@ -157,9 +157,7 @@ impl Engine {
             websocket.close_with(Code::INTERNAL, SILENT, Disconnect::abnormal());
         } else {
             let [.., a, b, c, d] = now.mono.to_be_bytes();
-            let sent = websocket
-                .codec
-                .ping([a, b, c, d], &mut websocket.answers);
+            let sent = websocket.codec.ping([a, b, c, d], &mut websocket.answers);
             // Without a limit for the answer the next ping is all that follows.
             let awaited = self.options.ping_timeout > 0;
             websocket.pinged = sent.is_ok() && awaited;

@@ -400,9 +400,15 @@ impl State {
     ) {
         let Some(socket) = &self.socket else { return };
         let phase = socket.phase;
-        let request = self.exchange.as_deref().map_or_else(|| socket.name.clone(), request_of);
+        let request = self
+            .exchange
+            .as_deref()
+            .map_or_else(|| socket.name.clone(), request_of);
         let flow = |exchange| driver.crew.engine().flow(exchange);
-        let refused = self.exchange.as_deref().is_some_and(|it| flow(it) == Flow::Gone);
+        let refused = self
+            .exchange
+            .as_deref()
+            .is_some_and(|it| flow(it) == Flow::Gone);
         let left = refused || self.gone;
         let unfinished = self.exchange.is_some() && !left;
         match outcome {
@@ -426,7 +432,11 @@ impl State {
         }
         let begun = matches!(self.stage, Stage::Begun(_) | Stage::Trailers(_));
         if phase == Phase::Open {
-            let code = if outcome.is_ok() { Code::NORMAL } else { Code::INTERNAL };
+            let code = if outcome.is_ok() {
+                Code::NORMAL
+            } else {
+                Code::INTERNAL
+            };
             self.close_with(code, "", driver);
             self.leave(driver);
         } else if begun || refused {

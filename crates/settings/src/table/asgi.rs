@@ -67,13 +67,7 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "ws",
             cli: &["--ws"],
-            kind: Kind::Choice(&[
-                "auto",
-                "none",
-                "websockets",
-                "websockets-sansio",
-                "wsproto",
-            ]),
+            kind: Kind::Choice(&["auto", "none", "websockets", "websockets-sansio", "wsproto"]),
             default: Preset::Text("auto"),
             meta: "NAME",
             status: Status::Ours,
