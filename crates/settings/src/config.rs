@@ -126,6 +126,10 @@ pub struct Config {
     pub ws_ping_timeout: Duration,
     /// Agree to compress WebSocket messages.
     pub ws_per_message_deflate: bool,
+    /// The fewest bytes of a message that is compressed.
+    pub ws_deflate_min_size: usize,
+    /// Let compressed messages refer to earlier ones.
+    pub ws_deflate_takeover: bool,
 
     /// Which peers are proxies that may speak for their clients.
     pub forwarded_allow_ips: Networks,
@@ -292,6 +296,8 @@ pub(crate) const BLANK: Config = Config {
     ws_ping_interval: Duration::ZERO,
     ws_ping_timeout: Duration::ZERO,
     ws_per_message_deflate: false,
+    ws_deflate_min_size: 0,
+    ws_deflate_takeover: false,
     forwarded_allow_ips: Networks::NONE,
     secure_scheme_headers: Vec::new(),
     forwarder_headers: Vec::new(),

@@ -130,12 +130,36 @@ pub(super) static SECTION: Section = Section {
             default: Preset::Bool(true),
             meta: "BOOL",
             status: Status::Ours,
-            summary: "Compress WebSocket messages of 1 KiB and more if the client can.",
-            doc: "No context outlives a message (RFC 7692, `no_context_takeover` both ways), so an idle connection \
-                  costs nothing for it. The flag is followed by `true` or `false`.",
+            summary: "Compress WebSocket messages if the client can.",
+            doc: "permessage-deflate (RFC 7692). See `ws_deflate_min_size` and `ws_deflate_takeover`. The flag is \
+                  followed by `true` or `false`, as uvicorn's.",
             examples: &["false", "true"],
             apply: |config, value| store(&mut config.ws_per_message_deflate, value),
             ..Setting::ROW
+        },
+        Setting {
+            name: "ws_deflate_min_size",
+            cli: &["--ws-deflate-min-size"],
+            kind: Kind::Size,
+            default: Preset::Int(1024),
+            meta: "BYTES",
+            status: Status::Ours,
+            summary: "The fewest bytes of a WebSocket message that is compressed.",
+            doc: "What is shorter costs more time than it saves bytes, and is sent as it is.",
+            examples: &["1024", "16K", "0"],
+            apply: |config, value| store(&mut config.ws_deflate_min_size, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "ws_deflate_takeover",
+            cli: &["--ws-deflate-takeover"],
+            status: Status::Ours,
+            summary: "Let compressed WebSocket messages refer to earlier ones.",
+            doc: "Small messages that resemble each other become several times smaller. The price is up to 420 KiB of \
+                  memory for each connection that has sent and received a compressed message; without it an idle \
+                  connection costs nothing for compression.",
+            apply: |config, value| store(&mut config.ws_deflate_takeover, value),
+            ..Setting::SWITCH
         },
         Setting {
             name: "ws_max_queue",
