@@ -8,7 +8,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGKILL, SIGTERM
+from signal import SIGINT, SIGKILL, SIGTERM
 from typing import Any
 
 import pytest
@@ -591,6 +591,15 @@ async def app(scope, receive, send):
     await send({{"type": "http.response.start", "status": 200, "headers": headers}})
     await send({{"type": "http.response.body", "body": b"{version}"}})
 """
+
+
+def test_a_quick_stop_tells_the_clients(serve: Serve) -> None:
+    server = serve(APP, "--graceful-timeout", "300")
+    with opened(server, "/stay") as websocket:
+        assert websocket.receive() == "ready"
+        server.signal(SIGINT)
+        assert websocket.end() == (1012, "")
+        server.expect_exit(0)
 
 
 @pytest.mark.parametrize("mode", MODES)

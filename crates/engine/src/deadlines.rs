@@ -172,6 +172,7 @@ impl Engine {
                 line: String::from_utf8_lossy(line).into_owned(),
                 peer: connection.peer.to_string(),
                 age: now.mono.saturating_sub(*since),
+                upgraded: connection.is_upgraded(),
             })
         });
         running.collect()

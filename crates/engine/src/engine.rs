@@ -68,6 +68,8 @@ pub struct Running {
     pub peer: String,
     /// Milliseconds since the application was given the request.
     pub age: u64,
+    /// It is a WebSocket now, which may take as long as it likes.
+    pub upgraded: bool,
 }
 
 /// Something the driver is told besides requests.

@@ -147,7 +147,8 @@ impl Engine {
         websocket.is_some_and(|websocket| websocket.end.is_some())
     }
 
-    /// Closes every WebSocket with 1012, spread over `window` milliseconds, so that the clients do not all come back at once;
+    /// Closes every WebSocket with 1012, spread over `window` milliseconds, so that the clients do not all come back at once (0:
+    /// now);
     /// and those that are still being opened as soon as they are.
     pub fn recall(&mut self, window: u64, now: Now) {
         self.recalls = true;
@@ -159,11 +160,11 @@ impl Engine {
         let open: Vec<Id> = open.collect();
         let count = open.len().max(1) as u64;
         for (id, number) in open.into_iter().zip(0..) {
-            self.plan_recall(
-                id,
-                now.mono
-                    .saturating_add(window.saturating_mul(number) / count),
-            );
+            let delay = window.saturating_mul(number) / count;
+            self.plan_recall(id, now.mono.saturating_add(delay));
+            if delay == 0 {
+                self.websocket_due(id, now);
+            }
         }
         self.arm_timer();
     }

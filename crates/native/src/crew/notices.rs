@@ -255,12 +255,14 @@ impl Crew {
         self.engine().recall(window, Now::read());
     }
 
-    /// Quick stop. A request inside the application cannot be interrupted; then the process ends under it.
+    /// Quick stop. A request inside the application cannot be interrupted; then the process ends under it. The clients of
+    /// WebSockets are told.
     fn quit(&self) {
         if lock(&self.seat).inside > 0 {
             if let Some(access) = self.engine().access_log() {
                 access.flush();
             }
+            self.engine().recall(0, Now::read());
             self.log_cut_requests();
             log::info!(target: "oxicorn", "Worker exiting (pid: {}), requests were cut", std::process::id());
             ffi::exit_now(0);
