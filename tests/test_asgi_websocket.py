@@ -1,9 +1,8 @@
-"""WebSockets of ASGI applications on the real server: handshakes, messages, ends; on asyncio and on uvloop."""
+"""WebSockets of ASGI applications on the real server: handshakes, messages, ends; on both loops."""
 
 from __future__ import annotations
 
 import ast
-import json
 import re
 import zlib
 from collections.abc import Iterator
@@ -517,7 +516,7 @@ def test_a_silent_client_is_pinged_and_given_up(serve: Serve) -> None:
 
 
 def test_an_access_log_has_a_line_when_it_ends(serve: Serve) -> None:
-    layout = '%(r)s %(s)s %(B)s %({sec-websocket-version}i)s %({upgrade}o)s'
+    layout = "%(r)s %(s)s %(B)s %({sec-websocket-version}i)s %({upgrade}o)s"
     server = serve(APP, "--access-logfile", "-", "--access-logformat", layout)
     with opened(server, "/echo?") as websocket:
         websocket.send("hello").receive()

@@ -1,4 +1,4 @@
-"""Many WebSockets and messages of each kind leave nothing behind in the worker, as in test_leaks."""
+"""Many WebSockets and messages leave nothing behind in the worker, as in test_leaks."""
 
 from __future__ import annotations
 

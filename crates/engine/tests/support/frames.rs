@@ -40,11 +40,11 @@ fn head(first: u8, len: usize, mask: u8) -> Vec<u8> {
     match len {
         0..=125 => frame.push(mask | u8::try_from(len).unwrap()),
         126..=0xffff => {
-            frame.push(mask | 126);
+            frame.push(mask | 0x7e);
             frame.extend_from_slice(&u16::try_from(len).unwrap().to_be_bytes());
         }
         _ => {
-            frame.push(mask | 127);
+            frame.push(mask | 0x7f);
             frame.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
