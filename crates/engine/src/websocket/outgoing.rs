@@ -98,7 +98,7 @@ impl Engine {
     /// Sends frames, behind what is queued.
     fn emit(&mut self, id: Id, parts: &[&[u8]]) -> Flow {
         match self.send_at_once(id, parts) {
-            Ok(sent) => self.queue_rest(id, parts, sent),
+            Ok((id, sent)) => self.queue_rest(id, parts, sent),
             Err(flow) => flow,
         }
     }

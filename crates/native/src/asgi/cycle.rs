@@ -15,9 +15,9 @@ use pyo3::types::{PyAny, PyBool, PyBytes, PyDict};
 use crate::asgi::awaitable::{Wait, Waiting};
 use crate::asgi::driver::Driver;
 use crate::asgi::websocket::Socket;
-use crate::ffi::{Arguments, Native};
+use crate::ffi::{self, Arguments, Native};
 use crate::head::{Framing, Head};
-use crate::wsgi::described;
+use crate::wsgi::{described, exit_code};
 
 /// Bytes of a stored body given in one message.
 const PIECE: usize = 64 * 1024;
@@ -239,6 +239,11 @@ impl Cycle {
                 "the request is being worked on by somebody else",
             ));
         };
+        if self.driver.crew.is_forked() {
+            // A child that the application forked: the connection is its parent's.
+            state.exchange = None;
+            state.gone = true;
+        }
         let was_out = state.exchange.is_some();
         let result = work(&mut state);
         let over = was_out && state.exchange.is_none();
@@ -330,6 +335,9 @@ impl Cycle {
     /// The application has returned `outcome`: what it left undone is done now.
     pub(crate) fn conclude(&self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) {
         drop(self.task_slot().take());
+        if self.driver.crew.is_forked() {
+            ffi::exit_now(exit_code(py, outcome.map(drop)));
+        }
         let concluded = self.with(py, |state| {
             conclude(py, state, &self.driver, outcome);
             Ok(())
@@ -377,6 +385,11 @@ fn conclude(
     };
     let refused = driver.crew.engine().flow(exchange) == Flow::Gone;
     let begun = matches!(state.stage, Stage::Begun(_) | Stage::Trailers(_));
+    let left_out = if state.stage == Stage::Silent {
+        "starting"
+    } else {
+        "completing"
+    };
     let request = request_of(exchange);
     match outcome {
         Err(error) if driver.crew.cuts_requests() && is_cancelled(py, &error) => {}
@@ -388,13 +401,9 @@ fn conclude(
             "Error handling request {request}\n{}", described(py, &error)
         ),
         Ok(_) if refused || state.gone => {}
-        Ok(_) if begun => log::error!(
-            target: "oxicorn",
-            "ASGI callable returned without completing response. ({request})"
-        ),
         Ok(_) => log::error!(
             target: "oxicorn",
-            "ASGI callable returned without starting response. ({request})"
+            "ASGI callable returned without {left_out} response. ({request})"
         ),
     }
     if begun || refused {

@@ -2,7 +2,7 @@
 //! Each listener has a template dict that always describes the last request: only what has changed since is set in it, then it
 //! is copied. Invariant: requests share nothing that an application has a reason to change.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use oxicorn_engine::{Exchange, Peer, Scheme, TrustPolicy, percent_decoded};
@@ -10,7 +10,7 @@ use oxicorn_http1::Version;
 use oxicorn_websocket::deflate::Policy;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::asgi::fields::Fields;
 use crate::last::Last;
@@ -56,6 +56,7 @@ struct Template {
     version: Version,
     scheme: Scheme,
     client: Option<SocketAddr>,
+    host: Option<(IpAddr, Py<PyString>)>,
 }
 
 /// Makes scopes.
@@ -63,7 +64,6 @@ struct Template {
 pub(crate) struct Scopes {
     templates: Vec<Template>,
     fields: Fields,
-    asgi: Py<PyDict>,
     extensions: Py<PyDict>,
     setup: Setup,
 }
@@ -80,11 +80,10 @@ impl Scopes {
         let templates = setup
             .listeners
             .iter()
-            .map(|server| Template::new(py, server, &setup.root_path));
+            .map(|server| Template::new(py, server, &setup.root_path, &asgi));
         Ok(Self {
             templates: templates.collect::<PyResult<_>>()?,
             fields: Fields::new(py),
-            asgi: asgi.unbind(),
             extensions: extensions.unbind(),
             setup,
         })
@@ -107,7 +106,6 @@ impl Scopes {
         }
         let fields = self.fields.list(py, exchange)?;
         scope.set_item(intern!(py, "headers"), fields)?;
-        scope.set_item(intern!(py, "asgi"), self.asgi.bind(py).copy()?)?;
         scope.set_item(intern!(py, "extensions"), self.extensions.bind(py).copy()?)?;
         scope.set_item(intern!(py, "state"), self.setup.state.bind(py).copy()?)?;
         Ok(scope)
@@ -141,15 +139,24 @@ impl Scopes {
 
 impl Template {
     /// The entries in uvicorn's order.
-    fn new(py: Python<'_>, server: &(String, Option<u16>), root_path: &str) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        server: &(String, Option<u16>),
+        root_path: &str,
+        asgi: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
         let dict = PyDict::new(py);
         dict.set_item(intern!(py, "type"), intern!(py, "http"))?;
-        dict.set_item(intern!(py, "asgi"), py.None())?;
+        dict.set_item(intern!(py, "asgi"), asgi)?;
         dict.set_item(intern!(py, "http_version"), intern!(py, "1.1"))?;
         dict.set_item(intern!(py, "server"), (&server.0, server.1))?;
         dict.set_item(intern!(py, "client"), py.None())?;
         dict.set_item(intern!(py, "scheme"), intern!(py, "http"))?;
         dict.set_item(intern!(py, "root_path"), root_path)?;
+        // A copy has room for what every request sets.
+        for key in ROOM {
+            dict.set_item(PyString::intern(py, key), py.None())?;
+        }
         Ok(Self {
             dict: dict.unbind(),
             method: Last::default(),
@@ -158,6 +165,7 @@ impl Template {
             version: Version::Http11,
             scheme: Scheme::Http,
             client: None,
+            host: None,
         })
     }
 
@@ -210,6 +218,18 @@ impl Template {
         Ok(())
     }
 
+    /// The address as text: many connections come from the same one.
+    fn host_name<'py>(&mut self, py: Python<'py>, ip: IpAddr) -> Bound<'py, PyString> {
+        match &self.host {
+            Some((known, name)) if *known == ip => name.bind(py).clone(),
+            _ => {
+                let name = PyString::new(py, &ip.to_string());
+                self.host = Some((ip, name.clone().unbind()));
+                name
+            }
+        }
+    }
+
     /// Clients of a Unix socket have no address.
     fn describe_client(&mut self, py: Python<'_>, exchange: &Exchange) -> PyResult<()> {
         let Peer::Ip(peer) = exchange.peer else {
@@ -219,10 +239,21 @@ impl Template {
             return Ok(());
         }
         self.client = Some(peer);
-        let client: Bound<'_, PyTuple> = (peer.ip().to_string(), peer.port()).into_pyobject(py)?;
+        let client = (self.host_name(py, peer.ip()), peer.port()).into_pyobject(py)?;
         self.dict.bind(py).set_item(intern!(py, "client"), client)
     }
 }
+
+/// The entries that are set after the copy, or that have no value before the first request.
+const ROOM: [&str; 7] = [
+    "method",
+    "path",
+    "raw_path",
+    "query_string",
+    "headers",
+    "extensions",
+    "state",
+];
 
 /// The client that a trusted proxy speaks for: the last host of `X-Forwarded-For` that is no trusted proxy itself, else the
 /// first one.

@@ -12,8 +12,9 @@ use pyo3::types::{PyAny, PyBytes, PyDict, PyString};
 
 use crate::asgi::cycle::{Stage, State, is_cancelled, is_farewell, request_of};
 use crate::asgi::driver::Driver;
-use crate::asgi::send::{BIG, Said, bytes_of, expected, pairs, send, send_error};
+use crate::asgi::send::{Said, bytes_of, expected, pairs, send, send_error};
 use crate::ffi;
+use crate::head::BIG;
 use crate::wsgi::described;
 
 /// The code of a close frame for which the application names none.
@@ -330,10 +331,6 @@ impl State {
         let Some(exchange) = self.exchange.as_deref_mut() else {
             return Flow::Gone;
         };
-        // A child that the application forked must not write to its parent's connection.
-        if driver.crew.is_forked() {
-            return Flow::Gone;
-        }
         exchange.response.body_bytes += data.len() as u64;
         if data.len() > BIG {
             return py.detach(|| driver.crew.engine().send_message(exchange, kind, data));
@@ -367,9 +364,6 @@ impl State {
         let (Some(socket), Some(exchange)) = (&mut self.socket, &self.exchange) else {
             return false;
         };
-        if driver.crew.is_forked() {
-            return false;
-        }
         let closed = driver.crew.engine().close(exchange, code, reason);
         if closed {
             socket.end_with(code.number(), reason);

@@ -29,10 +29,13 @@ impl Crew {
                 self.post.gives.store(true, Ordering::Relaxed);
                 self.recall_websockets();
             }
-            Err(error) => log::warn!(
-                target: "oxicorn",
-                "Connections stay in worker (pid: {}): {error}", std::process::id()
-            ),
+            Err(error) => {
+                log::warn!(
+                    target: "oxicorn",
+                    "Connections stay in worker (pid: {}): {error}", std::process::id()
+                );
+                self.came_back();
+            }
         }
     }
 
