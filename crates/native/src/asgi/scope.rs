@@ -1,4 +1,4 @@
-//! The scope of an HTTP request (ASGI HTTP spec 2.4, "Connection Scope"), with uvicorn's values where the spec leaves room.
+//! The scope of a request (ASGI HTTP spec 2.4, "Connection Scope"), with uvicorn's values where the spec leaves room.
 //! Each listener has a template dict that always describes the last request: only what has changed since is set in it, then it
 //! is copied. Invariant: requests share nothing that an application has a reason to change.
 
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use oxicorn_engine::{Exchange, Peer, Scheme, TrustPolicy, percent_decoded};
 use oxicorn_http1::Version;
+use oxicorn_websocket::deflate::Policy;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
@@ -37,6 +38,10 @@ pub(crate) struct Setup {
     pub(crate) state: Py<PyDict>,
     /// Whether methods are turned into capitals (`casefold_http_method`).
     pub(crate) casefold: bool,
+    /// What is agreed to about compressing messages; `None`: nothing (`ws_per_message_deflate`).
+    pub(crate) deflate: Option<Policy>,
+    /// Whether requests to become a WebSocket are served as such (`ws`).
+    pub(crate) websockets: bool,
     /// How long the loop may be silent while requests are inside the application.
     pub(crate) timeout: Duration,
 }
@@ -103,6 +108,31 @@ impl Scopes {
         scope.set_item(intern!(py, "headers"), fields)?;
         scope.set_item(intern!(py, "extensions"), self.extensions.bind(py).copy()?)?;
         scope.set_item(intern!(py, "state"), self.setup.state.bind(py).copy()?)?;
+        Ok(scope)
+    }
+}
+
+impl Scopes {
+    /// The scope of `exchange`, which asks for a WebSocket (ASGI WebSocket spec 2.4, "Connection Scope"). `protocols`: those
+    /// that the client offers.
+    pub(crate) fn build_websocket<'py>(
+        &mut self,
+        py: Python<'py>,
+        exchange: &Exchange,
+        protocols: &[&str],
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let scope = self.build(py, exchange)?;
+        scope.del_item(intern!(py, "method"))?;
+        scope.set_item(intern!(py, "type"), intern!(py, "websocket"))?;
+        let scheme = match exchange.scheme {
+            Scheme::Http => intern!(py, "ws"),
+            Scheme::Https => intern!(py, "wss"),
+        };
+        scope.set_item(intern!(py, "scheme"), scheme)?;
+        scope.set_item(intern!(py, "subprotocols"), protocols)?;
+        let extensions = PyDict::new(py);
+        extensions.set_item(intern!(py, "websocket.http.response"), PyDict::new(py))?;
+        scope.set_item(intern!(py, "extensions"), extensions)?;
         Ok(scope)
     }
 }
