@@ -14,16 +14,19 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict};
 
 use crate::asgi::awaitable::Sent;
+use crate::asgi::callables::Callables;
 use crate::asgi::cycle::{Cycle, State};
 use crate::asgi::scope::{Scopes, Setup};
-use crate::asgi::send::Send;
 use crate::asgi::task::{Starter, Task};
-use crate::asgi::{cycle::Receive, watchdog, websocket};
+use crate::asgi::{watchdog, websocket};
 use crate::crew::Crew;
 use crate::ffi;
 
 /// Requests started in one call before the rest of the loop has its turn.
 const STARTS: usize = 64;
+
+/// The token of no request.
+const NOBODY: u64 = u64::MAX;
 
 /// What a call of the pump leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ struct Inner {
     drafts: Vec<Py<Cycle>>,
     buffer: Vec<u8>,
     message: Message,
+    /// Of a request that is over.
+    spare: Option<Callables>,
 }
 
 /// See the module.
@@ -71,6 +76,8 @@ pub(crate) struct Driver {
     pump: OnceLock<Py<Pump>>,
     /// The pump runs: whatever is left will be looked at.
     turning: AtomicBool,
+    /// The token of the request whose task makes its first step now.
+    entering: AtomicU64,
     /// A call of the pump is scheduled.
     scheduled: AtomicBool,
     /// The loop was told to stop.
@@ -105,6 +112,7 @@ impl Driver {
             drafts: Vec::new(),
             buffer: Vec::new(),
             message: Message::default(),
+            spare: None,
         };
         let starter = Starter::new(py, event_loop)?;
         let in_own_context = PyDict::new(py);
@@ -125,6 +133,7 @@ impl Driver {
             inner: Mutex::new(inner),
             pump: OnceLock::new(),
             turning: AtomicBool::new(false),
+            entering: AtomicU64::new(NOBODY),
             scheduled: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             tasks: AtomicUsize::new(0),
@@ -175,9 +184,13 @@ impl Driver {
     }
 
     /// The head of this response waits for what follows, until the loop has control again.
-    pub(crate) fn hold_head(&self, py: Python<'_>, cycle: Py<Cycle>) -> PyResult<()> {
-        self.inner().drafts.push(cycle);
-        self.schedule(py)
+    pub(crate) fn hold_head(&self, cycle: &Bound<'_, Cycle>) -> PyResult<()> {
+        if self.entering.load(Ordering::Relaxed) == cycle.get().token() {
+            // What follows may come at once. It is looked at when the task is suspended.
+            return Ok(());
+        }
+        self.inner().drafts.push(cycle.clone().unbind());
+        self.schedule(cycle.py())
     }
 
     /// The exchange with this token is over.
@@ -331,7 +344,7 @@ impl Driver {
         let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
             return Ok(());
         };
-        self.enter(py, scope, Cycle::new(driver, exchange, is_head))
+        self.enter(py, driver, scope, State::new(exchange, is_head))
     }
 
     /// Calls the application for an exchange that is to become a WebSocket, unless its handshake is none.
@@ -352,32 +365,44 @@ impl Driver {
         let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
             return Ok(());
         };
-        self.enter(py, scope, Cycle::websocket(driver, exchange))
+        self.enter(py, driver, scope, State::websocket(exchange))
     }
 
     /// Calls the application, and goes with it as far as it comes at once.
     fn enter(
         &self,
         py: Python<'_>,
+        driver: Arc<Self>,
         scope: PyResult<Bound<'_, PyDict>>,
-        cycle: Cycle,
+        state: State,
     ) -> PyResult<()> {
         self.tasks.fetch_add(1, Ordering::SeqCst);
         self.watchdog.call();
-        let cycle = Bound::new(py, cycle)?;
-        let receive = ffi::native_function::<Receive>(cycle.as_any())?;
-        let send = ffi::native_function::<Send>(cycle.as_any())?;
+        let spare = self.inner().spare.take();
+        let callables = match spare {
+            Some(spare) => {
+                spare.cycle.get().renew(state);
+                spare
+            }
+            None => Callables::new(py, driver, state)?,
+        };
+        let cycle = callables.cycle.bind(py);
+        self.entering.store(cycle.get().token(), Ordering::Relaxed);
         let begun = scope.and_then(|scope| {
-            let arguments = [scope.as_any(), receive.bind(py), send.bind(py)];
-            let made = ffi::call(self.app.bind(py), arguments)?;
+            let (receive, send) = (callables.receive.bind(py), callables.send.bind(py));
+            let made = ffi::call(self.app.bind(py), [scope.as_any(), receive, send])?;
             self.starter.start(&self.event_loop, &made)
         });
+        self.entering.store(NOBODY, Ordering::Relaxed);
         let outcome = match begun {
             Ok(Task::Done(outcome)) => outcome,
-            Ok(Task::Suspended(task)) => return self.suspend(&cycle, &task),
+            Ok(Task::Suspended(task)) => return self.suspend(cycle, &task),
             Err(error) => Err(error),
         };
         cycle.get().conclude(py, outcome);
+        if callables.are_unique(py) {
+            self.inner().spare = Some(callables);
+        }
         self.tasks.fetch_sub(1, Ordering::SeqCst);
         Ok(())
     }
@@ -390,8 +415,13 @@ impl Driver {
             inner.serial += 1;
             let serial = inner.serial;
             inner.suspended.insert(serial, cycle.clone().unbind());
+            if cycle.get().is_drafted() {
+                inner.drafts.push(cycle.clone().unbind());
+            }
             if cycle.get().is_out() {
-                inner.out.insert(cycle.get().token, cycle.clone().unbind());
+                inner
+                    .out
+                    .insert(cycle.get().token(), cycle.clone().unbind());
             }
             serial
         };

@@ -35,7 +35,7 @@ impl Native for Send {
         let cycle = bound.get();
         let flow = cycle.with(py, |state| state.hear(&message, &cycle.driver))?;
         if flow == Said::Draft {
-            cycle.driver.hold_head(py, bound.to_owned().unbind())?;
+            cycle.driver.hold_head(&bound)?;
         }
         match flow {
             Said::Clear | Said::Draft => Ok(cycle.driver.sent(py)),
