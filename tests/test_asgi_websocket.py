@@ -553,7 +553,7 @@ def test_a_stop_closes_with_1012(serve: Serve) -> None:
         assert other.end() == (1012, "")
         assert one.connection.is_closed()
         server.expect_exit(0)
-    assert "[1012, '']" in server.log
+    assert "(1012, '')" in server.log
     assert "Traceback" not in server.log
 
 
