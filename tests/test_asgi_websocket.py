@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from conftest import Serve
+from harness import processes
 from harness.client import message
 from harness.control import status
 from harness.server import Server
@@ -541,6 +542,18 @@ def test_the_status_counts_a_websocket_until_it_ends(serve: Serve, tmp_path: Pat
     assert count("application") == 0
 
 
+def test_an_idle_websocket_takes_little_memory(serve: Serve) -> None:
+    # The application's task and its scope are part of it.
+    server = serve(APP)
+    sockets = [opened(server, "/listen") for _ in range(200)]
+    before = processes.resident(server.worker)
+    sockets += [opened(server, "/listen") for _ in range(1000)]
+    taken = processes.resident(server.worker) - before
+    assert taken < 8 * 1000, f"{taken} KiB for 1000"
+    for websocket in sockets:
+        websocket.connection.close()
+
+
 # Restarts and stops.
 
 
@@ -553,7 +566,7 @@ def test_a_stop_closes_with_1012(serve: Serve) -> None:
         assert other.end() == (1012, "")
         assert one.connection.is_closed()
         server.expect_exit(0)
-    assert "[1012, '']" in server.log
+    assert "(1012, '')" in server.log
     assert "Traceback" not in server.log
 
 

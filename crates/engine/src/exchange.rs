@@ -104,8 +104,9 @@ impl Exchange {
 
     /// Keeps no more memory than what is in it takes: it is about to be out for long.
     pub(crate) fn shrink(&mut self) {
-        self.bytes.truncate(self.head.len as usize);
-        self.bytes.shrink_to_fit();
+        // A copy: a large block that is shrunk in place leaves a hole that the next one does not fit.
+        let head = self.bytes.get(..self.head.len as usize);
+        self.bytes = head.unwrap_or_default().to_vec();
         self.head.fields.shrink_to_fit();
         self.response.head.shrink_to_fit();
     }

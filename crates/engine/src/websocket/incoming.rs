@@ -14,7 +14,7 @@ use crate::clock::Now;
 use crate::connection::Connection;
 use crate::engine::Engine;
 use crate::exchange::Exchange;
-use crate::reading::{BODY_READS, Received, receive};
+use crate::reading::{BODY_READS, Received, copy_to, receive};
 use crate::slab::Id;
 
 /// Bytes that one `recv` takes at the most.
@@ -114,9 +114,7 @@ impl WebSocket {
         if let Some(Found::Message(_, content @ Content::Within(_))) = &mut found {
             let message = content.of(rest);
             make_room(intake, message.len());
-            for (to, from) in intake.iter_mut().zip(message) {
-                *to = *from;
-            }
+            copy_to(intake, message);
             *content = Content::Within(0..message.len());
         }
         self.at += used;

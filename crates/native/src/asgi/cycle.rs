@@ -313,8 +313,16 @@ impl Cycle {
 
     /// The engine has news: those who wait look again.
     pub(crate) fn progress(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, |state| state.look_for_end(py, &self.driver))?;
+        if self.is_websocket() {
+            self.with(py, |state| state.look_for_end(py, &self.driver))?;
+        }
         wake(py, self.take_waiters())
+    }
+
+    /// Whether it is one, and nobody works on it.
+    fn is_websocket(&self) -> bool {
+        let slot = self.slot();
+        slot.as_ref().is_some_and(|state| state.socket.is_some())
     }
 
     /// The task is suspended: from now on it is found by whatever concerns it.
