@@ -38,6 +38,10 @@ class CommandLine:
     """What was typed, checked value by value; no file has been read yet."""
 
     def __new__(cls, args: list[str], environ: dict[str, str]) -> CommandLine: ...
+    @staticmethod
+    def from_arguments(
+        application: str, arguments: dict[str, object], environ: dict[str, str]
+    ) -> CommandLine: ...
     @property
     def exit(self) -> tuple[int, str, bool] | None: ...
     @property
@@ -86,7 +90,8 @@ class Arbiter:
     """The process manager. `fork` is `os.fork`; `owner` gets the Unix sockets (uid, gid).
 
     `configure` reads the configuration again, for a restart. `command`: how the server was
-    started: program, arguments, environment, directory.
+    started: program, arguments, environment, directory. `upgradable`: whether the package is the
+    whole program, which can be kept and run again.
     """
 
     def __new__(
@@ -96,6 +101,7 @@ class Arbiter:
         configure: Callable[[], Config],
         command: tuple[str, list[str], dict[str, str], str],
         owner: tuple[int, int] | None = None,
+        upgradable: bool = True,
     ) -> Arbiter: ...
     @property
     def listeners(self) -> list[str]: ...

@@ -146,7 +146,9 @@ impl State {
             exchange.keep_alive &= driver.crew.engine().can_skip_rest(exchange);
         }
         let now = Now::read();
-        self.head.seal(exchange, total, self.is_head, now.unix)
+        let always = &driver.crew.always;
+        self.head
+            .seal(exchange, total, self.is_head, now.unix, always)
     }
 
     /// Sends a block; the head first, if it is the first; ends the response, if it is the last.
