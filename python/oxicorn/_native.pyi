@@ -90,8 +90,7 @@ class Arbiter:
     """The process manager. `fork` is `os.fork`; `owner` gets the Unix sockets (uid, gid).
 
     `configure` reads the configuration again, for a restart. `command`: how the server was
-    started: program, arguments, environment, directory. `upgradable`: whether the package is the
-    whole program, which can be kept and run again.
+    started: program, arguments, environment, directory.
     """
 
     def __new__(
@@ -101,7 +100,6 @@ class Arbiter:
         configure: Callable[[], Config],
         command: tuple[str, list[str], dict[str, str], str],
         owner: tuple[int, int] | None = None,
-        upgradable: bool = True,
     ) -> Arbiter: ...
     @property
     def listeners(self) -> list[str]: ...

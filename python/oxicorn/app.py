@@ -37,7 +37,6 @@ _DEFAULT_NAMES = ("application", "app")
 _FACTORY_NAMES = ("create_app", "make_app")
 
 
-
 @dataclass(frozen=True)
 class Loaded:
     """An application, and how it is called."""
@@ -219,8 +218,8 @@ def _default_target(
                 notice(f"{module.__name__!r} has no {names[0]!r}: serving its {name!r}.")
             return _Target((name,))
     raise ApplicationError(
-        f"Module {module.__name__!r} has neither {names[0]!r} nor {names[1]!r}; name what to serve: "
-        f"'{module.__name__}:NAME'.{_listing('It has', _public_callables(module))}"
+        f"Module {module.__name__!r} has neither {names[0]!r} nor {names[1]!r}; name what to "
+        f"serve: '{module.__name__}:NAME'.{_listing('It has', _public_callables(module))}"
     )
 
 

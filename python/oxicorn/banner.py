@@ -1,9 +1,9 @@
 """What the arbiter says once its sockets are bound: what runs, where, and with what.
 
 A person at a terminal gets a few aligned lines, in colour unless `NO_COLOR` is set (no-color.org)
-or `color` says otherwise. Log files get log lines only. The lines "Starting", "Using worker" and the
-arbiter's "Listening at" are gunicorn's: tools search for them. What is used is decided by the
-application, unless `interface` is `wsgi`; then the first worker says it.
+or `color` says otherwise. Log files get log lines only. The lines "Starting", "Using worker" and
+the arbiter's "Listening at" are gunicorn's: tools search for them. Which worker is used is decided
+by the application, unless `interface` is `wsgi`: then the first worker says it.
 """
 
 from __future__ import annotations

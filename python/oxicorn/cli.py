@@ -142,7 +142,8 @@ def _serve(
         log("warning", f"Threads that were started before oxicorn.run end at the fork: {threads}")
     set_title("master", config)
     try:
-        arbiter = _arbiter(source, config, identity)
+        configure = partial(_configure_again, source)
+        arbiter = Arbiter(config, os.fork, configure, source.command(), identity.owner)
         arbiter.bind()
     except BindError as error:
         undo(str(error))
@@ -159,13 +160,6 @@ def _serve(
     if isinstance(end, Stem):
         return stem.run(source, end, identity)
     return worker.run(source, end, identity)
-
-
-def _arbiter(source: Source, config: Config, identity: Identity) -> Arbiter:
-    """A script is more than the package, which is all that can be kept for the way back."""
-    configure = partial(_configure_again, source)
-    start = (config, os.fork, configure, source.command(), identity.owner)
-    return Arbiter(*start, upgradable=source.script is None)
 
 
 def _configure_again(source: Source) -> Config:

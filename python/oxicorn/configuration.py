@@ -249,12 +249,13 @@ def _variables(config: Config | None) -> dict[str, str]:
 
 def _dotenv(path: str, name: str) -> dict[str, str]:
     try:
-        dotenv_values = importlib.import_module("dotenv").dotenv_values
+        read = importlib.import_module("dotenv.main").DotEnv
     except ImportError:
         raise OperatorError("env_file needs the package python-dotenv, which is missing.") from None
     try:
         with open(path, encoding="utf-8") as stream:
-            found = dotenv_values(stream=stream)
+            # As uvicorn reads it: also in `${NAME}` the environment is stronger than the file.
+            found = read(None, stream, override=False).dict()
     except (OSError, UnicodeDecodeError) as error:
         raise OperatorError(f"env_file: {name!r} cannot be read: {error}.") from None
     return {name: value for name, value in found.items() if value is not None}

@@ -101,7 +101,6 @@ class Reloader:
             else:
                 yield entry
 
-
     def _is_excluded(self, path: str) -> bool:
         path = os.path.abspath(path)
         return any(

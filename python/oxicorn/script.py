@@ -1,7 +1,7 @@
 """The server of a script: what `oxicorn.run` does.
 
-The settings are arguments; everything else is as with the command. The script's process becomes the
-arbiter, and the workers are forked from it, so an application needs no name to be served by several.
+The settings are arguments; everything else is as with the command. The script's process becomes
+the arbiter, and the workers are forked from it, so an application needs no name to be served.
 
 Invariant: only the process that called returns to the script. A forked one leaves from here, and
 runs nothing that the script has put up for its own end (`finally`, `atexit`).

@@ -94,13 +94,12 @@ pub(crate) fn fork_by(fork: &Py<PyAny>) -> io::Result<Fork> {
 /// The process manager. `fork` is `os.fork`, called with the interpreter lock held. `configure` reads the configuration
 /// again, for a restart; what it raises is the reason why there is none. `command`: how the server was started: program,
 /// arguments, environment, directory. `owner`: the user and group that Unix sockets are
-/// given to. `upgradable`: whether the package is the whole program, which can be kept and run again.
+/// given to.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
 pub(crate) struct Arbiter {
     config: Config,
     owner: Option<(u32, u32)>,
-    upgradable: bool,
     command: StartCommand,
     fork: Py<PyAny>,
     configure: Py<PyAny>,
@@ -111,19 +110,17 @@ pub(crate) struct Arbiter {
 #[pymethods]
 impl Arbiter {
     #[new]
-    #[pyo3(signature = (config, fork, configure, command, owner=None, upgradable=true))]
+    #[pyo3(signature = (config, fork, configure, command, owner=None))]
     fn new(
         config: &Config,
         fork: Py<PyAny>,
         configure: Py<PyAny>,
         command: Command,
         owner: Option<(u32, u32)>,
-        upgradable: bool,
     ) -> Self {
         Self {
             config: config.clone(),
             owner,
-            upgradable,
             command: start_command(command),
             fork,
             configure,
@@ -139,11 +136,7 @@ impl Arbiter {
         let setup = Setup {
             notify: take_notify_options(py)?,
             inheritance: take_inheritance(py, &listen_fds)?,
-            kept: if self.upgradable {
-                upgrade::keep(py, predecessor.as_ref(), &self.config)
-            } else {
-                None
-            },
+            kept: upgrade::keep(py, predecessor.as_ref(), &self.config),
             version: upgrade::version(py)?,
             command: self.command.clone(),
             ..setup(&self.config.config, self.owner, listen_fds)

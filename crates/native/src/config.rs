@@ -82,6 +82,7 @@ impl CommandLine {
     /// The whole configuration. `values`: the names of the configuration file, which is called `label` in messages.
     fn resolve(&self, label: Option<String>, values: &Bound<'_, PyDict>) -> PyResult<Config> {
         let typed = self.typed().cloned().unwrap_or_default();
+        let scripted = typed.is_scripted();
         let source = Arc::new((label.clone(), values.clone().unbind()));
         let values = pairs(values)?;
         let file = label.map(|label| settings::FileValues { label, values });
@@ -92,6 +93,7 @@ impl CommandLine {
         Ok(Config {
             config: Arc::new(config),
             warnings,
+            scripted,
             source,
         })
     }
@@ -140,6 +142,8 @@ fn unusable(problem: &settings::Unusable) -> PyErr {
 pub(crate) struct Config {
     pub(crate) config: Arc<settings::Config>,
     warnings: Vec<String>,
+    /// Whether a script said it, which is more of the program than the package.
+    pub(crate) scripted: bool,
     /// What it was made of: the configuration file's label and names.
     pub(crate) source: Arc<(Option<String>, Py<PyDict>)>,
 }

@@ -86,6 +86,18 @@ impl Always {
             more: lines.collect::<String>().into_bytes(),
         }
     }
+
+    /// The same at a time, in seconds.
+    pub(crate) fn at(&self, unix: i64) -> Ours<'_> {
+        Ours { always: self, unix }
+    }
+}
+
+/// The fields that every response of one second has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ours<'a> {
+    always: &'a Always,
+    unix: i64,
 }
 
 fn refused<T>(message: String) -> PyResult<T> {
@@ -247,27 +259,26 @@ impl Head {
     }
 
     /// Completes the head of the response to `exchange`, which says afterwards whether the connection goes on. `total`: the
-    /// body's length, where it is known. `unix`: the time, in seconds.
+    /// body's length, where it is known.
     pub(crate) fn seal(
         &self,
         exchange: &mut Exchange,
         total: Option<u64>,
         is_head: bool,
-        unix: i64,
-        always: &Always,
+        ours: Ours<'_>,
     ) -> Framing {
         let http11 = exchange.head.version == Version::Http11;
         let encoded = &mut exchange.response.head;
         let framing = self.complete(encoded, total, is_head, http11);
         exchange.keep_alive &= !self.close && framing != Framing::UntilClose;
-        self.add_ours(encoded, unix, always);
+        self.add_ours(encoded, ours);
         finish(encoded, exchange.keep_alive, http11);
         exchange.response.status = self.status;
         framing
     }
 
     /// Adds the fields that every response has.
-    fn add_ours(&self, encoded: &mut Vec<u8>, unix: i64, always: &Always) {
+    fn add_ours(&self, encoded: &mut Vec<u8>, Ours { always, unix }: Ours<'_>) {
         let server = always.server && !self.has_server;
         let date = always.date && !self.has_date;
         match (server, date) {

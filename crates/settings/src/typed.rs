@@ -199,6 +199,11 @@ impl Typed {
         self.text("chdir").or(self.environment_chdir.as_deref())
     }
 
+    /// Whether it was said in Python, not typed.
+    pub fn is_scripted(&self) -> bool {
+        self.scripted
+    }
+
     /// The application that the command line names.
     pub fn app(&self) -> Option<&str> {
         self.application.as_deref()

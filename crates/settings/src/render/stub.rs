@@ -40,8 +40,8 @@ fn arguments(setting: &Setting) -> String {
         (one.argument, annotation)
     });
     let all = [(setting.name, own.clone())].into_iter().chain(others);
-    all.map(|(name, annotation)| format!("    {name}: {annotation} | None\n"))
-        .collect()
+    let lines = all.map(|(name, annotation)| format!("    {name}: {annotation} | None\n"));
+    lines.collect::<Vec<_>>().concat()
 }
 
 const PATH: &str = "str | PathLike[str]";
@@ -55,11 +55,10 @@ fn given(setting: &Setting) -> String {
         Kind::Seconds => "float".into(),
         Kind::Text => PATH.into(),
         Kind::Account => "str | int".into(),
-        Kind::Choice(_) => annotation_of(setting.kind),
+        Kind::Choice(_) | Kind::Hook => annotation_of(setting.kind),
         Kind::Class => "str".into(),
         Kind::List | Kind::Commas => "Sequence[str] | str".into(),
         Kind::Dict => "Mapping[str, str]".into(),
-        Kind::Hook => annotation_of(setting.kind),
         Kind::Any => "Any".into(),
     }
 }

@@ -49,7 +49,7 @@ pub(super) static SECTION: Section = Section {
                     "What to watch in these directories; repeatable. [*.py]",
                 ),
             ],
-            reads: patterns,
+            reads: |said| Ok(patterns(said)),
             kind: Kind::List,
             default: Preset::List(&[]),
             meta: "FILE",
@@ -132,21 +132,22 @@ pub(super) static SECTION: Section = Section {
 };
 
 /// Each of uvicorn's patterns, in each of its directories.
-fn patterns(said: &Said) -> Result<Value, String> {
-    let or = |found: Vec<String>, default: &str| match found.is_empty() {
-        true => vec![default.to_owned()],
-        false => found,
-    };
+fn patterns(said: &Said) -> Value {
     let directories = or(said.texts("reload_dirs"), ".");
     let includes = or(said.texts("reload_includes"), "*.py");
     let mut all = said.texts("reload_extra_files");
     for directory in &directories {
         let directory = directory.trim_end_matches('/');
-        all.extend(
-            includes
-                .iter()
-                .map(|pattern| format!("{directory}/**/{pattern}")),
-        );
+        let inside = |pattern: &String| format!("{directory}/**/{pattern}");
+        all.extend(includes.iter().map(inside));
     }
-    Ok(Value::texts(all))
+    Value::texts(all)
+}
+
+fn or(found: Vec<String>, default: &str) -> Vec<String> {
+    if found.is_empty() {
+        vec![default.to_owned()]
+    } else {
+        found
+    }
 }

@@ -91,7 +91,7 @@ pub(super) static SECTION: Section = Section {
                 Takes::One("LEVEL"),
                 "The same by name, or by number as in Python's logging.",
             )],
-            reads: level,
+            reads: |said| Ok(level(said)),
             kind: Kind::Choice(&["debug", "info", "warning", "error", "critical"]),
             default: Preset::Text("info"),
             meta: "LEVEL",
@@ -238,17 +238,17 @@ fn access_log(said: &Said) -> Result<Value, String> {
 }
 
 /// A level by Python's number, or by a name of uvicorn's own.
-fn level(said: &Said) -> Result<Value, String> {
+fn level(said: &Said) -> Value {
     match said.get("log_level").or(said.get("loglevel")) {
-        Some(Value::Int(number)) => Ok(Value::text(match number {
+        Some(Value::Int(number)) => Value::text(match number {
             ..=19 => "debug",
             20..=29 => "info",
             30..=39 => "warning",
             40..=49 => "error",
             50.. => "critical",
-        })),
-        Some(Value::Text(name)) if name.eq_ignore_ascii_case("trace") => Ok(Value::text("debug")),
-        other => Ok(other.cloned().unwrap_or_default()),
+        }),
+        Some(Value::Text(name)) if name.eq_ignore_ascii_case("trace") => Value::text("debug"),
+        other => other.cloned().unwrap_or_default(),
     }
 }
 
