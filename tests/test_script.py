@@ -230,6 +230,13 @@ def test_it_is_called_from_the_main_thread(scripts: Scripts) -> None:
     )
 
 
+def test_it_is_not_called_from_a_running_loop(scripts: Scripts) -> None:
+    before = "import asyncio\nasync def main():\n    oxicorn.run(print)"
+    done = run(scripts, f"import oxicorn\n{before}\nasyncio.run(main())\n")
+    line = "RuntimeError: oxicorn.run() cannot be called from a running event loop."
+    assert done.stderr.splitlines()[-1] == line
+
+
 def test_threads_that_the_fork_loses_are_named(scripts: Scripts) -> None:
     lost = "from threading import Event, Thread\nThread(None, Event().wait, 'lost', daemon=True)"
     server = scripts.start(main("app, port=0", f"{WSGI}\n{lost}.start()"))

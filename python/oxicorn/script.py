@@ -32,6 +32,8 @@ def serve(application: Application | str, settings: Mapping[str, object]) -> Non
     """Serves until the server is stopped; `SystemExit` if it could not start."""
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("oxicorn.run() handles signals: call it from the main thread.")
+    if _is_inside_a_loop():
+        raise RuntimeError("oxicorn.run() cannot be called from a running event loop.")
     owner = os.getpid()
     try:
         with _signals_as_they_are():
@@ -45,6 +47,11 @@ def serve(application: Application | str, settings: Mapping[str, object]) -> Non
         _leave(code)
     if code:
         sys.exit(code)
+
+
+def _is_inside_a_loop() -> bool:
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
 
 
 def _serve(application: Application | str, settings: Mapping[str, object]) -> int:
