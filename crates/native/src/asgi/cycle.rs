@@ -14,9 +14,9 @@ use pyo3::types::{PyAny, PyBool, PyBytes, PyDict};
 
 use crate::asgi::awaitable::{Wait, Waiting};
 use crate::asgi::driver::Driver;
-use crate::ffi::{Arguments, Native};
+use crate::ffi::{self, Arguments, Native};
 use crate::head::{Framing, Head};
-use crate::wsgi::described;
+use crate::wsgi::{described, exit_code};
 
 /// Bytes of a stored body given in one message.
 const PIECE: usize = 64 * 1024;
@@ -97,7 +97,9 @@ impl State {
 
     /// The next message for `receive`, if there is one.
     fn message(&mut self, py: Python<'_>, driver: &Driver) -> PyResult<Option<Py<PyAny>>> {
-        let Some(exchange) = self.exchange.as_mut().filter(|_| !self.gone) else {
+        // A child that the application forked must not read from its parent's connection.
+        let gone = self.gone || driver.crew.is_forked();
+        let Some(exchange) = self.exchange.as_mut().filter(|_| !gone) else {
             return disconnect(py).map(Some);
         };
         if let Rest::Untouched = self.rest {
@@ -308,6 +310,10 @@ impl Cycle {
 
     /// The application has returned `outcome`: what it left undone is done now.
     pub(crate) fn conclude(&self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) {
+        if self.driver.crew.is_forked() {
+            // A child that the application forked came back here: the connection is its parent's.
+            ffi::exit_now(exit_code(py, outcome.map(drop)));
+        }
         drop(self.task_slot().take());
         let concluded = self.with(py, |state| {
             conclude(py, state, &self.driver, outcome);

@@ -77,6 +77,10 @@ impl State {
         if self.gone {
             return Err(PyConnectionResetError::new_err("the client left"));
         }
+        if driver.crew.is_forked() {
+            let problem = "the connection is that of the process that forked this one";
+            return Err(PyConnectionResetError::new_err(problem));
+        }
         match (self.stage, kind) {
             (Stage::Silent, "http.response.start") => self.start(message),
             (Stage::Silent, "http.response.early_hint") => self.early_hint(message, driver),

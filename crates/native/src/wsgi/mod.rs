@@ -378,7 +378,7 @@ fn bytes_of<'a, 'py>(block: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, Py
 }
 
 /// What a forked child of the application ends with: the code of its `sys.exit`, as if it had never been in a server.
-fn exit_code(py: Python<'_>, served: PyResult<()>) -> i32 {
+pub(crate) fn exit_code(py: Python<'_>, served: PyResult<()>) -> i32 {
     let Err(error) = served else { return 0 };
     if error.is_instance_of::<PySystemExit>(py) {
         let code = error.value(py).getattr("code");
