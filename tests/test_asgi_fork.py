@@ -23,7 +23,7 @@ def test_a_forked_process_ends_where_the_view_does(server: Server, how: str, lat
     with server.connect() as connection, server.connect() as idle:
         assert idle.request("/").status == 200
         for _ in range(2):
-            forked = connection.request(f"/fork?how={how}&late={late}")
+            forked = connection.request(f"/fork-late?how={how}&late={late}")
             assert (forked.status, forked.text) == (200, str(ENDS[how]))
         assert connection.request("/").text == "Hello, world!"
         assert idle.request("/").text == "Hello, world!"
@@ -34,7 +34,9 @@ def test_a_forked_process_ends_where_the_view_does(server: Server, how: str, lat
 def test_a_forked_process_that_goes_on_serves_nobody(server: Server, late: str) -> None:
     """It runs the loop of its parent, on the same descriptors, until it is to serve."""
     with server.connect() as connection, server.connect() as other:
-        connection.send(f"GET /fork?how=goes-on&late={late} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        connection.send(
+            f"GET /fork-late?how=goes-on&late={late} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+        )
         for number in range(50):
             scope = other.request(f"/echo?{number}", "POST", body=b"%d" % number)
             assert scope.text == str(number)

@@ -34,11 +34,12 @@ import asyncio, json, os, sys
 from kosoku import run_fuzzingclient
 
 results = asyncio.run(run_fuzzingclient(sys.argv[1], json.loads(sys.argv[2]), concurrency=2))
-print(json.dumps([[it.case_id, it.behavior.value, it.behavior_close.value] for it in results]), flush=True)
+verdicts = [[it.case_id, it.behavior.value, it.behavior_close.value] for it in results]
+print(json.dumps(verdicts), flush=True)
 os._exit(0)
 """
 """In a process of its own: kosoku brings a `pkg_resources` along that other tests must not meet. It
-leaves at once, since a thread of kosoku's that wants the interpreter while that shuts down aborts."""
+leaves at once: a thread of kosoku's that wants the interpreter while that shuts down aborts."""
 
 
 @pytest.fixture(scope="module")

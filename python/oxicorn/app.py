@@ -30,7 +30,7 @@ from oxicorn.errors import ApplicationError, ApplicationRaised, ModuleMissing, u
 
 __all__ = ["Application", "Loaded", "load", "loaded"]
 
-Application = Callable[..., object]
+Application = Callable[..., Any]
 """WSGI (PEP 3333): called with environ and start_response. ASGI 3: with scope, receive and send."""
 
 _DEFAULT_NAMES = ("application", "app")
@@ -79,7 +79,7 @@ def _vetted(found: object, name: str, interface: str) -> Loaded:
     if interface == "asgi2":
         return Loaded(_called_once(_vetted_asgi2(found, name)), asynchronous=True)
     if interface in ("asgi", "asgi3") or (interface == "auto" and _is_asgi(found)):
-        return Loaded(_vetted_asgi(found, name), asynchronous=True)
+        return Loaded(_coroutine_function(_vetted_asgi(found, name)), asynchronous=True)
     return Loaded(_vetted_wsgi(found, name))
 
 
@@ -345,6 +345,17 @@ def _takes_three(function: Callable[..., object]) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _coroutine_function(found: Application) -> Application:
+    """What a plain callable does before it returns an awaitable belongs in the task as well."""
+    if _is_asgi(found):
+        return found
+
+    async def application(*arguments: object) -> None:
+        await found(*arguments)
+
+    return application
 
 
 def _is_asgi(found: object) -> bool:

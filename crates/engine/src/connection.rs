@@ -1,6 +1,6 @@
 //! One client connection: plain data. It routes nothing and decides nothing; the engine's parts (`reading`, `writing`,
-//! `deadlines`) act on it. Invariant: `phase` says who may touch the socket: the engine in every phase, for reading in all
-//! but `App`.
+//! `deadlines`) act on it. Invariant: `phase` says who may touch the socket: the engine in every phase, for reading in `App`
+//! only as far as it is asked to.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,6 +1,7 @@
 //! One request and its response, whatever the protocol: the seam between engine and application. An exchange owns its
 //! bytes, so a driver may take it to any thread. Exchanges are pooled: a busy worker reuses the same few.
-//! Invariant: while an exchange is out, its connection is in the phase `App` and the engine neither reads nor closes it.
+//! Invariant: while an exchange is out, its connection is in the phase `App`; the engine does not close it, and reads from it only what
+//! the exchange's holder pulls.
 
 use std::fs::File;
 

@@ -13,6 +13,12 @@ use pyo3::exceptions::PyValueError;
 pub(crate) const ERROR_PAGE: &[u8] =
     b"500 Internal Server Error\nThe application failed to answer this request.\n";
 
+/// Blocks up to this size are copied behind what goes before them: cheaper than a system call with several parts.
+pub(crate) const SMALL: usize = 8 * 1024;
+
+/// Sending more than this at once lets other threads run meanwhile, and is not copied for a slow client.
+pub(crate) const BIG: usize = 64 * 1024;
+
 /// How the body will be delimited (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {

@@ -10,7 +10,7 @@
 //! said hello, and its link has not ended. A server that the operator stops leaves no orphan behind
 //! that it knows of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::stopping::Mode;
 use super::{Action, Level, Pid, Standing, State};
@@ -21,8 +21,8 @@ pub type OrphanId = u64;
 /// What this arbiter knows of the workers of another one that is gone.
 #[derive(Debug, Default)]
 pub(super) struct Orphans {
-    /// Those that serve on, and their processes.
-    waiting: BTreeMap<OrphanId, Pid>,
+    /// Those that serve on.
+    waiting: BTreeSet<OrphanId>,
     /// Those that were told to give.
     giving: BTreeSet<OrphanId>,
 }
@@ -33,7 +33,7 @@ impl State {
         let text = format!("Worker (pid:{pid}) of an arbiter that is gone serves on.");
         self.log(Level::Debug, text);
         self.orphans.giving.remove(&orphan);
-        self.orphans.waiting.insert(orphan, pid);
+        self.orphans.waiting.insert(orphan);
         if self.was_told_to_stop() {
             self.dismiss_orphans();
         }
@@ -59,7 +59,7 @@ impl State {
             ),
         };
         self.log(Level::Info, text);
-        for orphan in waiting.into_keys() {
+        for orphan in waiting {
             self.orphans.giving.insert(orphan);
             self.act(Action::RelieveOrphan { orphan });
         }
@@ -72,7 +72,7 @@ impl State {
             return;
         }
         let orphans = std::mem::take(&mut self.orphans);
-        let all: BTreeSet<OrphanId> = orphans.waiting.into_keys().chain(orphans.giving).collect();
+        let all: BTreeSet<OrphanId> = orphans.waiting.into_iter().chain(orphans.giving).collect();
         for orphan in all {
             self.act(Action::DismissOrphan { orphan });
         }

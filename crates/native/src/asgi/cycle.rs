@@ -97,9 +97,7 @@ impl State {
 
     /// The next message for `receive`, if there is one.
     fn message(&mut self, py: Python<'_>, driver: &Driver) -> PyResult<Option<Py<PyAny>>> {
-        // A child that the application forked must not read from its parent's connection.
-        let gone = self.gone || driver.crew.is_forked();
-        let Some(exchange) = self.exchange.as_mut().filter(|_| !gone) else {
+        let Some(exchange) = self.exchange.as_mut().filter(|_| !self.gone) else {
             return disconnect(py).map(Some);
         };
         if let Rest::Untouched = self.rest {
@@ -221,6 +219,11 @@ impl Cycle {
                 "the request is being worked on by somebody else",
             ));
         };
+        if self.driver.crew.is_forked() {
+            // A child that the application forked: the connection is its parent's.
+            state.exchange = None;
+            state.gone = true;
+        }
         let was_out = state.exchange.is_some();
         let result = work(&mut state);
         let over = was_out && state.exchange.is_none();
@@ -310,11 +313,10 @@ impl Cycle {
 
     /// The application has returned `outcome`: what it left undone is done now.
     pub(crate) fn conclude(&self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) {
+        drop(self.task_slot().take());
         if self.driver.crew.is_forked() {
-            // A child that the application forked came back here: the connection is its parent's.
             ffi::exit_now(exit_code(py, outcome.map(drop)));
         }
-        drop(self.task_slot().take());
         let concluded = self.with(py, |state| {
             conclude(py, state, &self.driver, outcome);
             Ok(())
@@ -359,6 +361,11 @@ fn conclude(
     };
     let refused = driver.crew.engine().flow(exchange) == Flow::Gone;
     let begun = matches!(state.stage, Stage::Begun(_) | Stage::Trailers(_));
+    let left_out = if state.stage == Stage::Silent {
+        "starting"
+    } else {
+        "completing"
+    };
     let request = request_of(exchange);
     match outcome {
         Err(error) if driver.crew.cuts_requests() && is_cancelled(py, &error) => {}
@@ -370,13 +377,9 @@ fn conclude(
             "Error handling request {request}\n{}", described(py, &error)
         ),
         Ok(_) if refused || state.gone => {}
-        Ok(_) if begun => log::error!(
-            target: "oxicorn",
-            "ASGI callable returned without completing response. ({request})"
-        ),
         Ok(_) => log::error!(
             target: "oxicorn",
-            "ASGI callable returned without starting response. ({request})"
+            "ASGI callable returned without {left_out} response. ({request})"
         ),
     }
     if begun || refused {

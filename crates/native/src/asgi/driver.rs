@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use oxicorn_engine::{Exchange, Notice, Now, Turn};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyAny;
+use pyo3::types::{PyAny, PyDict};
 
 use crate::asgi::awaitable::Sent;
 use crate::asgi::cycle::Cycle;
@@ -55,6 +55,9 @@ pub(crate) struct Driver {
     app: Py<PyAny>,
     event_loop: Py<PyAny>,
     call_soon: Py<PyAny>,
+    /// What a scheduled call of the pump is given besides: a context of its own, not that of the task that happened to
+    /// schedule it, which tasks started by the pump would inherit.
+    in_own_context: Py<PyDict>,
     create_future: Py<PyAny>,
     sent: Py<Sent>,
     starter: Starter,
@@ -93,10 +96,14 @@ impl Driver {
             buffer: Vec::new(),
         };
         let starter = Starter::new(py, event_loop)?;
+        let in_own_context = PyDict::new(py);
+        let context = py.import("contextvars")?.call_method0("copy_context")?;
+        in_own_context.set_item("context", context)?;
         let driver = Arc::new(Self {
             crew,
             app,
             call_soon: event_loop.getattr(intern!(py, "call_soon"))?.unbind(),
+            in_own_context: in_own_context.unbind(),
             create_future: event_loop.getattr(intern!(py, "create_future"))?.unbind(),
             event_loop: event_loop.clone().unbind(),
             sent: Py::new(py, Sent)?,
@@ -171,7 +178,10 @@ impl Driver {
             return Ok(());
         }
         match self.pump.get() {
-            Some(pump) => self.call_soon.call1(py, (pump,)).map(drop),
+            Some(pump) => {
+                let context = self.in_own_context.bind(py);
+                self.call_soon.call(py, (pump,), Some(context)).map(drop)
+            }
             None => Ok(()),
         }
     }
@@ -187,6 +197,7 @@ impl Driver {
         self.turning.store(true, Ordering::Relaxed);
         let left = self.turn(py);
         self.turning.store(false, Ordering::Relaxed);
+        self.crew.set_inside(self.tasks.load(Ordering::Relaxed));
         let over = self.is_over();
         match left {
             Ok(_) if over => self.stop(py),

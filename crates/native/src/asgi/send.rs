@@ -16,13 +16,7 @@ use crate::asgi::awaitable::{Wait, Waiting};
 use crate::asgi::cycle::{Cycle, Stage, State, request_of};
 use crate::asgi::driver::Driver;
 use crate::ffi::{Arguments, Native};
-use crate::head::{ERROR_PAGE, Framing, Head};
-
-/// Blocks up to this size are copied behind what goes before them: cheaper than a system call with several parts.
-const SMALL: usize = 2 * 1024;
-
-/// Larger blocks are not copied for a slow client.
-const BIG: usize = 64 * 1024;
+use crate::head::{BIG, ERROR_PAGE, Framing, Head, SMALL};
 
 /// `send(message)`.
 #[derive(Debug)]
@@ -76,10 +70,6 @@ impl State {
         let kind = kind.to_str()?;
         if self.gone {
             return Err(PyConnectionResetError::new_err("the client left"));
-        }
-        if driver.crew.is_forked() {
-            let problem = "the connection is that of the process that forked this one";
-            return Err(PyConnectionResetError::new_err(problem));
         }
         match (self.stage, kind) {
             (Stage::Silent, "http.response.start") => self.start(message),
@@ -334,9 +324,10 @@ impl State {
             }
         }
         encoded.extend_from_slice(b"\r\n");
-        let modern = |exchange: &oxicorn_engine::Exchange| exchange.head.version == Version::Http11;
-        if self.exchange.as_deref().is_some_and(modern) {
-            let flow = send(self, &[&encoded], driver, Now::read());
+        if let Some(exchange) = &self.exchange
+            && exchange.head.version == Version::Http11
+        {
+            let flow = driver.crew.engine().send_interim(exchange, &encoded);
             self.gone |= flow == Flow::Gone;
         }
         Ok(Said::Clear)
@@ -366,11 +357,8 @@ pub(crate) fn send_error(state: &mut State, driver: &Driver) {
 
 fn send(state: &State, parts: &[&[u8]], driver: &Driver, now: Now) -> Flow {
     match state.exchange.as_deref() {
-        // A child that the application forked must not write to its parent's connection.
-        Some(exchange) if !driver.crew.is_forked() => {
-            driver.crew.engine().send(exchange, parts, now)
-        }
-        _ => Flow::Gone,
+        Some(exchange) => driver.crew.engine().send(exchange, parts, now),
+        None => Flow::Gone,
     }
 }
 
@@ -385,7 +373,7 @@ fn send_big(
     let Some(exchange) = state.exchange.as_deref() else {
         return Flow::Gone;
     };
-    if driver.crew.is_forked() || !driver.crew.engine().may_keep(exchange) {
+    if !driver.crew.engine().may_keep(exchange) {
         return send(state, &parts, driver, now);
     }
     let mut owner: Option<Shared> = Some(Box::new(PyBackedBytes::from(object.clone())));

@@ -4,7 +4,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict};
@@ -111,11 +110,6 @@ pub(crate) struct Starter {
     way: Way,
     task: Py<PyAny>,
     options: Py<PyDict>,
-    is_coroutine: Py<PyAny>,
-    /// What coroutine functions make.
-    coroutine_type: Py<PyAny>,
-    /// Makes a coroutine of another awaitable.
-    wrap: Py<PyAny>,
 }
 
 /// A task that was started.
@@ -143,24 +137,19 @@ impl Starter {
             },
             task: asyncio.getattr("Task")?.unbind(),
             options: options.unbind(),
-            coroutine_type: py.import("types")?.getattr("CoroutineType")?.unbind(),
-            is_coroutine: asyncio.getattr("iscoroutine")?.unbind(),
-            wrap: py.import("oxicorn.asgi")?.getattr("awaited")?.unbind(),
         })
     }
 
-    /// Runs what the application has returned as far as it comes at once.
+    /// Runs the application's coroutine as far as it comes at once.
     pub(crate) fn start<'py>(
         &self,
         event_loop: &Py<PyAny>,
-        made: &Bound<'py, PyAny>,
+        coroutine: &Bound<'py, PyAny>,
     ) -> PyResult<Task<'py>> {
-        let py = made.py();
-        let coroutine = self.coroutine(made)?;
-        let own = coroutine.clone();
+        let py = coroutine.py();
         let factory = event_loop.call_method0(py, intern!(py, "get_task_factory"))?;
         let options = self.options.bind(py);
-        let make = || self.task.bind(py).call((own,), Some(options));
+        let make = || self.task.bind(py).call((coroutine,), Some(options));
         let task = match &self.way {
             _ if !factory.is_none(py) => {
                 let create = event_loop.bind(py).getattr(intern!(py, "create_task"))?;
@@ -173,22 +162,6 @@ impl Starter {
             return Ok(Task::Done(outcome(&task)));
         }
         Ok(Task::Suspended(task))
-    }
-
-    fn coroutine<'py>(&self, made: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = made.py();
-        if made.get_type().is(&self.coroutine_type)
-            || self.is_coroutine.call1(py, (made,))?.is_truthy(py)?
-        {
-            return Ok(made.clone());
-        }
-        if !made.hasattr(intern!(py, "__await__"))? {
-            let kind = made.get_type().name()?;
-            return Err(PyTypeError::new_err(format!(
-                "the ASGI callable must return an awaitable, not {kind}"
-            )));
-        }
-        self.wrap.bind(py).call1((made,))
     }
 }
 

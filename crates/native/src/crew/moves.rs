@@ -26,10 +26,13 @@ impl Crew {
         drop(engine);
         match given {
             Ok(()) => self.post.gives.store(true, Ordering::Relaxed),
-            Err(error) => log::warn!(
-                target: "oxicorn",
-                "Connections stay in worker (pid: {}): {error}", std::process::id()
-            ),
+            Err(error) => {
+                log::warn!(
+                    target: "oxicorn",
+                    "Connections stay in worker (pid: {}): {error}", std::process::id()
+                );
+                self.came_back();
+            }
         }
     }
 

@@ -44,10 +44,6 @@ impl Post {
         self.serves.load(Ordering::Relaxed)
     }
 
-    pub(super) fn waits_to_give(&self) -> bool {
-        lock(&self.next).is_some()
-    }
-
     pub(super) fn gives(&self) -> bool {
         self.gives.load(Ordering::Relaxed)
     }
@@ -101,9 +97,14 @@ impl Crew {
         if hangs {
             return self.give_up_on(&stuck);
         }
+        let then = if self.orphaned.load(Ordering::Relaxed) {
+            "there is no arbiter: the worker ends if this goes on"
+        } else {
+            "the worker will be replaced"
+        };
         log::warn!(
             target: "oxicorn",
-            "\"{}\" from {} has been running for {} s; the other threads still serve, the worker will be replaced",
+            "\"{}\" from {} has been running for {} s; the other threads still serve, {then}",
             stuck.line, stuck.peer, stuck.age / 1000
         );
         if lock(&self.stuck).replace(stuck).is_none() {

@@ -16,8 +16,8 @@ use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::crew::Crew;
 use crate::ffi;
-use crate::head::{ERROR_PAGE, Framing};
-use crate::wsgi::call::{BIG, Call, EarlyHints, StartResponse, Transaction, Write};
+use crate::head::{BIG, ERROR_PAGE, Framing};
+use crate::wsgi::call::{Call, EarlyHints, StartResponse, Transaction, Write};
 use crate::wsgi::environ::Environs;
 pub(crate) use crate::wsgi::input::EmptyInput;
 pub(crate) use crate::wsgi::streams::{ErrorStream, FileWrapper};
