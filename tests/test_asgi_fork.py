@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from conftest import Serve
+from harness.client import message
 from harness.server import Server
 from harness.wait import until
 
@@ -34,9 +35,7 @@ def test_a_forked_process_ends_where_the_view_does(server: Server, how: str, lat
 def test_a_forked_process_that_goes_on_serves_nobody(server: Server, late: str) -> None:
     """It runs the loop of its parent, on the same descriptors, until it is to serve."""
     with server.connect() as connection, server.connect() as other:
-        connection.send(
-            f"GET /fork-late?how=goes-on&late={late} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
-        )
+        connection.send(message(f"/fork-late?how=goes-on&late={late}"))
         for number in range(50):
             scope = other.request(f"/echo?{number}", "POST", body=b"%d" % number)
             assert scope.text == str(number)
