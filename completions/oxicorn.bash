@@ -46,10 +46,7 @@ _oxicorn() {
         --write-timeout) return ;;
         --linger-timeout) return ;;
         --boot-timeout) return ;;
-        --ready-check)
-            mapfile -t COMPREPLY < <(compgen -f -- "$word")
-            return
-            ;;
+        --ready-check) return ;;
         --observe-timeout) return ;;
         --limit-request-line) return ;;
         --limit-request-fields) return ;;
@@ -127,10 +124,7 @@ _oxicorn() {
             mapfile -t COMPREPLY < <(compgen -W 'auto on off' -- "$word")
             return
             ;;
-        --root-path)
-            mapfile -t COMPREPLY < <(compgen -f -- "$word")
-            return
-            ;;
+        --root-path) return ;;
         --control-socket)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return

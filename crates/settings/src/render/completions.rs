@@ -101,7 +101,7 @@ fn takes(setting: &'static Setting) -> Takes {
 /// What a placeholder says of what is to be typed there.
 fn named(meta: &str) -> Takes {
     match meta {
-        "FILE" | "CONFIG" | "PATH" => Takes::Files,
+        "FILE" | "CONFIG" => Takes::Files,
         "DIR" | "DIRS" => Takes::Directories,
         _ => Takes::Anything,
     }

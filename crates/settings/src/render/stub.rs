@@ -32,7 +32,7 @@ fn arguments(setting: &Setting) -> String {
             Some(Takes::Nothing) => "bool".into(),
             Some(Takes::One("INT" | "PORT")) => "int".into(),
             Some(Takes::One("LEVEL")) => "str | int".into(),
-            Some(Takes::One("PATH")) => PATH.into(),
+            Some(Takes::One("FILE")) => PATH.into(),
             Some(Takes::One(_)) => "str".into(),
             Some(Takes::Each("PAIR")) => "Sequence[tuple[str, str]]".into(),
             Some(Takes::Each(_)) => format!("Sequence[str] | {PATH}"),

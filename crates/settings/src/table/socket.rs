@@ -28,7 +28,7 @@ pub(super) static SECTION: Section = Section {
                 Spelling::form(
                     "--uds",
                     "uds",
-                    Takes::One("PATH"),
+                    Takes::One("FILE"),
                     "The Unix socket to listen on.",
                 ),
                 Spelling::form(
