@@ -15,9 +15,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 from oxicorn import cli
 from oxicorn._native import CommandLine, ConfigError
@@ -34,17 +33,24 @@ def serve(application: Application | str, settings: Mapping[str, object]) -> Non
         raise RuntimeError("oxicorn.run() handles signals: call it from the main thread.")
     if _is_inside_a_loop():
         raise RuntimeError("oxicorn.run() cannot be called from a running event loop.")
-    owner = os.getpid()
+    forked = False
+
+    def in_child() -> None:
+        nonlocal forked
+        forked = True
+        atexit._clear()
+
+    handlers, mask = _handlers(), signal.pthread_sigmask(signal.SIG_BLOCK, [])
     try:
-        with _signals_as_they_are():
-            code = _serve(application, settings)
+        code = _serve(application, settings, in_child)
     except BaseException:
-        if os.getpid() != owner:
+        if forked:
             traceback.print_exc()
             _leave(cli.FAILED)
         raise
-    if os.getpid() != owner:
+    if forked:
         _leave(code)
+    _restore(handlers, mask)
     if code:
         sys.exit(code)
 
@@ -54,9 +60,11 @@ def _is_inside_a_loop() -> bool:
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
-def _serve(application: Application | str, settings: Mapping[str, object]) -> int:
+def _serve(
+    application: Application | str, settings: Mapping[str, object], in_child: Callable[[], None]
+) -> int:
     try:
-        return cli.serve(_source(application, settings), in_child=atexit._clear)
+        return cli.serve(_source(application, settings), in_child)
     except (OperatorError, ConfigError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return cli.FAILED
@@ -92,20 +100,23 @@ def _plain(value: object) -> object:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-@contextmanager
-def _signals_as_they_are() -> Iterator[None]:
-    """The arbiter has handlers of its own, which Python does not know of."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    owner = os.getpid()
-    try:
-        yield
-    finally:
-        if os.getpid() == owner:
-            for number in signal.valid_signals():
-                handler = signal.getsignal(number)
-                if handler is not None and number not in (signal.SIGKILL, signal.SIGSTOP):
-                    signal.signal(number, handler)
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+_SIGNALS = ("CHLD", "HUP", "INT", "QUIT", "TERM", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
+"""Those that the arbiter has handlers for, which Python does not know of."""
+
+_Handlers = dict[signal.Signals, Any]
+
+
+def _handlers() -> _Handlers:
+    numbers = [signal.Signals[f"SIG{name}"] for name in _SIGNALS]
+    return {number: signal.getsignal(number) for number in numbers}
+
+
+def _restore(handlers: _Handlers, mask: set[int]) -> None:
+    for number, handler in handlers.items():
+        # None is a handler of somebody else's, of whom Python does not know either.
+        if handler is not None:
+            signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _leave(code: int) -> NoReturn:
