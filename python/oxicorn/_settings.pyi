@@ -138,8 +138,15 @@ class Config:
     asgi_loop: Literal["auto", "asyncio", "uvloop"]
     asgi_lifespan: Literal["auto", "on", "off"]
     asgi_disconnect_grace_period: int
-    websocket_max_message_size: int
     root_path: str
+    ws: Literal["auto", "none", "websockets", "websockets-sansio", "wsproto"]
+    websocket_max_message_size: int
+    ws_ping_interval: float
+    ws_ping_timeout: float
+    ws_per_message_deflate: bool
+    ws_deflate_min_size: int
+    ws_deflate_takeover: bool
+    ws_max_queue: int
     dirty_apps: list[str]
     dirty_workers: int
     dirty_timeout: int
@@ -314,8 +321,16 @@ class Arguments(TypedDict, total=False):
     asgi_lifespan: Literal["auto", "on", "off"] | None
     lifespan: Literal["auto", "on", "off"] | None
     asgi_disconnect_grace_period: int | None
-    websocket_max_message_size: int | None
     root_path: str | PathLike[str] | None
+    ws: Literal["auto", "none", "websockets", "websockets-sansio", "wsproto"] | None
+    websocket_max_message_size: int | str | None
+    ws_max_size: int | str | None
+    ws_ping_interval: float | None
+    ws_ping_timeout: float | None
+    ws_per_message_deflate: bool | None
+    ws_deflate_min_size: int | str | None
+    ws_deflate_takeover: bool | None
+    ws_max_queue: int | None
     dirty_apps: Sequence[str] | str | None
     dirty_workers: int | None
     dirty_timeout: int | None

@@ -102,6 +102,14 @@ impl Exchange {
         &self.bytes
     }
 
+    /// Keeps no more memory than what is in it takes: it is about to be out for long.
+    pub(crate) fn shrink(&mut self) {
+        self.bytes.truncate(self.head.len as usize);
+        self.bytes.shrink_to_fit();
+        self.head.fields.shrink_to_fit();
+        self.response.head.shrink_to_fit();
+    }
+
     /// Forgets the last request; keeps the buffers.
     pub(crate) fn recycle(&mut self) {
         self.id = None;

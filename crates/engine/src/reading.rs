@@ -104,6 +104,10 @@ impl Engine {
                 self.read_linger(id, now);
                 None
             }
+            Phase::Parting => {
+                self.part(id, now);
+                None
+            }
             Phase::Skip { .. } => {
                 self.skip(id, now);
                 None

@@ -69,8 +69,8 @@ pub(crate) struct Course {
     pub(crate) begun: bool,
     /// The engine has answered instead of the application.
     pub(crate) refused: bool,
-    wants_input: bool,
-    wants_room: bool,
+    pub(crate) wants_input: bool,
+    pub(crate) wants_room: bool,
 }
 
 /// What a look at the socket brought.
@@ -211,7 +211,11 @@ impl Engine {
             return;
         };
         connection.course.wants_room = true;
-        self.set_deadline(id, deadline);
+        if connection.websocket.is_some() {
+            self.limit_wait(id, deadline);
+        } else {
+            self.set_deadline(id, deadline);
+        }
         self.arm_timer();
     }
 
@@ -246,6 +250,9 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        if connection.websocket.is_some() {
+            return self.attend(id, now);
+        }
         let course = connection.course;
         if !course.wants_input && !course.wants_room {
             return;
@@ -404,7 +411,7 @@ impl Engine {
 impl Connection {
     /// Whether the client's time counts that it takes to read.
     pub(crate) fn waits_for_room(&self) -> bool {
-        self.course.wants_room || matches!(self.phase, Phase::Flush { .. })
+        self.course.wants_room || matches!(self.phase, Phase::Flush { .. } | Phase::Parting)
     }
 
     /// Whether what is unread of the body does not hinder a next request.

@@ -210,6 +210,8 @@ impl Engine {
         }
         if connection.broken {
             self.drop_connection(id);
+        } else if connection.websocket.is_some() {
+            self.begin_parting(id, now);
         } else if connection.outbox.is_some() {
             connection.show(self.board, Some(Count::Sending));
             self.set_deadline(id, self.write_deadline(now));
@@ -279,11 +281,16 @@ impl Engine {
         match flushed {
             Ok(Flushed::Empty) => {
                 connection.outbox = None;
+                if let Phase::Parting = connection.phase {
+                    return self.part(id, now);
+                }
                 self.after_response(id, now);
                 self.look_for_news(id, now);
             }
             Ok(state) => {
-                if progress && connection.waits_for_room() {
+                if progress && connection.is_upgraded() {
+                    self.note_reader(id, now);
+                } else if progress && connection.waits_for_room() {
                     connection.deadline = deadline;
                 }
                 if state == Flushed::Burst {
@@ -332,7 +339,8 @@ impl Engine {
         self.send_at_once(id, parts)
     }
 
-    fn send_at_once(&mut self, id: Id, parts: &[&[u8]]) -> Result<(Id, usize), Flow> {
+    /// How much of `parts` the socket took.
+    pub(crate) fn send_at_once(&mut self, id: Id, parts: &[&[u8]]) -> Result<(Id, usize), Flow> {
         let Some(connection) = self.connections.get_mut(id) else {
             return Err(Flow::Gone);
         };
@@ -345,7 +353,7 @@ impl Engine {
         }
     }
 
-    fn queue_rest(&mut self, id: Id, parts: &[&[u8]], sent: usize) -> Flow {
+    pub(crate) fn queue_rest(&mut self, id: Id, parts: &[&[u8]], sent: usize) -> Flow {
         let Some(connection) = self.connections.get_mut(id) else {
             return Flow::Gone;
         };

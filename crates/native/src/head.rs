@@ -149,6 +149,22 @@ impl Head {
         self.start(encoded, line.as_bytes())
     }
 
+    /// Begins anew with the answer that makes a connection a WebSocket.
+    pub(crate) fn start_upgrade(&mut self, encoded: &mut Vec<u8>) {
+        *self = Self {
+            status: 101,
+            ..Self::default()
+        };
+        encoded.clear();
+        encoded.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    }
+
+    /// Completes that answer. `unix`: the time, in seconds.
+    pub(crate) fn seal_upgrade(&self, exchange: &mut Exchange, unix: i64) {
+        self.finish(&mut exchange.response.head, true, true, unix);
+        exchange.response.status = self.status;
+    }
+
     /// Begins anew with the head of [`ERROR_PAGE`].
     pub(crate) fn draft_error(&mut self, encoded: &mut Vec<u8>) -> PyResult<()> {
         self.start(encoded, b"500 Internal Server Error")?;

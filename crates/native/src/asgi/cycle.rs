@@ -14,6 +14,7 @@ use pyo3::types::{PyAny, PyBool, PyBytes, PyDict};
 
 use crate::asgi::awaitable::{Wait, Waiting};
 use crate::asgi::driver::Driver;
+use crate::asgi::websocket::Socket;
 use crate::ffi::{self, Arguments, Native};
 use crate::head::{Framing, Head};
 use crate::wsgi::{described, exit_code};
@@ -65,6 +66,8 @@ pub(crate) struct State {
     /// Trailers so far.
     pub(crate) tail: Vec<u8>,
     rest: Rest,
+    /// The request asks for a WebSocket.
+    pub(crate) socket: Option<Socket>,
     /// Futures that end when there is something new.
     waiters: Vec<Py<PyAny>>,
 }
@@ -81,7 +84,7 @@ pub(crate) struct Cycle {
 }
 
 impl State {
-    fn new(exchange: Box<Exchange>, is_head: bool) -> Self {
+    pub(crate) fn new(exchange: Box<Exchange>, is_head: bool) -> Self {
         Self {
             exchange: Some(exchange),
             stage: Stage::Silent,
@@ -91,12 +94,16 @@ impl State {
             gone: false,
             tail: Vec::new(),
             rest: Rest::Untouched,
+            socket: None,
             waiters: Vec::new(),
         }
     }
 
     /// The next message for `receive`, if there is one.
     fn message(&mut self, py: Python<'_>, driver: &Driver) -> PyResult<Option<Py<PyAny>>> {
+        if self.socket.is_some() {
+            return self.socket_message(py, driver);
+        }
         let Some(exchange) = self.exchange.as_mut().filter(|_| !self.gone) else {
             return disconnect(py).map(Some);
         };
@@ -194,11 +201,24 @@ impl State {
 }
 
 impl Cycle {
+    /// A request of HTTP.
     pub(crate) fn new(driver: Arc<Driver>, exchange: Box<Exchange>, is_head: bool) -> Self {
+        Self::of(driver, State::new(exchange, is_head))
+    }
+
+    /// A request that asks for a WebSocket.
+    pub(crate) fn websocket(driver: Arc<Driver>, exchange: Box<Exchange>) -> Self {
+        let mut state = State::new(exchange, false);
+        state.socket = Some(Socket::new());
+        Self::of(driver, state)
+    }
+
+    fn of(driver: Arc<Driver>, state: State) -> Self {
+        let exchange = state.exchange.as_deref();
         Self {
             driver,
-            token: exchange.token(),
-            state: Mutex::new(Some(Box::new(State::new(exchange, is_head)))),
+            token: exchange.map_or(0, Exchange::token),
+            state: Mutex::new(Some(Box::new(state))),
             task: Mutex::new(None),
         }
     }
@@ -269,8 +289,9 @@ impl Cycle {
         state.map_or_else(Vec::new, |state| std::mem::take(&mut state.waiters))
     }
 
-    /// Ends the futures of those who wait: they look again.
-    pub(crate) fn wake(&self, py: Python<'_>) -> PyResult<()> {
+    /// The engine has news: those who wait look again.
+    pub(crate) fn progress(&self, py: Python<'_>) -> PyResult<()> {
+        self.with(py, |state| state.look_for_end(py, &self.driver))?;
         wake(py, self.take_waiters())
     }
 
@@ -349,6 +370,9 @@ fn conclude(
     driver: &Driver,
     outcome: PyResult<Bound<'_, PyAny>>,
 ) {
+    if state.socket.is_some() {
+        return state.conclude_socket(py, driver, &outcome);
+    }
     let Some(exchange) = &state.exchange else {
         match outcome {
             Err(error) if !is_cancelled(py, &error) => log::error!(
@@ -391,7 +415,7 @@ fn conclude(
 
 /// What follows from a client that left, and is nobody's fault: the error of `send`, whatever was made of it, or the
 /// cancellation.
-fn is_farewell(py: Python<'_>, error: &PyErr) -> bool {
+pub(crate) fn is_farewell(py: Python<'_>, error: &PyErr) -> bool {
     let is_ours = |error: &PyErr| {
         let value = error.value(py);
         value.is_instance_of::<PyOSError>() || is_cancelled(py, error)
@@ -401,7 +425,7 @@ fn is_farewell(py: Python<'_>, error: &PyErr) -> bool {
     is_ours(error) || context.is_some_and(|context| is_ours(&PyErr::from_value(context)))
 }
 
-fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
+pub(crate) fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
     let asyncio = py.import(intern!(py, "asyncio"));
     let class = asyncio.and_then(|asyncio| asyncio.getattr(intern!(py, "CancelledError")));
     class.is_ok_and(|class| error.is_instance(py, &class))

@@ -7,17 +7,18 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use oxicorn_engine::{Exchange, Notice, Now, Turn};
+use oxicorn_engine::{Exchange, Message, Notice, Now, Turn};
+use oxicorn_websocket::deflate::Policy;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict};
 
 use crate::asgi::awaitable::Sent;
-use crate::asgi::cycle::Cycle;
+use crate::asgi::cycle::{Cycle, State};
 use crate::asgi::scope::{Scopes, Setup};
 use crate::asgi::send::Send;
 use crate::asgi::task::{Starter, Task};
-use crate::asgi::{cycle::Receive, watchdog};
+use crate::asgi::{cycle::Receive, watchdog, websocket};
 use crate::crew::Crew;
 use crate::ffi;
 
@@ -46,6 +47,7 @@ struct Inner {
     /// Heads that wait for their first block.
     drafts: Vec<Py<Cycle>>,
     buffer: Vec<u8>,
+    message: Message,
 }
 
 /// See the module.
@@ -62,6 +64,9 @@ pub(crate) struct Driver {
     sent: Py<Sent>,
     starter: Starter,
     casefold: bool,
+    websockets: bool,
+    /// What is agreed to about compressing messages.
+    pub(crate) deflate: Option<Policy>,
     inner: Mutex<Inner>,
     pump: OnceLock<Py<Pump>>,
     /// The pump runs: whatever is left will be looked at.
@@ -86,7 +91,12 @@ impl Driver {
         crew: Arc<Crew>,
         setup: Setup,
     ) -> PyResult<Arc<Self>> {
-        let casefold = setup.casefold;
+        let Setup {
+            casefold,
+            websockets,
+            deflate,
+            ..
+        } = setup;
         let inner = Inner {
             scopes: Scopes::new(py, setup)?,
             out: HashMap::new(),
@@ -94,6 +104,7 @@ impl Driver {
             serial: 0,
             drafts: Vec::new(),
             buffer: Vec::new(),
+            message: Message::default(),
         };
         let starter = Starter::new(py, event_loop)?;
         let in_own_context = PyDict::new(py);
@@ -109,6 +120,8 @@ impl Driver {
             sent: Py::new(py, Sent)?,
             starter,
             casefold,
+            websockets,
+            deflate,
             inner: Mutex::new(inner),
             pump: OnceLock::new(),
             turning: AtomicBool::new(false),
@@ -150,6 +163,15 @@ impl Driver {
 
     pub(crate) fn keep_buffer(&self, buffer: Vec<u8>) {
         self.inner().buffer = buffer;
+    }
+
+    /// A buffer for messages; give it back.
+    pub(crate) fn take_message(&self) -> Message {
+        std::mem::take(&mut self.inner().message)
+    }
+
+    pub(crate) fn keep_message(&self, message: Message) {
+        self.inner().message = message;
     }
 
     /// The head of this response waits for what follows, until the loop has control again.
@@ -213,6 +235,7 @@ impl Driver {
 
     fn turn(&self, py: Python<'_>) -> PyResult<Left> {
         self.crew.take_events()?;
+        self.starter.look(py)?;
         let now = Now::read();
         let mut started = 0;
         let left = loop {
@@ -248,7 +271,7 @@ impl Driver {
     fn on_notice(&self, py: Python<'_>, notice: Notice) -> PyResult<()> {
         match notice {
             Notice::Progress(token) => match self.cycle_out(py, token) {
-                Some(cycle) => cycle.get().wake(py),
+                Some(cycle) => cycle.get().progress(py),
                 None => Ok(()),
             },
             Notice::Overdue(token) => {
@@ -303,15 +326,49 @@ impl Driver {
 
     /// Calls the application for `exchange`, and goes with it as far as it comes at once. An error is ours.
     fn begin(&self, py: Python<'_>, exchange: Box<Exchange>) -> PyResult<()> {
-        self.tasks.fetch_add(1, Ordering::SeqCst);
-        self.watchdog.call();
+        if self.websockets && websocket::is_wanted(&exchange) {
+            return self.begin_websocket(py, exchange);
+        }
         let scope = self.inner().scopes.build(py, &exchange);
         let method = exchange.head.method.of(exchange.bytes());
         let is_head = method == b"HEAD" || (self.casefold && method.eq_ignore_ascii_case(b"HEAD"));
         let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
             return Ok(());
         };
-        let cycle = Bound::new(py, Cycle::new(driver, exchange, is_head))?;
+        self.enter(py, scope, Cycle::new(driver, exchange, is_head))
+    }
+
+    /// Calls the application for an exchange that is to become a WebSocket, unless its handshake is none.
+    fn begin_websocket(&self, py: Python<'_>, mut exchange: Box<Exchange>) -> PyResult<()> {
+        exchange.keep_alive = false;
+        let scope = match websocket::opening(&exchange) {
+            Ok(opening) => {
+                let mut inner = self.inner();
+                inner
+                    .scopes
+                    .build_websocket(py, &exchange, opening.protocols())
+            }
+            Err(refusal) => {
+                websocket::refuse(&mut State::new(exchange, false), refusal, self);
+                return Ok(());
+            }
+        };
+        let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
+            return Ok(());
+        };
+        self.enter(py, scope, Cycle::websocket(driver, exchange))
+    }
+
+    /// Calls the application, and goes with it as far as it comes at once.
+    fn enter(
+        &self,
+        py: Python<'_>,
+        scope: PyResult<Bound<'_, PyDict>>,
+        cycle: Cycle,
+    ) -> PyResult<()> {
+        self.tasks.fetch_add(1, Ordering::SeqCst);
+        self.watchdog.call();
+        let cycle = Bound::new(py, cycle)?;
         let receive = ffi::native_function::<Receive>(cycle.as_any())?;
         let send = ffi::native_function::<Send>(cycle.as_any())?;
         let begun = scope.and_then(|scope| {

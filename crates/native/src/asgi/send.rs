@@ -49,7 +49,7 @@ impl Native for Send {
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
+pub(crate) enum Said {
     /// Done.
     Clear,
     /// The head waits for what follows.
@@ -68,6 +68,9 @@ impl State {
         };
         let kind = kind_of(message)?;
         let kind = kind.to_str()?;
+        if self.socket.is_some() {
+            return self.hear_socket(message, kind, driver);
+        }
         if self.gone {
             return Err(PyConnectionResetError::new_err("the client left"));
         }
@@ -91,7 +94,7 @@ impl State {
     }
 
     /// `http.response.start`.
-    fn start(&mut self, message: &Bound<'_, PyDict>) -> PyResult<Said> {
+    pub(crate) fn start(&mut self, message: &Bound<'_, PyDict>) -> PyResult<Said> {
         let py = message.py();
         let Some(exchange) = &mut self.exchange else {
             return Ok(Said::Clear);
@@ -111,7 +114,7 @@ impl State {
     }
 
     /// `http.response.body`.
-    fn body(&mut self, message: &Bound<'_, PyDict>, driver: &Driver) -> PyResult<Said> {
+    pub(crate) fn body(&mut self, message: &Bound<'_, PyDict>, driver: &Driver) -> PyResult<Said> {
         let py = message.py();
         let more = message.get_item(intern!(py, "more_body"))?;
         let more = more.map_or(Ok(false), |more| more.is_truthy())?;
@@ -130,7 +133,7 @@ impl State {
     }
 
     /// Completes the head. `total`: the length of the body, where it is known.
-    fn begin(&mut self, total: Option<u64>, driver: &Driver) -> Framing {
+    pub(crate) fn begin(&mut self, total: Option<u64>, driver: &Driver) -> Framing {
         let open = self.is_open();
         let Some(exchange) = &mut self.exchange else {
             return Framing::None;
@@ -219,7 +222,7 @@ impl State {
     }
 
     /// Sends what is encoded of the head.
-    fn send_encoded(&mut self, driver: &Driver) -> Flow {
+    pub(crate) fn send_encoded(&mut self, driver: &Driver) -> Flow {
         let Some(exchange) = self.exchange.as_deref() else {
             return Flow::Gone;
         };
@@ -355,7 +358,7 @@ pub(crate) fn send_error(state: &mut State, driver: &Driver) {
     state.finish(driver, Ending::Complete, now);
 }
 
-fn send(state: &State, parts: &[&[u8]], driver: &Driver, now: Now) -> Flow {
+pub(crate) fn send(state: &State, parts: &[&[u8]], driver: &Driver, now: Now) -> Flow {
     match state.exchange.as_deref() {
         Some(exchange) => driver.crew.engine().send(exchange, parts, now),
         None => Flow::Gone,
@@ -396,7 +399,7 @@ fn frame_end(chunked: bool, empty: bool, ends: bool) -> &'static [u8] {
     }
 }
 
-fn expected(what: &str, kind: &str) -> PyResult<Said> {
+pub(crate) fn expected(what: &str, kind: &str) -> PyResult<Said> {
     Err(PyRuntimeError::new_err(format!(
         "Expected ASGI message '{what}', but got '{kind}'."
     )))
@@ -409,7 +412,7 @@ fn kind_of<'py>(message: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyString>> 
 }
 
 /// `bytes`, or what is as good as that.
-fn bytes_of(object: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
+pub(crate) fn bytes_of(object: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
     let object = match object.cast_into::<PyBytes>() {
         Ok(bytes) => return Ok(bytes),
         Err(other) => other.into_inner(),
@@ -433,22 +436,32 @@ fn is_buffer(object: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 fn add_fields(head: &mut Head, encoded: &mut Vec<u8>, fields: &Bound<'_, PyAny>) -> PyResult<()> {
-    for field in fields.try_iter()? {
-        let field = field?;
-        let (name, value) = match field.cast::<PyTuple>() {
-            Ok(pair) if pair.len() == 2 => (pair.get_item(0)?, pair.get_item(1)?),
-            _ if field.len()? == 2 => (field.get_item(0)?, field.get_item(1)?),
-            _ => {
-                return Err(PyTypeError::new_err(
-                    "a header must be a pair of name and value",
-                ));
-            }
-        };
-        head.add(
-            encoded,
-            bytes_of(name)?.as_bytes(),
-            bytes_of(value)?.as_bytes(),
-        )?;
+    for pair in pairs(fields)? {
+        let (name, value) = pair?;
+        head.add(encoded, name.as_bytes(), value.as_bytes())?;
     }
     Ok(())
+}
+
+/// A field's name and value.
+type Pair<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+/// The fields that the application gives.
+pub(crate) fn pairs<'py>(
+    fields: &Bound<'py, PyAny>,
+) -> PyResult<impl Iterator<Item = PyResult<Pair<'py>>>> {
+    Ok(fields.try_iter()?.map(|field| pair_of(&field?)))
+}
+
+fn pair_of<'py>(field: &Bound<'py, PyAny>) -> PyResult<Pair<'py>> {
+    let (name, value) = match field.cast::<PyTuple>() {
+        Ok(pair) if pair.len() == 2 => (pair.get_item(0)?, pair.get_item(1)?),
+        _ if field.len()? == 2 => (field.get_item(0)?, field.get_item(1)?),
+        _ => {
+            return Err(PyTypeError::new_err(
+                "a header must be a pair of name and value",
+            ));
+        }
+    };
+    Ok((bytes_of(name)?, bytes_of(value)?))
 }

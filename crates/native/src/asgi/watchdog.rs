@@ -99,12 +99,15 @@ fn watch(driver: &Driver, timeout: Duration) {
     }
 }
 
-/// Names the request that has been inside for the longest time; it may be another one that does not let go.
+/// Names the request that has been inside for the longest time, a WebSocket only if there is no other; it may be another one
+/// that does not let go.
 fn report(driver: &Driver, since: u64) {
     let now = Now::read();
     let running = driver.crew.engine().running(now);
     let together = running.len();
-    let oldest = running.into_iter().max_by_key(|request| request.age);
+    let oldest = running
+        .into_iter()
+        .max_by_key(|request| (!request.upgraded, request.age));
     let stuck = oldest.map_or_else(
         || Stuck {
             line: "background work".to_owned(),

@@ -25,7 +25,10 @@ impl Crew {
         let given = engine.give_to(to, Now::read());
         drop(engine);
         match given {
-            Ok(()) => self.post.gives.store(true, Ordering::Relaxed),
+            Ok(()) => {
+                self.post.gives.store(true, Ordering::Relaxed);
+                self.recall_websockets();
+            }
             Err(error) => {
                 log::warn!(
                     target: "oxicorn",
