@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from conftest import Serve
+from harness.client import message
 from harness.script import ASGI, WSGI
 from harness.server import Server
 from harness.wait import until
@@ -33,6 +34,12 @@ async def asgi(scope, receive, send):
     await send({"type": "http.response.start", "status": 200, "headers": []})
     client = scope["client"][0] if scope.get("client") else None
     await send({"type": "http.response.body", "body": answer(scope["scheme"], client)})
+
+async def websocket(scope, receive, send):
+    assert scope["type"] == "websocket"
+    await receive()
+    await send({"type": "websocket.accept"})
+    await receive()
 
 def asgi2(scope):
     async def instance(receive, send):
@@ -91,6 +98,22 @@ def test_every_response_can_have_more_fields(serve: Serve, app: str) -> None:
         response = server.request("/")
         assert (response.header("X-Served-By"), response.header("Server")) == ("web-1", "mine")
     assert server.request("/nowhere-at-all").header("X-Served-By") == "web-1"
+
+
+def test_the_answer_that_opens_a_websocket_has_them_too(serve: Serve, folder: Path) -> None:
+    options = ("--header", "X-Served-By: web-1", "--no-server-header")
+    server = serve("tells:websocket", *options, cwd=folder)
+    fields = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Key", "MDEyMzQ1Njc4OWFiY2RlZg=="),
+        ("Sec-WebSocket-Version", "13"),
+    ]
+    with server.connect() as connection:
+        head = connection.send(message("/", headers=fields)).read_some(65536)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    assert head.count(b"X-Served-By: web-1\r\n") == 1
+    assert b"Server:" not in head
 
 
 # Proxies.

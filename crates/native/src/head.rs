@@ -159,9 +159,11 @@ impl Head {
         encoded.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
     }
 
-    /// Completes that answer. `unix`: the time, in seconds.
-    pub(crate) fn seal_upgrade(&self, exchange: &mut Exchange, unix: i64) {
-        self.finish(&mut exchange.response.head, true, true, unix);
+    /// Completes that answer.
+    pub(crate) fn seal_upgrade(&self, exchange: &mut Exchange, ours: Ours<'_>) {
+        let encoded = &mut exchange.response.head;
+        self.add_ours(encoded, ours);
+        finish(encoded, true, true);
         exchange.response.status = self.status;
     }
 
