@@ -260,6 +260,10 @@ impl Driver {
                 Turn::Exchange(exchange) => {
                     started += 1;
                     self.begin(py, exchange)?;
+                    if self.crew.is_forked() {
+                        // A child came out of it that goes on: what else there is to do is its parent's.
+                        return Ok(Left::Nothing);
+                    }
                 }
                 Turn::Notice(notice) => self.on_notice(py, notice)?,
                 Turn::Idle { again: true } => break Left::Work,
