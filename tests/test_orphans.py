@@ -75,10 +75,8 @@ class Site:
         (self._folder / "site_app.py").write_text(text)
 
     def start(self, *options: str) -> Server:
-        """A server that has answered."""
-        server = self.launch(*options).wait_accepting()
-        assert server.request().status == 200
-        return server
+        """A server that serves."""
+        return self.launch(*options).wait_serving()
 
     def launch(self, *options: str) -> Server:
         server: Server = self._serve(
@@ -182,8 +180,7 @@ def test_several_addresses_are_taken_over(serve: Serve, bind: str, path: Path) -
     def launch() -> Server:
         return serve(*PROBE, "--bind", f"unix:{path}", bind=bind, launch=True)
 
-    first = launch().wait_accepting()
-    assert first.request().status == 200
+    first = launch().wait_serving()
     second = taken_over(first, launch)
     assert "Connection in use" not in second.log
     assert second.request().status == 200
@@ -309,6 +306,27 @@ def test_an_orphan_that_hangs_ends(serve: Serve, bind: str, threads: str) -> Non
         connection.send(message("/hang"))
         wait_until_gone(first)
     assert "hangs and there is no arbiter: the worker ends" in first.log
+
+
+def test_orphans_are_shown_until_they_have_left(
+    serve: Serve, tmp_path: Path, bind: str, path: Path
+) -> None:
+    first, gate, place = serve(*PROBE, bind=bind), Gate(tmp_path), path.with_name("ctl")
+    orphan = {"pid": first.worker, "state": "leaving"}
+    with first.connect() as connection:
+        connection.send(message(gate.target))
+        gate.wait_entered()
+        kill(first)
+        second = serve(*PROBE, "--control-socket", str(place), bind=bind, launch=True)
+        second.wait_for_log(TAKEN)
+        assert control.status(place)["orphans"] == [orphan]
+        ask = [sys.executable, "-m", "oxicorn.ctl", "--socket", str(place), "status"]
+        shown = run(ask, check=True, capture_output=True, text=True).stdout
+        line = f"Worker of an arbiter that is gone: pid {orphan['pid']}, leaving"
+        assert line in shown.splitlines()
+        gate.open()
+        assert connection.receive().status == 200
+    until(lambda: control.status(place)["orphans"] == [], "the orphan has left")
 
 
 def test_whoever_stops_the_new_server_stops_the_orphans(

@@ -77,7 +77,7 @@ class Site:
 
     def start(self, *options: str, **how: Any) -> Server:
         server = self.launch(*options, **how)
-        server.wait_accepting()
+        server.wait_serving()
         assert server.request().text == "1.0"
         return server
 

@@ -470,7 +470,6 @@ def test_no_worker_learns_of_the_dance(
 ) -> None:
     (tmp_path / "site_app.py").write_text(SITE)
     server, dance = dancing("site_app:app", "--env", "COLOUR=green", cwd=tmp_path)
-    server.wait_for_log("is ready")
     before = processes.descriptors(server.worker)
     dance.begin()
     os.kill(dance.elder, SIGTERM)

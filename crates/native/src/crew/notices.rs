@@ -88,22 +88,20 @@ impl Crew {
         }
     }
 
-    /// A request takes too long. While other threads serve, to end the worker would end their requests too: then a
-    /// successor is asked for, and this worker has `graceful_timeout` to come clean. When no thread can lead any more, the
-    /// worker hangs, and the arbiter ends it at once.
+    /// A request takes too long. While other requests may still come to an end, to end the worker would cut them too: then a
+    /// successor is asked for, and this worker has `graceful_timeout` to come clean. When nothing else is left in it, and no
+    /// thread can lead any more, the worker hangs, and the arbiter ends it at once.
     fn report_stuck(&self, stuck: Stuck) {
         if self.is_booting() {
             // `boot_timeout` is for the ready check as well.
             return;
         }
-        let hangs =
-            stuck.together >= self.threads || lock(&self.seat).holder == Some(Holder::Steward);
-        if hangs {
+        if stuck.together >= self.threads || self.hangs_beside(stuck.together) {
             return self.give_up_on(&stuck);
         }
         log::warn!(
             target: "oxicorn",
-            "\"{}\" from {} has been running for {} s; the other threads still serve, the worker will be replaced",
+            "\"{}\" from {} has been running for {} s; others go on beside it, the worker will be replaced",
             stuck.line, stuck.peer, stuck.age / 1000
         );
         if lock(&self.stuck).replace(stuck).is_none() {
