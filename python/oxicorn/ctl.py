@@ -328,7 +328,7 @@ def _status(status: dict[str, Any], paint: _Paint) -> list[str]:
         "",
         *_workers(status, paint),
         *_stems(status["stems"], paint),
-        *_orphans(status["orphans"], paint),
+        *_orphans(status.get("orphans", []), paint),
     ]
     if restart := status["restart"]:
         lines += ["", *_restart(restart, paint)]

@@ -16,7 +16,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
-use super::{Bell, Crew, Holder, lock};
+use super::{Bell, Crew, lock};
 use crate::ffi;
 
 /// How long before the end of `graceful_timeout` the requests are named that do not survive it, at the most.
