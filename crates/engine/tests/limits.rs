@@ -325,6 +325,22 @@ fn a_connection_that_becomes_idle_while_draining_gets_its_moment_and_no_more() {
 }
 
 #[test]
+fn a_response_that_did_not_say_close_leaves_a_moment_for_the_next_request() {
+    let mut rig = Rig::with(|options| options.keep_alive = 60_000);
+    let (mut client, exchange) = rig.request(GET);
+    drain(&mut rig);
+    assert!(exchange.keep_alive, "its head is on its way");
+    rig.respond(exchange, b"first");
+    rig.receive(&mut client, response(b"first").len());
+    rig.advance(900);
+    rig.send(&mut client, GET);
+    let exchange = rig.exchange();
+    assert!(!exchange.keep_alive);
+    rig.respond(exchange, b"last");
+    assert_eq!(rig.last_status(&mut client), 200);
+}
+
+#[test]
 fn draining_closes_the_listener() {
     let mut rig = Rig::new();
     rig.sibling = None;

@@ -111,12 +111,14 @@ impl Crew {
     }
 
     pub(super) fn give_up_on(&self, stuck: &Stuck) {
-        if self.orphaned.load(Ordering::Relaxed) {
+        let age = Duration::from_millis(stuck.age);
+        let told = self.channel.stuck(&stuck.line, &stuck.peer, age);
+        // A loop that hangs has not heard that the arbiter is gone.
+        if self.orphaned.load(Ordering::Relaxed) || told.as_ref().is_err_and(is_parting) {
             log::error!(target: "oxicorn", "\"{}\" hangs and there is no arbiter: the worker ends", stuck.line);
             ffi::exit_now(1);
         }
-        let age = Duration::from_millis(stuck.age);
-        tell("stuck", self.channel.stuck(&stuck.line, &stuck.peer, age));
+        tell("stuck", told);
     }
 
     fn on_signal(&self, signal: Signal) {
@@ -290,12 +292,19 @@ pub(super) fn fuse(delay: Duration) -> io::Result<OwnedFd> {
     Ok(timer)
 }
 
+/// Whether the arbiter is gone. (`ECONNRESET`: with reports that it has not read.)
+fn is_parting(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
 /// A report that does not arrive changes nothing here; the arbiter has its own deadlines.
 pub(super) fn tell(what: &str, told: io::Result<()>) {
     if let Err(error) = told {
         // That there is none is said elsewhere.
-        let known = error.kind() == io::ErrorKind::BrokenPipe;
-        let level = if known {
+        let level = if is_parting(&error) {
             log::Level::Debug
         } else {
             log::Level::Warn
