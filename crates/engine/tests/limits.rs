@@ -298,10 +298,12 @@ fn draining_gives_an_idle_connection_a_moment_for_a_request_on_its_way() {
 #[test]
 fn draining_waits_for_the_request_in_the_application_and_ends_its_connection() {
     let mut rig = Rig::new();
-    let (mut client, exchange) = rig.request(GET);
+    let (mut client, mut exchange) = rig.request(GET);
     drain(&mut rig);
     rig.advance(5_000);
     assert_eq!(rig.notices, []);
+    // What the head of the response says.
+    exchange.keep_alive = false;
     rig.respond(exchange, b"done");
     assert_eq!(rig.last_status(&mut client), 200);
     drop(client);
