@@ -136,7 +136,8 @@ def test_the_dance_closes_no_connection(tmp_path: Path, serve: Serve, delay: flo
 
     tally = under_load(server, work, delay)
     check(tally, orders.executed())
-    assert len(tally.bodies) == 2, "both have answered"
+    # Workers of one arbiter may have imported in two different seconds.
+    assert len(tally.bodies) >= 2, "both have answered"
     dance.end()
 
 
