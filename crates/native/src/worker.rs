@@ -82,7 +82,10 @@ impl Worker {
     /// does not hear that the arbiter is gone.
     fn begin(&self) -> PyResult<()> {
         let begun = lock(&self.seed).as_ref().map_or(Ok(()), WorkerSeed::begin);
-        if begun.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+        if begun
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::BrokenPipe)
+        {
             log::warn!(target: "oxicorn", "Parent changed, shutting down: the arbiter is gone");
             ffi::exit_now(0);
         }
