@@ -54,7 +54,7 @@ def _factory(folder: Path) -> Iterator[Serve]:
             options = ("--workers", str(workers), *options)
         server = Server(folder / f"server-{len(made)}", app, options, **how)
         made.append(server)
-        return server.launch() if launch else server.start(workers)
+        return server.launch() if launch else server.start()
 
     try:
         yield serve

@@ -211,8 +211,7 @@ def test_int_does_not_wait(serve: Serve) -> None:
 
 
 def test_term_without_requests_runs_the_shutdown(serve: Serve) -> None:
-    server = serve(APP, "--log-level", "debug", workers=2)
-    server.wait_for_log("is ready", 2)
+    server = serve(APP, workers=2)
     server.signal(SIGTERM)
     server.expect_exit(0)
     assert server.log.count("lifespan shutdown") == 2

@@ -69,7 +69,7 @@ class Site:
         place = [] if "--control-socket" in options else ["--control-socket", str(self.socket)]
         options = ("--observe-timeout", "0.2", *(() if "env" in how else place), *options)
         server: Server = self._serve("site_app:app", *options, cwd=self.folder, launch=True, **how)
-        server.wait_accepting()
+        server.wait_serving()
         assert server.request().text == "one"
         return server
 

@@ -62,11 +62,7 @@ class Orders:
         return server
 
     def start(self, *options: str, workers: int = 2, **how: str) -> Server:
-        server = self.launch(*options, workers=workers, **how)
-        server.wait_accepting()
-        assert server.request().status == 200
-        server.wait_for_workers(workers)
-        return server
+        return self.launch(*options, workers=workers, **how).wait_serving()
 
     def executed(self) -> Counter[str]:
         return Counter(self._file.read_text().split())

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from signal import SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR2
+from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR2
 from subprocess import PIPE, Popen, run
 
 import pytest
@@ -61,6 +61,26 @@ def app(environ, start_response):
 """
 
 
+GATED = """
+from apps.probe import application as probe
+
+def app(environ, start_response, _plain=app):
+    if environ["PATH_INFO"] != "/gate":
+        return _plain(environ, start_response)
+    list(probe(environ, lambda *_: None))
+    return _plain(environ, start_response)
+"""
+"""After the application: with a gate in front of the answer."""
+
+STARTS_UP_FOR_EVER = """
+import asyncio
+
+async def app(scope, receive, send):
+    print("starts up", flush=True)
+    await asyncio.Event().wait()
+"""
+
+
 class Site:
     """An application that is a file of the test, and servers of it."""
 
@@ -70,16 +90,14 @@ class Site:
         self.bind = bind
         self.write("one")
 
-    def write(self, version: str, before: str = "") -> None:
-        """Deploys a version; `before` is executed when it is imported."""
+    def write(self, version: str, before: str = "", after: str = "") -> None:
+        """Deploys a version; `before` and `after` are executed when it is imported."""
         text = APP.format(version=version, before=before)
-        (self._folder / "site_app.py").write_text(text)
+        (self._folder / "site_app.py").write_text(text + after)
 
     def start(self, *options: str) -> Server:
-        """A server that has answered."""
-        server = self.launch(*options).wait_accepting()
-        assert server.request().status == 200
-        return server
+        """A server that serves."""
+        return self.launch(*options).wait_serving()
 
     def launch(self, *options: str) -> Server:
         server: Server = self._serve(
@@ -183,8 +201,7 @@ def test_several_addresses_are_taken_over(serve: Serve, bind: str, path: Path) -
     def launch() -> Server:
         return serve(*PROBE, "--bind", f"unix:{path}", bind=bind, launch=True)
 
-    first = launch().wait_accepting()
-    assert first.request().status == 200
+    first = launch().wait_serving()
     second = taken_over(first, launch)
     assert "Connection in use" not in second.log
     assert second.request().status == 200
@@ -312,6 +329,27 @@ def test_an_orphan_that_hangs_ends(serve: Serve, bind: str, threads: str) -> Non
     assert "hangs and there is no arbiter: the worker ends" in first.log
 
 
+def test_orphans_are_shown_until_they_have_left(
+    serve: Serve, tmp_path: Path, bind: str, path: Path
+) -> None:
+    first, gate, place = serve(*PROBE, bind=bind), Gate(tmp_path), path.with_name("ctl")
+    orphan = {"pid": first.worker, "state": "leaving"}
+    with first.connect() as connection:
+        connection.send(message(gate.target))
+        gate.wait_entered()
+        kill(first)
+        second = serve(*PROBE, "--control-socket", str(place), bind=bind, launch=True)
+        second.wait_for_log(TAKEN)
+        assert control.status(place)["orphans"] == [orphan]
+        ask = [sys.executable, "-m", "oxicorn.ctl", "--socket", str(place), "status"]
+        shown = run(ask, check=True, capture_output=True, text=True).stdout
+        line = f"Worker of an arbiter that is gone: pid {orphan['pid']}, leaving"
+        assert line in shown.splitlines()
+        gate.open()
+        assert connection.receive().status == 200
+    until(lambda: control.status(place)["orphans"] == [], "the orphan has left")
+
+
 def test_whoever_stops_the_new_server_stops_the_orphans(
     serve: Serve, tmp_path: Path, bind: str
 ) -> None:
@@ -420,6 +458,76 @@ def test_an_application_that_hangs_holds_orphans_no_longer_than_theirs_may_boot(
     second.stop()
 
 
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["worker", "stem"])
+def test_whoever_imports_ends_with_its_arbiter(site: Site, options: tuple[str, ...]) -> None:
+    site.write("one", "import threading\nthreading.Event().wait()")
+    server = site.launch(*options)
+    server.wait_for_log("Booting (worker|stem)")
+    until(lambda: len(processes.children(server.pid)) == 1, "it imports")
+    kill(server)
+    wait_until_gone(server)
+
+
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["alone", "preload"])
+def test_a_worker_whose_application_does_not_start_up_ends_with_its_arbiter(
+    serve: Serve, tmp_path: Path, bind: str, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "site_app.py").write_text(STARTS_UP_FOR_EVER)
+    server = serve("site_app:app", *options, bind=bind, cwd=tmp_path, launch=True)
+    server.wait_for_log("starts up")
+    kill(server)
+    wait_until_gone(server)
+
+
+def test_a_loop_that_hangs_when_its_arbiter_is_killed_ends(
+    serve: Serve, bind: str, path: Path
+) -> None:
+    place = path.with_name("ctl")
+    options = ("--timeout", "2", "--control-socket", str(place))
+    first = serve("apps.asgi_probe:application", *options, bind=bind)
+
+    def is_inside() -> bool:
+        [worker] = control.status(place)["workers"]
+        inside: int = worker["connections"]["application"]
+        return inside == 1
+
+    with first.connect() as connection:
+        connection.send(message("/block?seconds=600"))
+        until(is_inside, "the loop is blocked")
+        kill(first)
+        wait_until_gone(first)
+    assert "hangs and there is no arbiter: the worker ends" in first.log
+
+
+def test_connections_that_a_worker_keeps_which_stands_by_are_taken_over(
+    site: Site, tmp_path: Path
+) -> None:
+    site.write("one", after=GATED)
+    first = site.start("--observe-timeout", "600", "--threads", "2")
+    gate = Gate(tmp_path)
+    old = first.worker
+    with first.connect() as connection:
+        connection.send(message(gate.target))
+        gate.wait_entered()
+        first.signal(SIGHUP)
+        first.wait_for_log("Generation 2 serves; 1 stands by")
+        second = taken_over_but_one(first, old, site.launch)
+        gate.open()
+        response = connection.receive()
+        assert (response.text, response.header("Connection")) == (str(old), None)
+        assert int(connection.request("/pid").text) == second.worker
+    wait_until_gone(first)
+
+
+def taken_over_but_one(first: Server, left: int, launch: Callable[[], Server]) -> Server:
+    """The server that follows on the first, of which one worker is left."""
+    kill(first)
+    second = launch()
+    second.wait_for_log(TAKEN)
+    until(lambda: first.family() == [left], "one orphan is left")
+    return second
+
+
 def test_the_time_of_orphans_stands_still_while_a_new_arbiter_boots(site: Site) -> None:
     first = site.start("--orphan-timeout", "5")
     kill(first)
@@ -431,8 +539,7 @@ def test_the_time_of_orphans_stands_still_while_a_new_arbiter_boots(site: Site) 
     assert first.request().text == "one"
     wait_until_gone(first)
     assert "No new arbiter has come" in first.log
-    # It does not hear that its arbiter is gone.
-    second.destroy()
+    wait_until_gone(second)
 
 
 # other ways to a new arbiter

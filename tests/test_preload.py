@@ -57,7 +57,7 @@ def the_stem(server: Server) -> int:
 
 def oxicornctl(server: Server, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "oxicorn.ctl", *words]
-    env = {**os.environ, "XDG_RUNTIME_DIR": str(server.folder)}
+    env = {**os.environ, "XDG_RUNTIME_DIR": server.runtime.name}
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import Serve
 from harness import processes
-from harness.client import Connection
+from harness.client import Connection, message
 from harness.gate import Gate
 from harness.server import Server
 from harness.wait import until
@@ -192,9 +192,7 @@ def test_other_signals_do_not_end_the_server(serve: Serve, name: str) -> None:
 
 def test_hup_to_a_group_does_not_end_the_workers(serve: Serve) -> None:
     server = serve(PROBE, "--log-level", "debug", workers=2)
-    # One that still boots has no handlers yet.
-    server.wait_for_log("is ready", 2)
-    before = server.wait_for_workers(2)
+    before = server.workers()
     os.killpg(server.pid, SIGHUP)
     server.wait_for_log("(?i)hup")
     assert server.request("/").status == 200
@@ -314,9 +312,26 @@ def test_a_long_request_beside_a_free_thread_harms_nobody(serve: Serve) -> None:
     first = server.worker
     with server.connect() as connection:
         connection.send(b"GET /pause?seconds=3 HTTP/1.1\r\nHost: x\r\n\r\n")
-        server.wait_for_log("the other threads still serve")
+        server.wait_for_log("others go on beside it")
         assert server.request("/").status == 200
         assert connection.receive().body == b"paused\n"
+    until(lambda: server.workers() not in ([first], []), "the worker is replaced")
+    assert "WORKER TIMEOUT" not in server.log
+
+
+def test_a_long_request_beside_busy_threads_cuts_none_of_their_requests(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server = serve(PROBE, "--timeout", "2", "--threads", "2", "--keep-alive", "60")
+    first, gate = server.worker, Gate(tmp_path)
+    with enter(server, gate) as long, server.connect() as busy:
+        # Nobody leads for most of the time, and every request comes to an end.
+        naps = 8
+        busy.send(message("/nap?seconds=0.7") * naps)
+        server.wait_for_log("others go on beside it")
+        assert [busy.receive().status for _ in range(naps)] == [200] * naps
+        gate.open()
+        assert long.receive().json()["pid"] == first
     until(lambda: server.workers() not in ([first], []), "the worker is replaced")
     assert "WORKER TIMEOUT" not in server.log
 

@@ -77,7 +77,7 @@ class Site:
 
     def start(self, *options: str, **how: Any) -> Server:
         server = self.launch(*options, **how)
-        server.wait_accepting()
+        server.wait_serving()
         assert server.request().text == "1.0"
         return server
 
@@ -253,6 +253,19 @@ def test_workers_that_were_added_stay_until_the_restart_decides(site: Site) -> N
     assert old <= set(server.workers())
     ids = [worker["id"] for worker in site.status()["workers"]]
     assert ids == [1, 2, 3, 4]
+
+
+def test_a_check_ends_with_its_arbiter(site: Site) -> None:
+    server = site.start()
+    everybody = server.family()
+    # Before it knows what it is for.
+    site.append("__init__", "import os, threading")
+    site.append("__init__", "if 'OXICORN_UPGRADE' in os.environ: threading.Event().wait()")
+    assert site.ctl("upgrade")[0] == 0
+    [check] = until(lambda: set(server.family()) - set(everybody), "it checks")
+    os.kill(server.pid, SIGKILL)
+    assert server.wait() == -SIGKILL
+    until(lambda: not processes.alive(check), "the check has ended")
 
 
 def test_signals_work_after_an_upgrade(site: Site) -> None:

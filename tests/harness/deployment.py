@@ -43,10 +43,8 @@ class Deployment:
         return self._start("site_app:app", *options, cwd=self.folder, launch=True, **how)
 
     def start(self, *options: str, workers: int = 2, **how: object) -> Server:
-        """Starts the server and waits until all its workers are ready."""
-        server = self.launch("--workers", str(workers), *options, **how)
-        server.wait_for_log("is ready", workers)
-        return server.wait_accepting()
+        """Starts the server and waits until all its workers serve."""
+        return self.launch("--workers", str(workers), *options, **how).wait_serving()
 
     def restart(self, *words: str) -> tuple[int, str]:
         """`oxicornctl restart --wait`: its exit code, and all that it printed."""

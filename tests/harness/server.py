@@ -16,9 +16,10 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from . import processes
+from . import control, processes
 from .client import Address, Connection, Response
 from .wait import PATIENCE, until
 
@@ -50,7 +51,9 @@ class Server:
         """How much of the log earlier tests have already produced."""
         where = ["--bind", bind] if bind else []
         self.command = [sys.executable, "-m", PROGRAM, *_ALWAYS, *where, *options, app]
-        runtime = {"XDG_RUNTIME_DIR": str(folder)}
+        # The path of a Unix socket is short, and that of a test's folder may be long.
+        self.runtime = TemporaryDirectory(prefix="oxi-")
+        runtime = {"XDG_RUNTIME_DIR": self.runtime.name}
         self.env = {**_clean_environment(), **runtime, **(env or {})}
         self.cwd = cwd
         self.pass_fds: tuple[int, ...] = ()
@@ -76,22 +79,35 @@ class Server:
         RUNNING.append(self)
         return self
 
-    def start(self, workers: int = 1) -> Server:
-        """Starts the server and waits until `workers` are booted and requests are taken."""
-        self.launch()
+    def start(self) -> Server:
+        """Starts the server and waits until all its workers serve."""
+        return self.launch().wait_serving()
+
+    def wait_serving(self) -> Server:
+        """Waits until as many workers serve as the server wants."""
         self.wait_for_log(r"Listening at: ")
-        until(lambda: self._serving() >= workers, f"{workers} workers serve")
-        return self.wait_accepting()
+        until(self._serves, "all workers serve")
+        return self
 
     def wait_accepting(self) -> Server:
-        """Waits until a connection can be made."""
+        """Waits until a connection can be made; maybe nobody serves it yet."""
         until(self._accepts, "the server accepts connections")
         return self
 
-    def _serving(self) -> int:
-        """How many workers have got as far as waiting for requests."""
+    def _serves(self) -> bool:
         self._still_runs("booting")
-        return sum(processes.has_epoll(pid) for pid in self.workers())
+        workers = self.workers()
+        # What is said before the first worker is forked has been said.
+        place = re.search(r"Control socket listening at unix:(\S+)", self.log) if workers else None
+        if place is None:
+            return bool(workers) and all(map(processes.has_epoll, workers)) and self._accepts()
+        try:
+            seen = control.status(Path(place[1]))
+        except OSError:
+            self._still_runs("answering")
+            return False
+        serving = [worker for worker in seen["workers"] if worker["state"] == "serving"]
+        return len(serving) >= int(seen["target"])
 
     def _accepts(self) -> bool:
         try:
@@ -134,6 +150,7 @@ class Server:
             for pid in [*self.family(), self.pid]:
                 _kill(pid)
             self._process.wait()
+        self.runtime.cleanup()
 
     # facts
 

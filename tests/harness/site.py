@@ -80,7 +80,7 @@ class Site:
         server = self.launch(*options, workers=workers, **how)
         server.path = log or server.path
         # Whatever is counted later is of a restart.
-        server.wait_for_log("is ready", workers)
+        server.wait_serving()
         assert server.request().text == "one"
         return server
 

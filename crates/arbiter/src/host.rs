@@ -8,6 +8,7 @@ use std::io;
 
 use oxicorn_board::Floor;
 
+use crate::bond;
 use crate::channel::WorkerChannel;
 use crate::core::{Exit, Pid, Policy, WorkerId};
 use crate::orphans::MeetingPlace;
@@ -98,6 +99,28 @@ pub struct WorkerSeed {
     pub listeners: Vec<Listener>,
     /// Where it is found by a new arbiter if its own is killed; `None` if it should leave then.
     pub meeting_place: Option<MeetingPlace>,
+    /// The arbiter's process.
+    pub(crate) arbiter: Pid,
+}
+
+impl WorkerSeed {
+    /// To be called before the application is imported, when the process has the rights that it will
+    /// have: until [`listens`](Self::listens) this process ends when the arbiter does.
+    ///
+    /// # Errors
+    /// `EPIPE` if the arbiter is gone.
+    pub fn begin(&self) -> io::Result<()> {
+        bond::bind_to(self.arbiter)
+    }
+
+    /// From here on somebody listens to the channel, and so hears of the arbiter's end. To be called by
+    /// the same thread.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn listens(&self) -> io::Result<()> {
+        bond::let_go()
+    }
 }
 
 /// Something the embedder may want to know; where gunicorn has a server hook for it, the hook's

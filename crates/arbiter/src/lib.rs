@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bond;
 mod cgroup;
 pub mod channel;
 mod control;

@@ -358,6 +358,7 @@ impl<H: Host> Arbiter<H> {
             floor: self.crew.floor(),
             listeners,
             meeting_place: self.orphans.place.take(),
+            arbiter: own_pid(),
         };
         let fork = self.host.fork(&seed);
         if matches!(fork, Ok(Fork::Child)) {

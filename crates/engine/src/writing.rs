@@ -186,7 +186,8 @@ impl Engine {
     pub fn finish(&mut self, exchange: Box<Exchange>, ending: Ending, now: Now) {
         self.log_access(&exchange, now);
         if let Some(id) = exchange.id {
-            let keep = ending == Ending::Complete && exchange.keep_alive && self.keeps_alive();
+            // Whatever has happened since: what the head says is what the client counts on.
+            let keep = ending == Ending::Complete && exchange.keep_alive;
             self.end_exchange(id, keep, now);
             self.offer(id);
         }

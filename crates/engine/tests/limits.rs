@@ -298,10 +298,12 @@ fn draining_gives_an_idle_connection_a_moment_for_a_request_on_its_way() {
 #[test]
 fn draining_waits_for_the_request_in_the_application_and_ends_its_connection() {
     let mut rig = Rig::new();
-    let (mut client, exchange) = rig.request(GET);
+    let (mut client, mut exchange) = rig.request(GET);
     drain(&mut rig);
     rig.advance(5_000);
     assert_eq!(rig.notices, []);
+    // What the head of the response says.
+    exchange.keep_alive = false;
     rig.respond(exchange, b"done");
     assert_eq!(rig.last_status(&mut client), 200);
     drop(client);
@@ -322,6 +324,22 @@ fn a_connection_that_becomes_idle_while_draining_gets_its_moment_and_no_more() {
     rig.advance(200);
     assert_eq!(rig.last_status(&mut client), 200);
     rig.until("drained", |rig| rig.notices == [Notice::Drained]);
+}
+
+#[test]
+fn a_response_that_did_not_say_close_leaves_a_moment_for_the_next_request() {
+    let mut rig = Rig::with(|options| options.keep_alive = 60_000);
+    let (mut client, exchange) = rig.request(GET);
+    drain(&mut rig);
+    assert!(exchange.keep_alive, "its head is on its way");
+    rig.respond(exchange, b"first");
+    rig.receive(&mut client, response(b"first").len());
+    rig.advance(900);
+    rig.send(&mut client, GET);
+    let exchange = rig.exchange();
+    assert!(!exchange.keep_alive);
+    rig.respond(exchange, b"last");
+    assert_eq!(rig.last_status(&mut client), 200);
 }
 
 #[test]

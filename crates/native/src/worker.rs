@@ -1,6 +1,7 @@
 //! A worker process, for Python: made after the fork, started when the application is loaded, led by application threads.
 //! Invariant: the engine is made after the fork and never crosses another one.
 
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use crate::arbiter::Seed;
 use crate::asgi;
 use crate::config::Config;
 use crate::crew::{self, Bell, Crew, ReadyCheck};
+use crate::ffi;
 use crate::head::Always;
 use crate::logs;
 use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway};
@@ -78,6 +80,20 @@ impl Worker {
         })
     }
 
+    /// To be called before the application is imported, when the process has given up what it does not need: who imports
+    /// does not hear that the arbiter is gone.
+    fn begin(&self) -> PyResult<()> {
+        let begun = lock(&self.seed).as_ref().map_or(Ok(()), WorkerSeed::begin);
+        if begun
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::BrokenPipe)
+        {
+            log::warn!(target: "oxicorn", "Parent changed, shutting down: the arbiter is gone");
+            ffi::exit_now(0);
+        }
+        Ok(begun?)
+    }
+
     /// Is ready to accept connections for `app`, and tells the arbiter so, who says when to begin; under `ready_check`
     /// only when `app` has answered it.
     /// `asynchronous`: it is an ASGI application, and a loop will lead (`pump`).
@@ -86,6 +102,7 @@ impl Worker {
         let Some(seed) = lock(&self.seed).take() else {
             return Err(PyRuntimeError::new_err("a worker starts once only"));
         };
+        seed.listens()?;
         let listeners = seed
             .listeners
             .iter()

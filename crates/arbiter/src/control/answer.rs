@@ -9,6 +9,7 @@
 //!  "workers":[{"id":..,"slot":..,"pid":..,"generation":..,"state":"..","age":..,COUNTS}],
 //!  "generations":[{"generation":..,"workers":2,COUNTS}],
 //!  "stems":[{"generation":..,"pid":..,"state":"..","age":..}],
+//!  "orphans":[{"pid":..,"state":".."}],
 //!  "restart":null or {"generation":..,"mode":..,"state":"..","reason":..,"age":..,
 //!                     "served_after":..,"ended_after":..},
 //!  "upgrade":null or {"from":..,"to":..,"state":"..","reason":..,"age":..,"ended_after":..}}
@@ -23,7 +24,9 @@ use std::time::Duration;
 use oxicorn_board::Counts;
 
 use super::counts::{CountsOf, generations, members};
-use crate::core::{Pid, RestartStatus, Status, StemStatus, UpgradeStatus, WorkerStatus};
+use crate::core::{
+    OrphanStatus, Pid, RestartStatus, Status, StemStatus, UpgradeStatus, WorkerStatus,
+};
 
 pub(crate) fn done() -> String {
     r#"{"ok":true}"#.to_owned()
@@ -56,9 +59,10 @@ pub(crate) fn status(
     let shown = shown.map(|one| worker(one, counts.get(&one.id)));
     let workers: Vec<String> = shown.collect();
     let stems: Vec<String> = status.stems.iter().map(stem).collect();
+    let orphans: Vec<String> = status.orphans.iter().map(orphan).collect();
     let restart = status.restart.as_ref().map(restart);
     format!(
-        r#"{{"ok":true,"protocol":1,"version":{},"pid":{pid},"state":"{}","uptime":{},"generation":{},"target":{},"workers":[{}],"generations":{},"stems":[{}],"restart":{},"upgrade":{}}}"#,
+        r#"{{"ok":true,"protocol":1,"version":{},"pid":{pid},"state":"{}","uptime":{},"generation":{},"target":{},"workers":[{}],"generations":{},"stems":[{}],"orphans":[{}],"restart":{},"upgrade":{}}}"#,
         text(version),
         if status.serving {
             "serving"
@@ -71,6 +75,7 @@ pub(crate) fn status(
         workers.join(","),
         generations(&status.workers, counts),
         stems.join(","),
+        orphans.join(","),
         or_null(restart),
         or_null(status.upgrade.as_ref().map(upgrade)),
     )
@@ -97,6 +102,10 @@ fn stem(stem: &StemStatus) -> String {
         stem.state,
         seconds(stem.age),
     )
+}
+
+fn orphan(orphan: &OrphanStatus) -> String {
+    format!(r#"{{"pid":{},"state":"{}"}}"#, orphan.pid, orphan.state)
 }
 
 fn restart(restart: &RestartStatus) -> String {

@@ -37,7 +37,7 @@ pub use action::{Action, Level};
 pub use dance::{Cue, Offer, Standing, Step};
 pub use decide::State;
 pub use event::{Event, Exit, StuckRequest};
-pub use orphans::OrphanId;
+pub use orphans::{OrphanId, OrphanStatus};
 pub use policy::Policy;
 pub use room::Room;
 pub use service::News;

@@ -10,7 +10,7 @@
 //! said hello, and its link has not ended. A server that the operator stops leaves no orphan behind
 //! that it knows of.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::stopping::Mode;
 use super::{Action, Level, Pid, Standing, State};
@@ -21,10 +21,31 @@ pub type OrphanId = u64;
 /// What this arbiter knows of the workers of another one that is gone.
 #[derive(Debug, Default)]
 pub(super) struct Orphans {
-    /// Those that serve on.
-    waiting: BTreeSet<OrphanId>,
+    /// Those that serve on, and their processes.
+    waiting: BTreeMap<OrphanId, Pid>,
     /// Those that were told to give.
-    giving: BTreeSet<OrphanId>,
+    giving: BTreeMap<OrphanId, Pid>,
+}
+
+/// A worker of an arbiter that is gone, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrphanStatus {
+    /// Its process.
+    pub pid: Pid,
+    /// What it does: `serving`, or `leaving` once it was told to give its connections.
+    pub state: &'static str,
+}
+
+impl Orphans {
+    /// Those that can be seen now, by process.
+    pub(super) fn status(&self) -> Vec<OrphanStatus> {
+        let show = |state| move |pid: &Pid| OrphanStatus { pid: *pid, state };
+        let waiting = self.waiting.values().map(show("serving"));
+        let giving = self.giving.values().map(show("leaving"));
+        let mut all: Vec<OrphanStatus> = waiting.chain(giving).collect();
+        all.sort_by_key(|orphan| orphan.pid);
+        all
+    }
 }
 
 impl State {
@@ -33,7 +54,7 @@ impl State {
         let text = format!("Worker (pid:{pid}) of an arbiter that is gone serves on.");
         self.log(Level::Debug, text);
         self.orphans.giving.remove(&orphan);
-        self.orphans.waiting.insert(orphan);
+        self.orphans.waiting.insert(orphan, pid);
         if self.was_told_to_stop() {
             self.dismiss_orphans();
         }
@@ -59,8 +80,8 @@ impl State {
             ),
         };
         self.log(Level::Info, text);
-        for orphan in waiting {
-            self.orphans.giving.insert(orphan);
+        for (orphan, pid) in waiting {
+            self.orphans.giving.insert(orphan, pid);
             self.act(Action::RelieveOrphan { orphan });
         }
     }
@@ -72,8 +93,9 @@ impl State {
             return;
         }
         let orphans = std::mem::take(&mut self.orphans);
-        let all: BTreeSet<OrphanId> = orphans.waiting.into_iter().chain(orphans.giving).collect();
-        for orphan in all {
+        let mut all = orphans.waiting;
+        all.extend(orphans.giving);
+        for orphan in all.into_keys() {
             self.act(Action::DismissOrphan { orphan });
         }
     }

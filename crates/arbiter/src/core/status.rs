@@ -13,7 +13,7 @@ use super::restart::Stage;
 use super::stem::{self, Stem};
 use super::stopping::Mode;
 use super::worker::{Force, Phase, Worker};
-use super::{Pid, State, UpgradeStatus, WorkerId};
+use super::{OrphanStatus, Pid, State, UpgradeStatus, WorkerId};
 
 /// The arbiter at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// Every stem that was forked and not yet reaped, the oldest generation's first.
     pub stems: Vec<StemStatus>,
+    /// Every worker of a killed arbiter that was found and has not left, by process.
+    pub orphans: Vec<OrphanStatus>,
     /// The restart under way, or the last one.
     pub restart: Option<RestartStatus>,
     /// The upgrade of the arbiter under way, or the last one.
@@ -115,6 +117,7 @@ impl State {
                 .iter()
                 .map(|(g, it)| it.status(*g, now))
                 .collect(),
+            orphans: self.orphans.status(),
             restart: self.record.as_ref().map(|record| RestartStatus {
                 generation: record.generation,
                 mode: record.mode,

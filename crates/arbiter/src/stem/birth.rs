@@ -21,12 +21,10 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
-use rustix::process::{
-    Pid as SystemPid, Signal, WaitOptions, WaitStatus, getppid, set_parent_process_death_signal,
-    waitpid,
-};
+use rustix::process::{Pid as SystemPid, WaitOptions, WaitStatus, waitpid};
 
 use super::StemChannel;
+use crate::bond;
 use crate::core::{Pid, WorkerId};
 use crate::host::Fork;
 use crate::sys::process::leave_at_once;
@@ -48,16 +46,10 @@ const STILLBORN: u8 = 1;
 /// Lets this process end when its parent does, if that is the stem: for the embedder to call as early as
 /// it can in every process that a stem forks.
 pub fn die_with(stem: Pid) {
-    if is_child_of(stem) && set_parent_process_death_signal(Some(Signal::KILL)).is_ok() {
-        // Or it would never come.
-        if !is_child_of(stem) {
-            leave_at_once(u8::MAX);
-        }
+    let parted = |error: io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+    if bond::is_child_of(stem) && bond::bind_to(stem).is_err_and(parted) {
+        leave_at_once(u8::MAX);
     }
-}
-
-pub(super) fn is_child_of(parent: Pid) -> bool {
-    getppid().map(|pid| pid.as_raw_nonzero().get()) == Some(parent)
 }
 
 /// Forks the worker. The report is the midwife's; an error here is still to be reported.

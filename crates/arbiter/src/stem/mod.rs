@@ -16,8 +16,8 @@ use std::os::fd::OwnedFd;
 
 use oxicorn_board::Floor;
 use rustix::io::Errno;
-use rustix::process::{Signal, set_parent_process_death_signal};
 
+use crate::bond;
 use crate::core::Pid;
 use crate::host::{Fork, WorkerSeed};
 use crate::orphans::MeetingPlace;
@@ -57,13 +57,7 @@ impl StemSeed {
     /// # Errors
     /// `EPIPE` if the arbiter is gone.
     pub fn begin(&self) -> io::Result<()> {
-        // Who imports does not hear that the channel has ended.
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        if birth::is_child_of(self.arbiter) {
-            Ok(())
-        } else {
-            Err(Errno::PIPE.into())
-        }
+        bond::bind_to(self.arbiter)
     }
 
     /// Reports that the application is loaded. Signals do nothing again, whatever the application has
@@ -73,7 +67,7 @@ impl StemSeed {
     /// `EPIPE` if the arbiter is gone.
     pub fn ready(&self) -> io::Result<()> {
         signals::deafen()?;
-        set_parent_process_death_signal(None)?;
+        bond::let_go()?;
         self.channel.ready()
     }
 
@@ -134,6 +128,7 @@ impl StemSeed {
             floor: self.floor,
             listeners: self.listeners,
             meeting_place: self.meeting_place,
+            arbiter: self.arbiter,
         })
     }
 }

@@ -3,10 +3,13 @@
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
-use rustix::process::setsid;
+use rustix::process::{getpid, setsid};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdout};
 
+use crate::bond;
 use crate::host::Fork;
 
 /// Goes into the background as gunicorn's `daemonize` does: fork, a session of its own, fork again
@@ -65,6 +68,13 @@ pub fn fork() -> io::Result<Fork> {
 pub(crate) fn leave_at_once(code: u8) -> ! {
     // SAFETY: _exit takes a number and runs nothing.
     unsafe { libc::_exit(code.into()) }
+}
+
+/// Lets the process that `command` starts end when this one does, from its first moment on.
+pub(crate) fn spawns_bound(command: &mut Command) -> &mut Command {
+    let own = getpid().as_raw_nonzero().get();
+    // SAFETY: between fork and exec there are two system calls, which take no lock and no memory.
+    unsafe { command.pre_exec(move || bond::bind_to(own)) }
 }
 
 fn continue_in_child() -> io::Result<()> {

@@ -18,6 +18,7 @@ use rustix::process::{Pid as SystemPid, Signal as SystemSignal, kill_process_gro
 use super::order::Order;
 use crate::core::{Event, Exit, Pid, signal_name};
 use crate::start_command::StartCommand;
+use crate::sys::process::spawns_bound;
 
 /// What begins the answer of a new version that can take over; the rest is its version.
 pub(super) const ANSWER: &str = "oxicorn-upgrade/1 ";
@@ -40,8 +41,9 @@ impl Check {
     pub(crate) fn start(command: &StartCommand, state: OwnedFd, own: Pid) -> io::Result<Self> {
         let (output, writer) = pipe()?;
         fcntl_setfl(&output, fcntl_getfl(&output)? | OFlags::NONBLOCK)?;
-        let child = command
-            .command()
+        let mut command = command.command();
+        // Without its parent it would take itself for a server that is started.
+        let child = spawns_bound(&mut command)
             .env(Order::VARIABLE, Order::Check.value(own))
             .stdin(File::from(state))
             .stdout(writer.try_clone()?)

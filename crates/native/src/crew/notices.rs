@@ -16,7 +16,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
-use super::{Bell, Crew, Holder, lock};
+use super::{Bell, Crew, lock};
 use crate::ffi;
 
 /// How long before the end of `graceful_timeout` the requests are named that do not survive it, at the most.
@@ -87,17 +87,15 @@ impl Crew {
         }
     }
 
-    /// A request takes too long. While other threads serve, to end the worker would end their requests too: then a
-    /// successor is asked for, and this worker has `graceful_timeout` to come clean. When no thread can lead any more, the
-    /// worker hangs, and the arbiter ends it at once.
+    /// A request takes too long. While other requests may still come to an end, to end the worker would cut them too: then a
+    /// successor is asked for, and this worker has `graceful_timeout` to come clean. When nothing else is left in it, and no
+    /// thread can lead any more, the worker hangs, and the arbiter ends it at once.
     fn report_stuck(&self, stuck: Stuck) {
         if self.is_booting() {
             // `boot_timeout` is for the ready check as well.
             return;
         }
-        let hangs =
-            stuck.together >= self.threads || lock(&self.seat).holder == Some(Holder::Steward);
-        if hangs {
+        if stuck.together >= self.threads || self.hangs_beside(stuck.together) {
             return self.give_up_on(&stuck);
         }
         let then = if self.orphaned.load(Ordering::Relaxed) {
@@ -107,7 +105,7 @@ impl Crew {
         };
         log::warn!(
             target: "oxicorn",
-            "\"{}\" from {} has been running for {} s; the other threads still serve, {then}",
+            "\"{}\" from {} has been running for {} s; others go on beside it, {then}",
             stuck.line, stuck.peer, stuck.age / 1000
         );
         if lock(&self.stuck).replace(stuck).is_none() {
@@ -117,12 +115,14 @@ impl Crew {
     }
 
     pub(super) fn give_up_on(&self, stuck: &Stuck) {
-        if self.orphaned.load(Ordering::Relaxed) {
+        let age = Duration::from_millis(stuck.age);
+        let told = self.channel.stuck(&stuck.line, &stuck.peer, age);
+        // A loop that hangs has not heard that the arbiter is gone.
+        if self.orphaned.load(Ordering::Relaxed) || told.as_ref().is_err_and(is_parting) {
             log::error!(target: "oxicorn", "\"{}\" hangs and there is no arbiter: the worker ends", stuck.line);
             ffi::exit_now(1);
         }
-        let age = Duration::from_millis(stuck.age);
-        tell("stuck", self.channel.stuck(&stuck.line, &stuck.peer, age));
+        tell("stuck", told);
     }
 
     fn on_signal(&self, signal: Signal) {
@@ -307,12 +307,19 @@ pub(super) fn fuse(delay: Duration) -> io::Result<OwnedFd> {
     Ok(timer)
 }
 
+/// Whether the arbiter is gone. (`ECONNRESET`: with reports that it has not read.)
+fn is_parting(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
+
 /// A report that does not arrive changes nothing here; the arbiter has its own deadlines.
 pub(super) fn tell(what: &str, told: io::Result<()>) {
     if let Err(error) = told {
         // That there is none is said elsewhere.
-        let known = error.kind() == io::ErrorKind::BrokenPipe;
-        let level = if known {
+        let level = if is_parting(&error) {
             log::Level::Debug
         } else {
             log::Level::Warn

@@ -121,7 +121,8 @@ impl State {
 }
 
 impl Crew {
-    /// The arbiter is gone: a worker that serves goes on for a while, any other one finishes what it has.
+    /// The arbiter is gone: a worker that serves goes on for a while, and so does one that stands by as long as it has
+    /// connections. Any other one finishes what it has.
     pub(super) fn orphaned(&self) {
         if self.orphaned.swap(true, Ordering::Relaxed) {
             return;
@@ -142,9 +143,11 @@ impl Crew {
         self.meet();
     }
 
+    /// Whoever stands by accepts nothing, and gives what it has to others; who knows how long they are there.
     fn may_serve_on(&self) -> bool {
-        let serves = self.post.serves() && !self.draining.load(Ordering::Relaxed);
-        serves && lock(&self.orphanhood.state).place.is_some()
+        let serves = self.post.serves() || self.engine().stats().connections > 0;
+        let leaves = self.draining.load(Ordering::Relaxed);
+        serves && !leaves && lock(&self.orphanhood.state).place.is_some()
     }
 
     fn open_door(&self) -> io::Result<()> {
@@ -318,7 +321,9 @@ impl Crew {
 
     /// Everything is given.
     pub(super) fn on_all_given(&self) {
-        if lock(&self.orphanhood.state).stage == Stage::Giving {
+        let gives = lock(&self.orphanhood.state).stage == Stage::Giving;
+        let stands_by = self.orphaned.load(Ordering::Relaxed) && !self.post.serves();
+        if gives || stands_by {
             self.drain();
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use oxicorn_board::Count;
 use oxicorn_engine::Now;
 
-use super::{Crew, Seat, lock};
+use super::{Crew, Holder, Seat, lock};
 
 /// How long no thread may come out of the application before others are asked to take the connections.
 const STALL: Duration = Duration::from_millis(500);
@@ -36,6 +36,11 @@ impl Stall {
     /// Whether the arbiter was told.
     pub(super) fn is_told(&self) -> bool {
         self.told.is_some()
+    }
+
+    /// Whether it has lasted until now, and for long enough.
+    fn holds(&self, entries: u64) -> bool {
+        self.entries == entries && self.since.elapsed() >= STALL
     }
 
     /// Whether there is news for the arbiter. That somebody waits at all is news as well.
@@ -68,6 +73,15 @@ impl Crew {
         }
         seat.stall = Some(stall);
         stall.told.is_none().then_some(left)
+    }
+
+    /// Whether so many requests that are stuck are all that is inside the application, and the threads outside it have not come
+    /// back for a while: something keeps the interpreter lock. That the steward stands in says little by itself: threads that
+    /// come and go leave it the seat whenever all of them are inside.
+    pub(super) fn hangs_beside(&self, stuck: usize) -> bool {
+        let seat = lock(&self.seat);
+        let stalls = seat.stall.is_some_and(|stall| stall.holds(seat.entries));
+        seat.holder == Some(Holder::Steward) && !seat.wanted && stuck >= seat.inside && stalls
     }
 
     /// The arbiter, or the end of a hand-over, has changed what becomes of the connections: if the crew does not come to
