@@ -146,7 +146,6 @@ class Config:
     ws_per_message_deflate: bool
     ws_deflate_min_size: int
     ws_deflate_takeover: bool
-    ws_max_queue: int
     dirty_apps: list[str]
     dirty_workers: int
     dirty_timeout: int
@@ -323,6 +322,7 @@ class Arguments(TypedDict, total=False):
     asgi_disconnect_grace_period: int | None
     root_path: str | PathLike[str] | None
     ws: Literal["auto", "none", "websockets", "websockets-sansio", "wsproto"] | None
+    ws_max_queue: int | None
     websocket_max_message_size: int | str | None
     ws_max_size: int | str | None
     ws_ping_interval: float | None
@@ -330,7 +330,6 @@ class Arguments(TypedDict, total=False):
     ws_per_message_deflate: bool | None
     ws_deflate_min_size: int | str | None
     ws_deflate_takeover: bool | None
-    ws_max_queue: int | None
     dirty_apps: Sequence[str] | str | None
     dirty_workers: int | None
     dirty_timeout: int | None

@@ -178,6 +178,7 @@ fn bare(flag: &'static str) -> &'static str {
 fn said(setting: &'static Setting, matches: &ArgMatches) -> Said {
     let own = given(setting, matches).map(|value| (setting.name, value));
     let others = setting.spellings.iter();
+    let others = others.filter(|one| !one.says_nothing());
     let others = others.filter_map(|one| Some((one.argument, spelled(one, matches)?)));
     Said(own.into_iter().chain(others).collect())
 }

@@ -36,6 +36,13 @@ pub enum Means {
         /// One sentence, at most 79 columns, ending with a period.
         summary: &'static str,
     },
+    /// Nothing: it is accepted, and has no effect.
+    Nothing {
+        /// What follows the flag.
+        takes: Takes,
+        /// For what reason.
+        why: &'static str,
+    },
     /// Nothing: it is known, and refused.
     Refused {
         /// What follows the flag.
@@ -113,11 +120,28 @@ impl Spelling {
         }
     }
 
+    /// A flag, and an argument, for which there is nothing to do.
+    pub const fn nothing(
+        flag: &'static str,
+        argument: &'static str,
+        takes: Takes,
+        why: &'static str,
+    ) -> Self {
+        Self {
+            flag,
+            off: "",
+            argument,
+            means: Means::Nothing { takes, why },
+        }
+    }
+
     /// What follows its flag; `None` for what is the setting's own flag by another name.
     pub fn takes(&self) -> Option<Takes> {
         match self.means {
             Means::Same => None,
-            Means::Form { takes, .. } | Means::Refused { takes, .. } => Some(takes),
+            Means::Form { takes, .. }
+            | Means::Nothing { takes, .. }
+            | Means::Refused { takes, .. } => Some(takes),
         }
     }
 
@@ -130,7 +154,17 @@ impl Spelling {
 
     /// Whether it does something.
     pub fn is_offered(&self) -> bool {
+        matches!(self.means, Means::Same | Means::Form { .. })
+    }
+
+    /// Whether it is accepted.
+    pub fn is_accepted(&self) -> bool {
         !matches!(self.means, Means::Refused { .. })
+    }
+
+    /// Whether it says anything of its setting.
+    pub(crate) fn says_nothing(&self) -> bool {
+        matches!(self.means, Means::Nothing { .. })
     }
 }
 

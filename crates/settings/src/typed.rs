@@ -8,7 +8,7 @@ use crate::invalid::{ARGUMENTS, COMMAND_LINE, Invalid, Warning};
 use crate::setting::Setting;
 use crate::shlex;
 use crate::sources;
-use crate::spelling::Said;
+use crate::spelling::{Said, Spelling};
 use crate::table;
 use crate::usage::{Exit, complaint};
 use crate::value::Value;
@@ -114,7 +114,7 @@ impl Typed {
                 nearest: table::nearest(&name),
                 name,
             })?;
-            if value == Value::None || (value == Value::Bool(false) && is_refused(setting, word)) {
+            if says_nothing(setting, word, &value) {
                 continue;
             }
             match all.iter_mut().find(|(known, _)| known.name == setting.name) {
@@ -219,8 +219,9 @@ impl Typed {
     }
 }
 
-/// `False` for what is refused is what it is anyway.
-fn is_refused(setting: &Setting, word: &str) -> bool {
-    let mut spellings = setting.spellings.iter();
-    spellings.any(|spelling| spelling.argument == word && !spelling.is_offered())
+/// `None` says nothing, and `False` for what is refused says what is so anyway.
+fn says_nothing(setting: &Setting, word: &str, value: &Value) -> bool {
+    let spelling = setting.spellings.iter().find(|one| one.argument == word);
+    let denied = spelling.is_some_and(|one| !one.is_accepted()) && *value == Value::Bool(false);
+    denied || *value == Value::None || spelling.is_some_and(Spelling::says_nothing)
 }

@@ -62,7 +62,9 @@ fn arguments_are_unique_and_none_is_the_name_of_another_setting() {
 fn what_spellings_say_of_themselves_is_one_short_sentence() {
     let wordy = |one: &Spelling| match one.means {
         Means::Form { summary, .. } => !summary.contains('.') || summary.chars().count() > 79,
-        Means::Refused { advice, .. } => advice.is_empty() || advice.ends_with('.'),
+        Means::Refused { advice: why, .. } | Means::Nothing { why, .. } => {
+            why.is_empty() || why.ends_with('.')
+        }
         Means::Same => false,
     };
     assert_eq!(

@@ -99,6 +99,10 @@ fn refusals(setting: &Setting) -> String {
             let flags = code_list(spelled_with_value(setting, one));
             Some(format!("{flags} is refused: {advice}"))
         }
+        Means::Nothing { why, .. } => {
+            let flags = code_list(spelled_with_value(setting, one));
+            Some(format!("{flags} has no effect: {why}"))
+        }
         _ => None,
     });
     advice.collect::<Vec<_>>().join("; ")

@@ -26,7 +26,8 @@ from typing import Any, Literal, TypedDict
 /// The setting's name as an argument, and the words of others that do something.
 fn arguments(setting: &Setting) -> String {
     let own = given(setting);
-    let others = setting.offered().map(|one| {
+    let accepted = setting.spellings.iter().filter(|one| one.is_accepted());
+    let others = accepted.map(|one| {
         let annotation = match one.takes() {
             None => own.clone(),
             Some(Takes::Nothing) => "bool".into(),

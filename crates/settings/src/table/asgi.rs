@@ -78,6 +78,12 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "ws",
             cli: &["--ws"],
+            spellings: &[Spelling::nothing(
+                "--ws-max-queue",
+                "ws_max_queue",
+                Takes::One("INT"),
+                "one message is gathered ahead of the application, and the rest waits in the kernel",
+            )],
             kind: Kind::Choice(&["auto", "none", "websockets", "websockets-sansio", "wsproto"]),
             default: Preset::Text("auto"),
             meta: "NAME",
@@ -110,7 +116,7 @@ pub(super) static SECTION: Section = Section {
             name: "ws_ping_interval",
             cli: &["--ws-ping-interval"],
             kind: Kind::Seconds,
-            default: Preset::Int(20),
+            default: Preset::Float(20.0),
             meta: "SECONDS",
             status: Status::Ours,
             summary: "How long a WebSocket's client may be silent until it gets a ping.",
@@ -124,7 +130,7 @@ pub(super) static SECTION: Section = Section {
             name: "ws_ping_timeout",
             cli: &["--ws-ping-timeout"],
             kind: Kind::Seconds,
-            default: Preset::Int(20),
+            default: Preset::Float(20.0),
             meta: "SECONDS",
             status: Status::Ours,
             summary: "How long it has to answer the ping, or to say anything else.",
@@ -172,20 +178,6 @@ pub(super) static SECTION: Section = Section {
                   connection costs nothing for compression.",
             apply: |config, value| store(&mut config.ws_deflate_takeover, value),
             ..Setting::SWITCH
-        },
-        Setting {
-            name: "ws_max_queue",
-            cli: &["--ws-max-queue"],
-            kind: Kind::COUNT,
-            default: Preset::Int(32),
-            meta: "INT",
-            status: Status::WithoutEffect {
-                why: "one message is gathered ahead of the application, and the rest waits in the kernel",
-            },
-            summary: "How many WebSocket messages to gather; it is always one.",
-            doc: "Uvicorn's setting. A client that sends faster than the application takes is held back.",
-            examples: &["32"],
-            ..Setting::ROW
         },
     ],
 };
