@@ -110,6 +110,7 @@ _oxicorn() {
         --ws-ping-interval) return ;;
         --ws-ping-timeout) return ;;
         --ws-deflate-min-size) return ;;
+        --ws-max-queue) return ;;
         --control-socket)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
@@ -117,7 +118,7 @@ _oxicorn() {
         --control-socket-mode) return ;;
     esac
     if [[ $word == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config -b --bind --backlog -w --workers -k --worker-class --interface --threads --worker-connections --max-requests --max-requests-jitter --max-worker-memory --preload --restart-mode -t --timeout --graceful-timeout --orphan-timeout --shutdown-delay --keep-alive --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --ready-check --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --forwarded-allow-ips --forwarder-headers --chdir --pythonpath -e --env -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --reload --reload-extra-file --check-config --print-config --asgi-loop --asgi-lifespan --root-path --ws --websocket-max-message-size --ws-max-size --ws-ping-interval --ws-ping-timeout --ws-per-message-deflate --ws-deflate-min-size --ws-deflate-takeover --control-socket --control-socket-mode --no-control-socket' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config -b --bind --backlog -w --workers -k --worker-class --interface --threads --worker-connections --max-requests --max-requests-jitter --max-worker-memory --preload --restart-mode -t --timeout --graceful-timeout --orphan-timeout --shutdown-delay --keep-alive --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --ready-check --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --forwarded-allow-ips --forwarder-headers --chdir --pythonpath -e --env -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --reload --reload-extra-file --check-config --print-config --asgi-loop --asgi-lifespan --root-path --ws --websocket-max-message-size --ws-max-size --ws-ping-interval --ws-ping-timeout --ws-per-message-deflate --ws-deflate-min-size --ws-deflate-takeover --ws-max-queue --control-socket --control-socket-mode --no-control-socket' -- "$word")
     fi
 }
 

@@ -76,6 +76,7 @@ complete -c oxicorn -l ws-ping-timeout -x -d 'How long it has to answer the ping
 complete -c oxicorn -l ws-per-message-deflate -d 'Compress WebSocket messages if the client can.'
 complete -c oxicorn -l ws-deflate-min-size -x -d 'The fewest bytes of a WebSocket message that is compressed.'
 complete -c oxicorn -l ws-deflate-takeover -d 'Let compressed WebSocket messages refer to earlier ones.'
+complete -c oxicorn -l ws-max-queue -x -d 'Uvicorn\'s limit of WebSocket messages; here it is always one.'
 complete -c oxicorn -l control-socket -r -F -d 'The path of the control socket, for `oxicornctl`.'
 complete -c oxicorn -l control-socket-mode -x -d 'The permission bits of the control socket.'
 complete -c oxicorn -l no-control-socket -d 'Have no control socket.'

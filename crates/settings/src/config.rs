@@ -126,6 +126,8 @@ pub struct Config {
     pub ws_ping_timeout: Duration,
     /// Agree to compress WebSocket messages.
     pub ws_per_message_deflate: bool,
+    /// Uvicorn's limit, which nothing needs.
+    pub ws_max_queue: u32,
     /// The fewest bytes of a message that is compressed.
     pub ws_deflate_min_size: usize,
     /// Let compressed messages refer to earlier ones.
@@ -296,6 +298,7 @@ pub(crate) const BLANK: Config = Config {
     ws_ping_interval: Duration::ZERO,
     ws_ping_timeout: Duration::ZERO,
     ws_per_message_deflate: false,
+    ws_max_queue: 0,
     ws_deflate_min_size: 0,
     ws_deflate_takeover: false,
     forwarded_allow_ips: Networks::NONE,
