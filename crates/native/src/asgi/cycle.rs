@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Body, Ending, Exchange, Flow, Input, Now};
@@ -67,7 +68,7 @@ pub(crate) struct State {
     pub(crate) tail: Vec<u8>,
     rest: Rest,
     /// The request asks for a WebSocket.
-    pub(crate) socket: Option<Socket>,
+    pub(crate) socket: Option<Box<Socket>>,
     /// Futures that end when there is something new.
     waiters: Vec<Py<PyAny>>,
 }
@@ -79,11 +80,12 @@ pub(crate) struct Cycle {
     pub(crate) driver: Arc<Driver>,
     state: Mutex<Option<Box<State>>>,
     /// Its name among the exchanges that are out.
-    pub(crate) token: u64,
+    token: AtomicU64,
     task: Mutex<Option<Py<PyAny>>>,
 }
 
 impl State {
+    /// A request of HTTP.
     pub(crate) fn new(exchange: Box<Exchange>, is_head: bool) -> Self {
         Self {
             exchange: Some(exchange),
@@ -97,6 +99,18 @@ impl State {
             socket: None,
             waiters: Vec::new(),
         }
+    }
+
+    /// A request that asks for a WebSocket.
+    pub(crate) fn websocket(exchange: Box<Exchange>) -> Self {
+        Self {
+            socket: Some(Box::new(Socket::new())),
+            ..Self::new(exchange, false)
+        }
+    }
+
+    fn token(&self) -> u64 {
+        self.exchange.as_deref().map_or(0, Exchange::token)
     }
 
     /// The next message for `receive`, if there is one.
@@ -201,26 +215,34 @@ impl State {
 }
 
 impl Cycle {
-    /// A request of HTTP.
-    pub(crate) fn new(driver: Arc<Driver>, exchange: Box<Exchange>, is_head: bool) -> Self {
-        Self::of(driver, State::new(exchange, is_head))
-    }
-
-    /// A request that asks for a WebSocket.
-    pub(crate) fn websocket(driver: Arc<Driver>, exchange: Box<Exchange>) -> Self {
-        let mut state = State::new(exchange, false);
-        state.socket = Some(Socket::new());
-        Self::of(driver, state)
-    }
-
-    fn of(driver: Arc<Driver>, state: State) -> Self {
-        let exchange = state.exchange.as_deref();
+    pub(crate) fn new(driver: Arc<Driver>, state: State) -> Self {
         Self {
             driver,
-            token: exchange.map_or(0, Exchange::token),
+            token: AtomicU64::new(state.token()),
             state: Mutex::new(Some(Box::new(state))),
             task: Mutex::new(None),
         }
+    }
+
+    /// It is for another request from now on.
+    pub(crate) fn renew(&self, state: State) {
+        self.token.store(state.token(), Ordering::Relaxed);
+        let mut slot = self.slot();
+        match slot.as_deref_mut() {
+            Some(before) => *before = state,
+            None => *slot = Some(Box::new(state)),
+        }
+    }
+
+    pub(crate) fn token(&self) -> u64 {
+        self.token.load(Ordering::Relaxed)
+    }
+
+    /// Whether its head waits for the first block of its body.
+    pub(crate) fn is_drafted(&self) -> bool {
+        let slot = self.slot();
+        slot.as_ref()
+            .is_some_and(|state| state.stage == Stage::Drafted)
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Box<State>>> {
@@ -254,7 +276,7 @@ impl Cycle {
         };
         *self.slot() = Some(state);
         if over {
-            self.driver.forget_token(self.token);
+            self.driver.forget_token(self.token());
             wake(py, waiters)?;
         }
         self.driver.turn_if_needed(py)?;

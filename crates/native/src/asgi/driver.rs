@@ -7,23 +7,26 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use oxicorn_engine::{Exchange, Message, Notice, Now, Turn};
+use oxicorn_engine::{Message, Notice, Now, Turn};
 use oxicorn_websocket::deflate::Policy;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict};
 
 use crate::asgi::awaitable::Sent;
-use crate::asgi::cycle::{Cycle, State};
+use crate::asgi::callables::Callables;
+use crate::asgi::cycle::Cycle;
 use crate::asgi::scope::{Scopes, Setup};
-use crate::asgi::send::Send;
-use crate::asgi::task::{Starter, Task};
-use crate::asgi::{cycle::Receive, watchdog, websocket};
+use crate::asgi::task::Starter;
+use crate::asgi::watchdog;
 use crate::crew::Crew;
 use crate::ffi;
 
 /// Requests started in one call before the rest of the loop has its turn.
 const STARTS: usize = 64;
+
+/// The token of no request.
+pub(super) const NOBODY: u64 = u64::MAX;
 
 /// What a call of the pump leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,41 +39,45 @@ enum Left {
 
 /// What of the driver changes.
 #[derive(Debug)]
-struct Inner {
-    scopes: Scopes,
+pub(super) struct Inner {
+    pub(super) scopes: Scopes,
     /// Requests whose exchange is out and whose task is suspended, by token.
-    out: HashMap<u64, Py<Cycle>>,
+    pub(super) out: HashMap<u64, Py<Cycle>>,
     /// Every suspended task's cycle: the loop itself keeps tasks only weakly.
-    suspended: HashMap<u64, Py<Cycle>>,
+    pub(super) suspended: HashMap<u64, Py<Cycle>>,
     /// The name of the next one in `suspended`.
-    serial: u64,
+    pub(super) serial: u64,
     /// Heads that wait for their first block.
-    drafts: Vec<Py<Cycle>>,
+    pub(super) drafts: Vec<Py<Cycle>>,
     buffer: Vec<u8>,
     message: Message,
+    /// Of a request that is over.
+    pub(super) spare: Option<Callables>,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) crew: Arc<Crew>,
-    app: Py<PyAny>,
-    event_loop: Py<PyAny>,
+    pub(super) app: Py<PyAny>,
+    pub(super) event_loop: Py<PyAny>,
     call_soon: Py<PyAny>,
     /// What a scheduled call of the pump is given besides: a context of its own, not that of the task that happened to
     /// schedule it, which tasks started by the pump would inherit.
     in_own_context: Py<PyDict>,
     create_future: Py<PyAny>,
     sent: Py<Sent>,
-    starter: Starter,
-    casefold: bool,
-    websockets: bool,
+    pub(super) starter: Starter,
+    pub(super) casefold: bool,
+    pub(super) websockets: bool,
     /// What is agreed to about compressing messages.
     pub(crate) deflate: Option<Policy>,
     inner: Mutex<Inner>,
-    pump: OnceLock<Py<Pump>>,
+    pub(super) pump: OnceLock<Py<Pump>>,
     /// The pump runs: whatever is left will be looked at.
     turning: AtomicBool,
+    /// The token of the request whose task makes its first step now.
+    pub(super) entering: AtomicU64,
     /// A call of the pump is scheduled.
     scheduled: AtomicBool,
     /// The loop was told to stop.
@@ -105,6 +112,7 @@ impl Driver {
             drafts: Vec::new(),
             buffer: Vec::new(),
             message: Message::default(),
+            spare: None,
         };
         let starter = Starter::new(py, event_loop)?;
         let in_own_context = PyDict::new(py);
@@ -125,6 +133,7 @@ impl Driver {
             inner: Mutex::new(inner),
             pump: OnceLock::new(),
             turning: AtomicBool::new(false),
+            entering: AtomicU64::new(NOBODY),
             scheduled: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             tasks: AtomicUsize::new(0),
@@ -142,7 +151,7 @@ impl Driver {
         self.pump.get().map(|pump| pump.clone_ref(py))
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -175,9 +184,13 @@ impl Driver {
     }
 
     /// The head of this response waits for what follows, until the loop has control again.
-    pub(crate) fn hold_head(&self, py: Python<'_>, cycle: Py<Cycle>) -> PyResult<()> {
-        self.inner().drafts.push(cycle);
-        self.schedule(py)
+    pub(crate) fn hold_head(&self, cycle: &Bound<'_, Cycle>) -> PyResult<()> {
+        if self.entering.load(Ordering::Relaxed) == cycle.get().token() {
+            // What follows may come at once. It is looked at when the task is suspended.
+            return Ok(());
+        }
+        self.inner().drafts.push(cycle.clone().unbind());
+        self.schedule(cycle.py())
     }
 
     /// The exchange with this token is over.
@@ -195,7 +208,7 @@ impl Driver {
     }
 
     /// Sees to it that the pump is called soon, unless it runs now.
-    fn schedule(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn schedule(&self, py: Python<'_>) -> PyResult<()> {
         if self.turning.load(Ordering::Relaxed) || self.scheduled.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
@@ -247,6 +260,10 @@ impl Driver {
                 Turn::Exchange(exchange) => {
                     started += 1;
                     self.begin(py, exchange)?;
+                    if self.crew.is_forked() {
+                        // A child came out of it that goes on: what else there is to do is its parent's.
+                        return Ok(Left::Nothing);
+                    }
                 }
                 Turn::Notice(notice) => self.on_notice(py, notice)?,
                 Turn::Idle { again: true } => break Left::Work,
@@ -320,107 +337,6 @@ impl Driver {
         }
     }
 
-    /// Calls the application for `exchange`, and goes with it as far as it comes at once. An error is ours.
-    fn begin(&self, py: Python<'_>, exchange: Box<Exchange>) -> PyResult<()> {
-        if self.websockets && websocket::is_wanted(&exchange) {
-            return self.begin_websocket(py, exchange);
-        }
-        let scope = self.inner().scopes.build(py, &exchange);
-        let method = exchange.head.method.of(exchange.bytes());
-        let is_head = method == b"HEAD" || (self.casefold && method.eq_ignore_ascii_case(b"HEAD"));
-        let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
-            return Ok(());
-        };
-        self.enter(py, scope, Cycle::new(driver, exchange, is_head))
-    }
-
-    /// Calls the application for an exchange that is to become a WebSocket, unless its handshake is none.
-    fn begin_websocket(&self, py: Python<'_>, mut exchange: Box<Exchange>) -> PyResult<()> {
-        exchange.keep_alive = false;
-        let scope = match websocket::opening(&exchange) {
-            Ok(opening) => {
-                let mut inner = self.inner();
-                inner
-                    .scopes
-                    .build_websocket(py, &exchange, opening.protocols())
-            }
-            Err(refusal) => {
-                websocket::refuse(&mut State::new(exchange, false), refusal, self);
-                return Ok(());
-            }
-        };
-        let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
-            return Ok(());
-        };
-        self.enter(py, scope, Cycle::websocket(driver, exchange))
-    }
-
-    /// Calls the application, and goes with it as far as it comes at once.
-    fn enter(
-        &self,
-        py: Python<'_>,
-        scope: PyResult<Bound<'_, PyDict>>,
-        cycle: Cycle,
-    ) -> PyResult<()> {
-        self.tasks.fetch_add(1, Ordering::SeqCst);
-        self.watchdog.call();
-        let cycle = Bound::new(py, cycle)?;
-        let receive = ffi::native_function::<Receive>(cycle.as_any())?;
-        let send = ffi::native_function::<Send>(cycle.as_any())?;
-        let begun = scope.and_then(|scope| {
-            let arguments = [scope.as_any(), receive.bind(py), send.bind(py)];
-            let made = ffi::call(self.app.bind(py), arguments)?;
-            self.starter.start(&self.event_loop, &made)
-        });
-        let outcome = match begun {
-            Ok(Task::Done(outcome)) => outcome,
-            Ok(Task::Suspended(task)) => return self.suspend(&cycle, &task),
-            Err(error) => Err(error),
-        };
-        cycle.get().conclude(py, outcome);
-        self.tasks.fetch_sub(1, Ordering::SeqCst);
-        Ok(())
-    }
-
-    fn suspend(&self, cycle: &Bound<'_, Cycle>, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = cycle.py();
-        cycle.get().suspend(task);
-        let serial = {
-            let mut inner = self.inner();
-            inner.serial += 1;
-            let serial = inner.serial;
-            inner.suspended.insert(serial, cycle.clone().unbind());
-            if cycle.get().is_out() {
-                inner.out.insert(cycle.get().token, cycle.clone().unbind());
-            }
-            serial
-        };
-        let ended = Ended {
-            cycle: cycle.clone().unbind(),
-            serial,
-        };
-        task.call_method1(intern!(py, "add_done_callback"), (Bound::new(py, ended)?,))?;
-        Ok(())
-    }
-
-    /// A suspended task is done.
-    fn ended(
-        &self,
-        cycle: &Bound<'_, Cycle>,
-        serial: u64,
-        task: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let py = cycle.py();
-        cycle.get().conclude(py, crate::asgi::task::outcome(task));
-        let forgotten = self.inner().suspended.remove(&serial);
-        drop(forgotten);
-        let before = self.tasks.fetch_sub(1, Ordering::SeqCst);
-        if before == 1 && self.crew.is_stopping() {
-            self.schedule(py)?;
-        }
-        Ok(())
-    }
-
     /// The crew has stopped, and no task is left.
     fn is_over(&self) -> bool {
         let waits = self.tasks.load(Ordering::Relaxed) > 0 && !self.crew.has_failed();
@@ -439,27 +355,10 @@ impl Driver {
     }
 }
 
-/// What is called when a suspended task is done.
-#[pyclass(frozen, module = "oxicorn._native")]
-#[derive(Debug)]
-struct Ended {
-    cycle: Py<Cycle>,
-    serial: u64,
-}
-
-#[pymethods]
-impl Ended {
-    fn __call__(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        let cycle = self.cycle.bind(task.py());
-        let driver = cycle.get().driver.clone();
-        driver.ended(cycle, self.serial, task)
-    }
-}
-
 /// What the loop calls when the engine has something to do: `loop.add_reader(pump.fileno(), pump)`.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
-pub(crate) struct Pump(Arc<Driver>);
+pub(crate) struct Pump(pub(super) Arc<Driver>);
 
 #[pymethods]
 impl Pump {

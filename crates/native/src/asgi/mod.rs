@@ -2,8 +2,10 @@
 //! Invariant: everything that touches Python runs on the loop's thread, and no exception of the application leaves the pump.
 
 mod awaitable;
+mod callables;
 mod cycle;
 mod driver;
+mod entering;
 mod fields;
 mod scope;
 mod send;
