@@ -658,3 +658,102 @@ fn another_request_is_served_beside() {
     });
     assert_eq!(rig.stats().in_application, 1);
 }
+
+// Anything.
+
+/// What comes next is decided by bytes without order.
+#[derive(Debug)]
+struct Dice<'s>(std::slice::Iter<'s, u8>);
+
+impl Dice<'_> {
+    fn throw(&mut self, sides: usize) -> usize {
+        usize::from(self.0.next().copied().unwrap_or_default()) % sides
+    }
+}
+
+fn something(dice: &mut Dice<'_>) -> Vec<u8> {
+    let frame = match dice.throw(9) {
+        0 => masked(TEXT, "grüße".as_bytes()),
+        1 => masked(BINARY, &noise(70_000)),
+        2 => masked(PING, b"?"),
+        3 => masked(PONG, b""),
+        4 => masked(0x01, b"begin"),
+        5 => masked(0x80, b"end"),
+        6 => masked(CLOSE, &code(1000, "")),
+        7 => masked(TEXT, b"x").repeat(300),
+        _ => vec![0xff],
+    };
+    let len = if dice.throw(4) == 0 {
+        frame.len() / 2
+    } else {
+        frame.len()
+    };
+    frame[..len].to_vec()
+}
+
+#[test]
+fn whatever_both_sides_do_it_ends_and_leaves_nothing() {
+    let seeds = noise(100 * 64);
+    for (number, seed) in seeds.chunks(64).enumerate() {
+        let mut dice = Dice(seed.iter());
+        let mut rig = rig_with(|options| options.message_limit = 80_000);
+        let (mut client, exchange) = open(&mut rig);
+        let mut exchange = Some(exchange);
+        let mut end = None;
+        for _ in 0..20 {
+            match (dice.throw(9), &exchange) {
+                (0..3, _) => _ = client.push(&something(&mut dice)),
+                (3, _) => _ = rig.round(std::time::Duration::from_millis(1)),
+                (4, Some(exchange)) => match ask(&mut rig, exchange).0 {
+                    Heard::Closed(found) => {
+                        assert!(end.is_none_or(|end| end == found), "{number}: two ends");
+                        end = Some(found);
+                    }
+                    _ => assert_eq!(end, None, "{number}: something after the end"),
+                },
+                (5, Some(exchange)) => {
+                    let size = dice.throw(2) * 100_000;
+                    say(&mut rig, exchange, Kind::Binary, &vec![0; size]);
+                }
+                (6, Some(exchange)) => _ = rig.engine.close(exchange, Code::NORMAL, "bye"),
+                (7, _) if dice.throw(4) == 0 => rig.engine.recall(100, rig.now()),
+                (7, _) => rig.advance(21_000),
+                _ if dice.throw(3) == 0 && client.pull().is_none() => client.shut(),
+                _ => _ = client.pull(),
+            }
+            rig.nudge();
+            rig.round(std::time::Duration::ZERO);
+            if exchange
+                .as_ref()
+                .is_some_and(|it| rig.engine.has_ended(it) && dice.throw(2) == 0)
+            {
+                exchange
+                    .take()
+                    .into_iter()
+                    .for_each(|it| rig.finish(it, Ending::Complete));
+            }
+        }
+        drop(client);
+        if let Some(exchange) = exchange {
+            assert!(
+                matches!(last(&mut rig, &exchange), Heard::Closed(_)),
+                "{number}"
+            );
+            rig.finish(exchange, Ending::Complete);
+        }
+        rig.until("no connection", |rig| {
+            rig.tick();
+            rig.stats().connections == 0
+        });
+        assert_eq!(rig.stats().in_application, 0);
+    }
+}
+
+/// The end, after the messages before it.
+fn last(rig: &mut Rig, exchange: &Exchange) -> Heard {
+    loop {
+        if let (end @ Heard::Closed(_), _) = wait(rig, exchange) {
+            return end;
+        }
+    }
+}

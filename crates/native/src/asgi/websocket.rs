@@ -99,10 +99,7 @@ pub(crate) fn refuse(state: &mut State, refusal: Refusal, driver: &Driver) {
     let text = format!("{status}: {refusal}\n");
     encoded.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
     for (name, value) in refusal.fields() {
-        // Whether the connection goes on is said with the rest of the head.
-        if *name != "Connection" {
-            encoded.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-        }
+        encoded.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
     }
     state.answer(text.as_bytes(), driver);
 }
@@ -251,6 +248,11 @@ impl State {
         let Some(exchange) = &mut self.exchange else {
             return Ok(Said::Clear);
         };
+        if driver.crew.engine().flow(exchange) == Flow::Gone {
+            // It was answered already: 504.
+            self.gone = true;
+            return Err(gone());
+        }
         let chosen = given(message, intern!(py, "subprotocol"))?;
         let chosen: Option<String> = chosen.map(|name| name.extract()).transpose()?;
         let (fields, deflate) = {
