@@ -102,6 +102,14 @@ _oxicorn() {
             return
             ;;
         --root-path) return ;;
+        --ws)
+            mapfile -t COMPREPLY < <(compgen -W 'auto none websockets websockets-sansio wsproto' -- "$word")
+            return
+            ;;
+        --websocket-max-message-size | --ws-max-size) return ;;
+        --ws-ping-interval) return ;;
+        --ws-ping-timeout) return ;;
+        --ws-deflate-min-size) return ;;
         --control-socket)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
@@ -109,7 +117,7 @@ _oxicorn() {
         --control-socket-mode) return ;;
     esac
     if [[ $word == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config -b --bind --backlog -w --workers -k --worker-class --interface --threads --worker-connections --max-requests --max-requests-jitter --max-worker-memory --preload --restart-mode -t --timeout --graceful-timeout --orphan-timeout --shutdown-delay --keep-alive --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --ready-check --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --forwarded-allow-ips --forwarder-headers --chdir --pythonpath -e --env -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --reload --reload-extra-file --check-config --print-config --asgi-loop --asgi-lifespan --root-path --control-socket --control-socket-mode --no-control-socket' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config -b --bind --backlog -w --workers -k --worker-class --interface --threads --worker-connections --max-requests --max-requests-jitter --max-worker-memory --preload --restart-mode -t --timeout --graceful-timeout --orphan-timeout --shutdown-delay --keep-alive --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --ready-check --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --forwarded-allow-ips --forwarder-headers --chdir --pythonpath -e --env -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --reload --reload-extra-file --check-config --print-config --asgi-loop --asgi-lifespan --root-path --ws --websocket-max-message-size --ws-max-size --ws-ping-interval --ws-ping-timeout --ws-per-message-deflate --ws-deflate-min-size --ws-deflate-takeover --control-socket --control-socket-mode --no-control-socket' -- "$word")
     fi
 }
 

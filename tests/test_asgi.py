@@ -162,7 +162,7 @@ def test_a_client_that_leaves_inside_its_body_is_a_disconnect(server: Server) ->
     head = message("/sizes", "POST", headers=[("Content-Length", "100")])
     with server.connect() as connection:
         connection.send(head + b"0123456789")
-        until(lambda: server.request("/process").json()["tasks"] >= 2, "the request runs")
+        until(lambda: server.request("/process").json()["tasks"] >= 3, "the request runs")
     wait_for_event(server, "disconnect after 10")
 
 
@@ -308,8 +308,10 @@ def test_requests_are_answered_in_their_order(server: Server) -> None:
 def test_many_requests_are_inside_at_once(server: Server) -> None:
     connections = [server.connect() for _ in range(100)]
     for connection in connections:
-        connection.send(message("/sleep?seconds=0.3"))
-    assert {connection.receive().text for connection in connections} == {"slept"}
+        connection.send(message("/gate"))
+    until(lambda: server.request("/process").json()["tasks"] >= 102, "all of them are inside")
+    server.request("/open?gate=all")
+    assert {connection.receive().text for connection in connections} == {"through"}
     for connection in connections:
         connection.close()
 
@@ -321,13 +323,31 @@ def test_blocks_of_every_size_arrive(server: Server, size: int) -> None:
 
 
 def test_a_slow_reader_holds_the_application_back(server: Server) -> None:
-    before = processes.resident(server.worker)
+    before = processes.peak(server.worker)
     with server.connect(receive_buffer=4096) as connection:
         connection.send(message("/stream?count=300&size=100000"))
-        until(lambda: server.request("/process").json()["tasks"] >= 2, "the request runs")
-        assert processes.resident(server.worker) - before < 4096
+        until(lambda: server.request("/process").json()["tasks"] >= 3, "the request runs")
         assert len(connection.receive().body) == 30_000_000
-    assert processes.resident(server.worker) - before < 4096
+    assert processes.peak(server.worker) - before < 8 * 1024
+
+
+def test_a_body_and_a_response_that_both_wait_for_the_client(server: Server) -> None:
+    size = 8_000_000
+    with server.connect(receive_buffer=4096) as connection:
+        headers = [("Content-Length", "300000")]
+        connection.send(message(f"/both-ways?size={size}", "POST", headers=headers))
+        connection.send(bytes(300_000))
+        assert len(connection.receive().body) == size
+
+
+def test_a_client_that_leaves_inside_its_body_leaves_nobody_waiting(server: Server) -> None:
+    before = server.request("/process").json()["tasks"]
+    headers = [("Content-Length", "300000")]
+    with server.connect(receive_buffer=4096) as connection:
+        connection.send(message("/both-ways?size=80000000", "POST", headers=headers))
+        connection.send(bytes(100_000))
+        until(lambda: server.request("/process").json()["tasks"] > before, "the request runs")
+    until(lambda: server.request("/process").json()["tasks"] == before, "the request ends")
 
 
 def test_buffers_are_as_good_as_bytes(server: Server) -> None:
@@ -512,8 +532,16 @@ def test_receive_and_send_can_be_tasks(server: Server) -> None:
 
 
 def test_context_variables_are_the_requests_own(server: Server) -> None:
+    with server.connect() as connection:
+        connection.send(message("/context") * 3)
+        for _ in range(3):
+            assert connection.receive().json() == [0, 1]
+
+
+def test_a_plain_callable_runs_in_the_task_of_its_request(serve: Serve) -> None:
+    server = serve("apps.asgi_probe:deferred", "--interface", "asgi")
     for _ in range(3):
-        assert server.request("/context").json() == [0, 1]
+        assert server.request("/outside").json() == [1, True]
 
 
 def test_the_state_of_the_start_up_is_copied_for_each_request(server: Server) -> None:
@@ -534,3 +562,14 @@ def test_requests_are_in_the_access_log(serve: Serve) -> None:
     server = serve(APP, "--access-logfile", "-")
     server.request("/respond?data=abc&more=def")
     server.wait_for_log(r'"GET /respond\?data=abc&more=def HTTP/1.1" 200 6 ')
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("return", "0"), ("answer", "1"), ("wait", "1"), ("7", "7")]
+)
+def test_a_process_forked_by_a_view_leaves_its_parents_connection_alone(
+    server: Server, end: str, code: str
+) -> None:
+    with server.connect() as connection:
+        assert connection.request(f"/fork?end={end}").text == code
+        assert connection.request("/").text == "Hello, world!"

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,40 +10,15 @@ import pytest
 from apps.first_step import PROBES
 from conftest import Serve
 from harness.client import Connection
-from harness.server import TESTS, Server
-from harness.wait import until
+from harness.server import Server
+from harness.uvicorn import Uvicorn
 
 APP = "apps.first_step:application"
 
 
-class Uvicorn:
-    """A uvicorn that serves the same application."""
-
-    def __init__(self, folder: Path):
-        self._log = folder / "uvicorn.log"
-        command = [sys.executable, "-m", "uvicorn", "--port", "0", "--loop", "asyncio", APP]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                command, cwd=TESTS, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-            )
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        pattern = r"running on http://127\.0\.0\.1:(\d+)"
-        found = until(lambda: re.search(pattern, self._log.read_text()), "uvicorn serves")
-        assert found is not None
-        return int(found.group(1))
-
-    def stop(self) -> None:
-        """Ends it."""
-        os.kill(self._process.pid, signal.SIGTERM)
-        self._process.wait(30)
-
-
 @pytest.fixture(scope="module")
 def uvicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Uvicorn]:
-    server = Uvicorn(tmp_path_factory.mktemp("uvicorn"))
+    server = Uvicorn(tmp_path_factory.mktemp("uvicorn"), APP)
     yield server
     server.stop()
 

@@ -13,6 +13,7 @@ from harness import processes
 from harness.client import message
 from harness.server import Server
 from harness.wait import until
+from harness.websocket import WebSocket, handshake
 
 LOOPS = ["asyncio", "uvloop"]
 
@@ -97,6 +98,40 @@ def test_an_error_is_starlettes_own_page_and_is_logged(starlette: Server) -> Non
     starlette.wait_for_log("LookupError: out of stock", since=mark)
 
 
+def test_people_chat_in_rooms(starlette: Server) -> None:
+    offer = [("Sec-WebSocket-Protocol", "superchat, chat")]
+    people = [WebSocket(starlette.connect(), "/chat/blue", headers=offer) for _ in range(3)]
+    other = WebSocket(starlette.connect(), "/chat/red")
+    assert people[0].response.header("Sec-WebSocket-Protocol") == "chat"
+    assert other.json() == {"greeting": "hello", "people": 1}
+    assert [one.json()["people"] for one in people] == [1, 2, 3]
+    for number, one in enumerate(people):
+        one.send(f"I am {number}")
+        assert [each.receive() for each in people] == [f"I am {number}"] * 3
+    left = starlette.request("/events").json().count("left blue")
+    people.pop().close()
+    wait_for_event(starlette, "left blue", left + 1)
+    people[0].send("who is here?")
+    assert [each.receive() for each in people] == ["who is here?"] * 2
+    assert not other.connection.readable(0)
+    for one in [*people, other]:
+        one.close()
+
+
+def test_an_end_that_nobody_handles_is_logged_and_harms_nobody(starlette: Server) -> None:
+    mark = starlette.mark()
+    WebSocket(starlette.connect(), "/pull").close(1001)
+    starlette.wait_for_log("WebSocketDisconnect", since=mark)
+    assert starlette.request("/").text == "hello"
+
+
+def test_a_framework_denies_a_websocket(starlette: Server) -> None:
+    response = starlette.send(handshake("/guard"))
+    assert (response.status, response.text) == (401, "members only")
+    # No route is a rejection.
+    assert starlette.send(handshake("/nowhere")).status == 403
+
+
 def test_a_framework_is_shut_down(serve: Serve, loop: str) -> None:
     server = serve("apps.asgi_frameworks:starlette", "--asgi-loop", loop)
     server.request("/")
@@ -132,3 +167,15 @@ def test_fastapi_has_dependencies_errors_and_documentation(fastapi: Server) -> N
         assert (response.status, response.json()) == (418, {"detail": "short and stout"})
         assert "paths" in connection.request("/openapi.json").json()
     wait_for_event(fastapi, "torn down")
+
+
+def test_fastapi_talks(fastapi: Server) -> None:
+    websocket = WebSocket(fastapi.connect(), "/live/7")
+    for word in ("one", "two"):
+        websocket.send(json.dumps({"word": word}))
+        assert websocket.json() == {"number": 7, "value": "needed", "word": word}
+    websocket.close(4001)
+    wait_for_event(fastapi, "left with 4001")
+    # Refused by an exception, and by a parameter that is no number.
+    assert fastapi.send(handshake("/live/10")).status == 403
+    assert fastapi.send(handshake("/live/x")).status == 403

@@ -107,6 +107,14 @@ def test_a_request_that_takes_too_long_is_cancelled_and_answered(serve: Serve, l
     assert server.worker == worker
 
 
+def test_an_interim_response_is_no_beginning(serve: Serve) -> None:
+    server = serve(APP, "--timeout", "1")
+    with server.connect() as connection:
+        raw = connection.send(message("/hint-only")).rest()
+    assert raw.startswith(b"HTTP/1.1 103 ")
+    assert b"\r\n\r\nHTTP/1.1 504 " in raw
+
+
 def test_a_stream_may_last_longer_than_the_timeout(serve: Serve) -> None:
     server = serve(APP, "--timeout", "1")
     with server.connect() as connection:

@@ -218,12 +218,13 @@ def test_nobody_is_asked_while_everybody_is_busy(serve: Serve, tmp_path: Path) -
 def nobody_is_asked_while_requests_wait(
     server: Server, workers: list[int], gates: list[Gate]
 ) -> None:
-    """The arbiter, which would hear of it, does not wake up."""
+    """The arbiter, which would hear of it, hardly wakes up."""
     held = [connections_of(server, worker, 3) for worker in workers]
     groups = [one.__enter__() for one in held]
     for (victim, *_), gate in zip(groups, gates, strict=True):
         victim.send(message(gate.target))
         gate.wait_entered()
+    begin = processes.wakeups(server.pid)
     for _, *others in groups:
         for connection in others:
             connection.send(ASKS)
@@ -234,6 +235,8 @@ def nobody_is_asked_while_requests_wait(
         return processes.wakeups(server.pid) == before
 
     until(asleep, "a second without a wake-up of the arbiter")
+    # Each says once that all its threads are busy. To ask for help it would say so every 50 ms.
+    assert processes.wakeups(server.pid) - begin <= 3 * len(workers)
     for gate in gates:
         gate.open()
     for group in groups:

@@ -19,10 +19,11 @@ import pytest
 
 from conftest import Serve
 from harness import control, processes
-from harness.client import Connection, message
+from harness.client import message
 from harness.folders import open_to_everybody
 from harness.gate import Gate
 from harness.halves import HALVES
+from harness.holders import holder
 from harness.load import Load
 from harness.server import Server
 from harness.wait import throughout, until
@@ -392,7 +393,7 @@ def test_whoever_comes_second_to_the_orphans_of_one_server_leaves_them_alone(
     first = serve(*PROBE, "--control-socket", str(place), bind=bind, workers=2)
     until(lambda: states(place) == ["serving"] * 2, "both serve")
     connections = [first.connect() for _ in range(20)]
-    assert {process(connection) for connection in connections} <= set(first.workers())
+    assert {holder(connection) for connection in connections} <= set(first.workers())
     kill(first)
     winner = another(HOLDS, place_of(bind))
     assert winner.stdout is not None
@@ -400,22 +401,16 @@ def test_whoever_comes_second_to_the_orphans_of_one_server_leaves_them_alone(
     loser = serve(*PROBE, bind=bind, launch=True)
     loser.expect_exit(1)
     assert "Another arbiter takes over from the one that is gone" in loser.log
-    assert {process(connection) for connection in connections} <= set(first.family())
+    assert {holder(connection) for connection in connections} <= set(first.family())
     winner.kill()
     second = follows(first, lambda: serve(*PROBE, bind=bind, launch=True))
     assert "Found 2 workers" in second.log
-    assert {process(connection) for connection in connections} == {second.worker}
+    assert {holder(connection) for connection in connections} == {second.worker}
 
 
 def states(place: Path) -> list[str]:
     """What the workers do, as the server says."""
     return [worker["state"] for worker in control.status(place)["workers"]]
-
-
-def process(connection: Connection) -> int:
-    """Which one answers."""
-    pid: int = connection.request("/process").json()["pid"]
-    return pid
 
 
 def test_a_second_server_beside_a_living_one_disturbs_nobody(serve: Serve, bind: str) -> None:
@@ -559,8 +554,7 @@ def test_the_second_of_two_arbiters_takes_the_workers_of_the_first(serve: Serve,
         server.wait_for_log("The other arbiter is able")
         successor = int(server.wait_for_log(r"Successor \(pid:(\d+)\)").group(1))
         kill(server)
-        server_log = server.path
-        until(lambda: "taken over" in server_log.read_text(), "its connections are taken over")
+        wait_for_orphan(server, "taken over")
         until(lambda: not processes.alive(old), "the orphan has left")
         [new] = processes.children(successor)
         assert connection.request("/process").json()["pid"] == new

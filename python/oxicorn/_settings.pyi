@@ -128,8 +128,15 @@ class Config:
     asgi_loop: Literal["auto", "asyncio", "uvloop"]
     asgi_lifespan: Literal["auto", "on", "off"]
     asgi_disconnect_grace_period: int
-    websocket_max_message_size: int
     root_path: str
+    ws: Literal["auto", "none", "websockets", "websockets-sansio", "wsproto"]
+    websocket_max_message_size: int
+    ws_ping_interval: float
+    ws_ping_timeout: float
+    ws_per_message_deflate: bool
+    ws_deflate_min_size: int
+    ws_deflate_takeover: bool
+    ws_max_queue: int
     dirty_apps: list[str]
     dirty_workers: int
     dirty_timeout: int

@@ -30,7 +30,7 @@ from oxicorn.errors import ApplicationError, ApplicationRaised, ModuleMissing, u
 
 __all__ = ["Application", "Loaded", "load"]
 
-Application = Callable[..., object]
+Application = Callable[..., Any]
 """WSGI (PEP 3333): called with environ and start_response. ASGI 3: with scope, receive and send."""
 
 _DEFAULT_NAMES = ("application", "app")
@@ -61,7 +61,7 @@ def load(spec: str, notice: Callable[[str], None], interface: str = "auto") -> L
         found = _make(found, target, module_name)
     name = f"{module_name}:{target}"
     if interface == "asgi" or (interface == "auto" and _is_asgi(found)):
-        return Loaded(_vetted_asgi(found, name), asynchronous=True)
+        return Loaded(_coroutine_function(_vetted_asgi(found, name)), asynchronous=True)
     return Loaded(_vetted(found, name, module))
 
 
@@ -295,6 +295,17 @@ def _takes_three(function: Callable[..., object]) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _coroutine_function(found: Application) -> Application:
+    """What a plain callable does before it returns an awaitable belongs in the task as well."""
+    if _is_asgi(found):
+        return found
+
+    async def application(*arguments: object) -> None:
+        await found(*arguments)
+
+    return application
 
 
 def _is_asgi(found: object) -> bool:

@@ -12,14 +12,13 @@ import asyncio
 import contextlib
 import importlib
 import os
-from collections.abc import Awaitable
 from typing import Any
 
 from oxicorn._native import Config, Worker, log
 from oxicorn.app import Application
 from oxicorn.errors import ApplicationRaised, OperatorError, StartupFailed, traceback_of
 
-__all__ = ["Lifespan", "Site", "awaited"]
+__all__ = ["Lifespan", "Site"]
 
 
 class Site:
@@ -124,7 +123,7 @@ class Lifespan:
             "state": self.state,
         }
         try:
-            await awaited(self._application(scope, self._received.get, self._send))
+            await self._application(scope, self._received.get, self._send)
         except BaseException as error:
             self._raised = error
             if isinstance(error, asyncio.CancelledError):
@@ -142,12 +141,6 @@ class Lifespan:
             case _:
                 raise RuntimeError(f"{kind!r} is not a message of the lifespan.")
         self._step.set()
-
-
-async def awaited(what: Any) -> None:
-    """Makes a coroutine of any awaitable."""
-    result: Awaitable[None] = what
-    await result
 
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:

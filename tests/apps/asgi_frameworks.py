@@ -7,7 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, UploadFile
+from fastapi import (
+    BackgroundTasks,
+    Depends,
+    FastAPI,
+    HTTPException,
+    UploadFile,
+    WebSocketException,
+)
 from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
@@ -21,7 +28,8 @@ from starlette.responses import (
     Response,
     StreamingResponse,
 )
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 EVENTS: list[str] = []
 
@@ -106,7 +114,41 @@ class Stamp(BaseHTTPMiddleware):
         return response
 
 
+ROOMS: dict[str, set[WebSocket]] = {}
+
+
+async def chat(websocket: WebSocket) -> None:
+    """A room: what one says, all hear."""
+    name = websocket.path_params["room"]
+    offered = websocket.scope["subprotocols"]
+    await websocket.accept(subprotocol="chat" if "chat" in offered else None)
+    room = ROOMS.setdefault(name, set())
+    room.add(websocket)
+    try:
+        await websocket.send_json({"greeting": websocket.state.greeting, "people": len(room)})
+        async for text in websocket.iter_text():
+            for other in list(room):
+                await other.send_text(text)
+    finally:
+        room.discard(websocket)
+        EVENTS.append(f"left {name}")
+
+
+async def pull(websocket: WebSocket) -> None:
+    """Does not handle the end."""
+    await websocket.accept()
+    await websocket.receive_text()
+
+
+async def guard(websocket: WebSocket) -> None:
+    """Denies."""
+    await websocket.send_denial_response(PlainTextResponse("members only", status_code=401))
+
+
 ROUTES = [
+    WebSocketRoute("/chat/{room}", chat),
+    WebSocketRoute("/pull", pull),
+    WebSocketRoute("/guard", guard),
     Route("/", home),
     Route("/echo", echo, methods=["POST"]),
     Route("/upload", upload, methods=["POST"]),
@@ -165,3 +207,17 @@ async def refuse() -> None:
 async def list_events() -> list[str]:
     """What happened."""
     return EVENTS
+
+
+@fastapi.websocket("/live/{number}")
+async def live(websocket: WebSocket, number: int, value: str = Depends(needed)) -> None:
+    """A WebSocket with a dependency."""
+    if number > 9:
+        raise WebSocketException(code=1008, reason="too many")
+    await websocket.accept()
+    try:
+        while True:
+            item = await websocket.receive_json()
+            await websocket.send_json({"number": number, "value": value, **item})
+    except WebSocketDisconnect as left:
+        EVENTS.append(f"left with {left.code}")

@@ -381,6 +381,45 @@ async def trailers(_scope: Scope, _receive: Receive, send: Send) -> None:
     await send({**end, "headers": [(b"x-more", b"5")]})
 
 
+@view("/hint-only")
+async def hint_only(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """An interim response, and nothing after it."""
+    await send({"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload"]})
+    await asyncio.sleep(600)
+
+
+@view("/both-ways")
+async def both_ways(_scope: Scope, receive: Receive, send: Send, size: str) -> None:
+    """Sends so many bytes while the body comes."""
+
+    async def take() -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    async def give() -> None:
+        await send(start())
+        for _ in range(int(size) // 100_000):
+            await send(body(b"s" * 100_000, more=True))
+
+    await asyncio.gather(give(), take())
+    await send(body())
+
+
+@view("/fork")
+async def fork(_scope: Scope, _receive: Receive, send: Send, end: str) -> None:
+    """Forks; the child leaves the view as asked, the parent answers with the child's exit code."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        return await answer(send, b"%d" % os.waitstatus_to_exitcode(status))
+    if end == "answer":
+        await answer(send, b"from the child")
+    elif end == "wait":
+        await asyncio.sleep(0.01)
+    elif end != "return":
+        raise SystemExit(int(end))
+
+
 @view("/early-hints")
 async def early_hints(_scope: Scope, _receive: Receive, send: Send) -> None:
     """An interim response."""
@@ -445,6 +484,19 @@ async def context(_scope: Scope, receive: Receive, send: Send) -> None:
     await answer(send, json.dumps([before, _number.get()]).encode())
 
 
+@view("/outside")
+async def outside(scope: Scope, _receive: Receive, send: Send) -> None:
+    """What was found before there was an awaitable."""
+    await answer(send, json.dumps(scope["outside"]).encode())
+
+
+@view("/gate")
+async def gate(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Waits for `/open?gate=all`."""
+    await GATES.setdefault("all", asyncio.Event()).wait()
+    await answer(send, b"through")
+
+
 @view("/state")
 async def state(scope: Scope, _receive: Receive, send: Send) -> None:
     """What the start-up left; requests share what is in it and not the dict."""
@@ -464,7 +516,12 @@ class Old:
     """An application object whose call is no coroutine function."""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        calls.set(calls.get() + 1)
+        scope["outside"] = [calls.get(), asyncio.current_task() is not None]
         return Deferred(application(scope, receive, send))
+
+
+calls: contextvars.ContextVar[int] = contextvars.ContextVar("calls", default=0)
 
 
 class Deferred:

@@ -177,7 +177,8 @@ class Connection:
         del self._buffer[: end + 2]
         return line
 
-    def _take(self, size: int) -> bytes:
+    def take(self, size: int) -> bytes:
+        """So many bytes; fewer only if the server closes before."""
         while len(self._buffer) < size and self._fill():
             pass
         data = bytes(self._buffer[:size])
@@ -204,7 +205,7 @@ class Connection:
             assert coding == "chunked", coding
             response.complete = self._chunked(response)
         elif length is not None:
-            response.body = self._take(int(length))
+            response.body = self.take(int(length))
             response.complete = len(response.body) == int(length)
         else:
             response.body = self.rest()
@@ -212,7 +213,7 @@ class Connection:
     def _chunked(self, response: Response) -> bool:
         try:
             while size := int(self._line(), 16):
-                chunk = self._take(size)
+                chunk = self.take(size)
                 response.chunks.append(chunk)
                 response.body += chunk
                 if len(chunk) < size or self._line() != b"":

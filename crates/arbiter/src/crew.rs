@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_knew_no_floor_leaves_room_for_a_new_one() {
+    fn where_there_was_no_floor_there_is_room_for_a_new_one() {
         let crew = Crew::read(&Entries::of("")).unwrap();
         assert_eq!(crew.floor().unwrap().look().count(), 0);
     }

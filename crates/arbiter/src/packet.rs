@@ -1,8 +1,8 @@
 //! Packets over a `SOCK_SEQPACKET` socket: bytes, and descriptors beside them (`SCM_RIGHTS`).
 //!
 //! A packet arrives whole or not at all, so there is no framing. What the bytes mean is said by
-//! `channel.rs` (arbiter and worker), `stem/channel.rs` (arbiter and stem) and `partner/link.rs` (two
-//! arbiters).
+//! `channel.rs` (arbiter and worker), `stem/channel.rs` (arbiter and stem), `partner/link.rs` (two
+//! arbiters) and `orphans/link.rs` (arbiter and orphan).
 //!
 //! Invariant: no call blocks, and every descriptor that arrives is close-on-exec.
 

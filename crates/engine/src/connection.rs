@@ -1,6 +1,6 @@
 //! One client connection: plain data. It routes nothing and decides nothing; the engine's parts (`reading`, `writing`,
-//! `deadlines`) act on it. Invariant: `phase` says who may touch the socket: the engine in every phase, for reading in all
-//! but `App`.
+//! `deadlines`) act on it. Invariant: `phase` says who may touch the socket: the engine in every phase, for reading in `App`
+//! only as far as it is asked to.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,6 +17,7 @@ use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::spool::Spool;
 use crate::streaming::{Course, Inflow};
+use crate::websocket::WebSocket;
 
 /// How bytes travel. Plain today; TLS is a second variant, matched in `recv` and `send` of this module's users only.
 #[derive(Debug)]
@@ -95,6 +96,8 @@ pub(crate) enum Phase {
         /// It was reported as stuck.
         stuck: bool,
     },
+    /// A WebSocket whose exchange is over: both close frames are on their way.
+    Parting,
     /// The response is complete, its last bytes wait for the socket. `close`: nothing follows.
     Flush { close: bool },
     /// The response is sent, and what is unread of the request's body is dropped: `left` bytes at the most.
@@ -127,6 +130,8 @@ pub(crate) struct Connection {
     pub(crate) inflow: Option<Box<Inflow>>,
     /// Only inside an asynchronous application.
     pub(crate) course: Course,
+    /// Since its exchange was upgraded.
+    pub(crate) websocket: Option<Box<WebSocket>>,
     /// Bytes read and not consumed: a partial head, or pipelined requests.
     pub(crate) inbuf: Vec<u8>,
     /// What another process knew about the request in `inbuf`; only until its head is parsed here.
@@ -169,6 +174,7 @@ impl Connection {
             phase: Phase::Head,
             inflow: None,
             course: Course::default(),
+            websocket: None,
             inbuf: Vec::new(),
             arrival: None,
             partial: false,
@@ -186,7 +192,7 @@ impl Connection {
     pub(crate) fn is_movable(&self) -> bool {
         let here = matches!(
             self.phase,
-            Phase::App { .. } | Phase::Skip { .. } | Phase::Linger { .. }
+            Phase::App { .. } | Phase::Parting | Phase::Skip { .. } | Phase::Linger { .. }
         );
         !here && !self.broken && self.inflow.is_none()
     }

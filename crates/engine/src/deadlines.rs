@@ -16,7 +16,7 @@ const BATCH: usize = 256;
 const DRAIN_GRACE: u64 = 1_000;
 
 /// `now + timeout`, where 0 means never.
-fn after(now: Now, timeout: u64) -> u64 {
+pub(crate) fn after(now: Now, timeout: u64) -> u64 {
     if timeout == 0 {
         u64::MAX
     } else {
@@ -118,6 +118,7 @@ impl Engine {
             return;
         };
         match &connection.phase {
+            Phase::App { .. } if connection.is_upgraded() => self.websocket_due(id, now),
             Phase::App { .. } if self.options.streams => self.overdue(id, now),
             Phase::App { .. } => self.report_stuck(id, now),
             Phase::Head if connection.is_idle() && connection.has_input() => {
@@ -139,7 +140,7 @@ impl Engine {
                 self.drop_connection(id);
             }
             Phase::Skip { .. } => self.stop_skipping(id, now),
-            Phase::Linger { .. } => self.drop_connection(id),
+            Phase::Parting | Phase::Linger { .. } => self.drop_connection(id),
         }
     }
 
@@ -171,6 +172,7 @@ impl Engine {
                 line: String::from_utf8_lossy(line).into_owned(),
                 peer: connection.peer.to_string(),
                 age: now.mono.saturating_sub(*since),
+                upgraded: connection.is_upgraded(),
             })
         });
         running.collect()

@@ -10,12 +10,13 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use oxicorn_board::Board;
 use oxicorn_logs::AccessLog;
+use oxicorn_websocket::deflate::Pool;
 
 use crate::accept::{Listening, place_of};
 use crate::capsule::Place;
 use crate::clock::Now;
 use crate::connection::{Connection, Phase};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, READ};
 use crate::handover::{Giving, Handover, Taking};
 use crate::options::Options;
 use crate::outbox::Kept;
@@ -34,6 +35,9 @@ pub(crate) const LISTENERS: u64 = 1 << 16;
 const WATCHES: u64 = 2 << 16;
 pub(crate) const GIVING: u64 = 3 << 16;
 pub(crate) const TAKING: u64 = 4 << 16;
+
+/// How hard messages are compressed: fast.
+const LEVEL: u8 = 1;
 
 /// Exchanges kept for reuse.
 const POOL: usize = 64;
@@ -64,6 +68,8 @@ pub struct Running {
     pub peer: String,
     /// Milliseconds since the application was given the request.
     pub age: u64,
+    /// It is a WebSocket now, which may take as long as it likes.
+    pub upgraded: bool,
 }
 
 /// Something the driver is told besides requests.
@@ -119,6 +125,12 @@ pub struct Engine {
     pub(crate) pool: Vec<Box<Exchange>>,
     /// Where body bytes of an open body are read to; empty until the first one.
     pub(crate) intake: Vec<u8>,
+    /// What compresses and decompresses messages.
+    pub(crate) contexts: Pool,
+    /// Where frames are made.
+    pub(crate) frame: Vec<u8>,
+    /// WebSockets are being closed, because the worker is about to leave.
+    pub(crate) recalls: bool,
     pub(crate) lines: Vec<Vec<u8>>,
     /// The counters, where others may see them.
     pub(crate) board: &'static Board,
@@ -187,6 +199,9 @@ impl Engine {
             spare: Box::new(Exchange::new()),
             pool: Vec::new(),
             intake: Vec::new(),
+            contexts: Pool::new(LEVEL),
+            frame: Vec::new(),
+            recalls: false,
             lines: Vec::new(),
             board,
             access,
@@ -418,7 +433,8 @@ impl Engine {
 
     /// Puts a finished exchange back.
     pub(crate) fn recycle(&mut self, mut exchange: Box<Exchange>) {
-        if self.pool.len() < POOL {
+        // One that was upgraded has a small buffer.
+        if self.pool.len() < POOL && exchange.bytes.len() >= READ {
             exchange.recycle();
             self.pool.push(exchange);
         }

@@ -1,6 +1,7 @@
 //! One request and its response, whatever the protocol: the seam between engine and application. An exchange owns its
 //! bytes, so a driver may take it to any thread. Exchanges are pooled: a busy worker reuses the same few.
-//! Invariant: while an exchange is out, its connection is in the phase `App` and the engine neither reads nor closes it.
+//! Invariant: while an exchange is out, its connection is in the phase `App`; the engine does not close it, and reads from it only what
+//! the exchange's holder pulls.
 
 use std::fs::File;
 
@@ -99,6 +100,15 @@ impl Exchange {
     /// The bytes the spans of [`Exchange::head`] point into.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Keeps no more memory than what is in it takes: it is about to be out for long.
+    pub(crate) fn shrink(&mut self) {
+        // A copy: a large block that is shrunk in place leaves a hole that the next one does not fit.
+        let head = self.bytes.get(..self.head.len as usize);
+        self.bytes = head.unwrap_or_default().to_vec();
+        self.head.fields.shrink_to_fit();
+        self.response.head.shrink_to_fit();
     }
 
     /// Forgets the last request; keeps the buffers.

@@ -24,6 +24,7 @@ mod spool;
 mod stats;
 mod streaming;
 mod timer;
+mod websocket;
 mod writing;
 
 pub use access::percent_decoded;
@@ -39,4 +40,5 @@ pub use poller::{Poller, Waker};
 pub use question::{Answer, answer, question};
 pub use stats::Stats;
 pub use streaming::Input;
+pub use websocket::{Disconnect, Heard, Message};
 pub use writing::{Ending, Flow, wait_writable};

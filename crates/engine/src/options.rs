@@ -49,6 +49,12 @@ pub struct Options {
     /// The application is asynchronous: it takes bodies while they come ([`crate::Body::Open`]), waits for slow clients without
     /// a thread, so that responses are never spooled, and has the time of `app_timeout` until its response begins.
     pub streams: bool,
+    /// Largest WebSocket message in bytes; a larger one ends the connection with 1009 (`websocket_max_message_size`).
+    pub message_limit: usize,
+    /// Milliseconds a WebSocket's client may be silent before it gets a ping (`ws_ping_interval`).
+    pub ping_interval: u64,
+    /// Milliseconds it has then to say anything; 0 asks again and again (`ws_ping_timeout`).
+    pub ping_timeout: u64,
     /// Requests after which the worker asks to be replaced (`max_requests` with its jitter applied); 0 = never.
     pub max_requests: u64,
 }
@@ -74,6 +80,9 @@ impl Default for Options {
             connections: 10_000,
             accept_burst: 64,
             streams: false,
+            message_limit: 16 * 1024 * 1024,
+            ping_interval: 20_000,
+            ping_timeout: 20_000,
             max_requests: 0,
         }
     }

@@ -1,6 +1,6 @@
 //! From bytes to exchanges: heads, bodies, refusals. The rules of HTTP are in `oxicorn-http1`; here is only where bytes are
 //! kept meanwhile. Invariant: nothing after a refused request is looked at, and the application sees a request only when its
-//! body is complete.
+//! body is complete, unless it takes bodies while they come ([`crate::Options::streams`]).
 
 use std::io;
 
@@ -102,6 +102,10 @@ impl Engine {
             Phase::Body(_) => self.read_body(id, now),
             Phase::Linger { .. } => {
                 self.read_linger(id, now);
+                None
+            }
+            Phase::Parting => {
+                self.part(id, now);
                 None
             }
             Phase::Skip { .. } => {

@@ -89,7 +89,7 @@ impl Connection {
             Phase::Body(_) | Phase::Skip { .. } => Some(Count::Body),
             Phase::App { .. } => Some(Count::Request),
             Phase::Flush { .. } => Some(Count::Sending),
-            Phase::Linger { .. } => Some(Count::Closing),
+            Phase::Parting | Phase::Linger { .. } => Some(Count::Closing),
         }
     }
 

@@ -69,8 +69,8 @@ pub(crate) struct Course {
     pub(crate) begun: bool,
     /// The engine has answered instead of the application.
     pub(crate) refused: bool,
-    wants_input: bool,
-    wants_room: bool,
+    pub(crate) wants_input: bool,
+    pub(crate) wants_room: bool,
 }
 
 /// What a look at the socket brought.
@@ -176,7 +176,7 @@ impl Engine {
         }
         match self.draw(id, data) {
             Ok(Drawn::Data { more }) => {
-                self.end_waits(id, true, now);
+                self.end_wait_for_input(id, true, now);
                 Input::Data { more }
             }
             Ok(Drawn::Nothing) => {
@@ -184,7 +184,7 @@ impl Engine {
                 Input::Pending
             }
             Err(Loss::Left) => {
-                self.lose_body(id);
+                self.lose_body(id, now);
                 Input::Gone
             }
             Err(Loss::Refused(refusal)) => {
@@ -211,7 +211,11 @@ impl Engine {
             return;
         };
         connection.course.wants_room = true;
-        self.set_deadline(id, deadline);
+        if connection.websocket.is_some() {
+            self.limit_wait(id, deadline);
+        } else {
+            self.set_deadline(id, deadline);
+        }
         self.arm_timer();
     }
 
@@ -246,6 +250,9 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
+        if connection.websocket.is_some() {
+            return self.attend(id, now);
+        }
         let course = connection.course;
         if !course.wants_input && !course.wants_room {
             return;
@@ -256,23 +263,28 @@ impl Engine {
         if input || room {
             let anew = connection.inflow.is_some();
             self.notices.push_back(Notice::Progress(id.token()));
-            self.end_waits(id, anew, now);
+            // All who wait look again.
+            connection.course.wants_room = false;
+            self.end_wait_for_input(id, anew, now);
         }
     }
 
-    /// Nobody waits any more. `anew`: the client was waited for, and that is not the application's time.
-    fn end_waits(&mut self, id: Id, anew: bool, now: Now) {
+    /// Nobody waits for input any more. `anew`: the client was waited for, and that is not the application's time.
+    fn end_wait_for_input(&mut self, id: Id, anew: bool, now: Now) {
         let deadline = self.app_deadline(now);
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
         let course = &mut connection.course;
-        (course.wants_input, course.wants_room) = (false, false);
+        course.wants_input = false;
+        let waits_for_room = course.wants_room;
         let answered = course.begun || course.refused;
         if let Some(inflow) = connection.inflow.as_deref_mut() {
             inflow.end_wait(now);
         }
-        if answered {
+        if waits_for_room {
+            // The deadline is the client's for that.
+        } else if answered {
             self.set_deadline(id, u64::MAX);
         } else if anew {
             self.set_deadline(id, deadline);
@@ -299,12 +311,14 @@ impl Engine {
         }
     }
 
-    fn lose_body(&mut self, id: Id) {
+    fn lose_body(&mut self, id: Id, now: Now) {
         if let Some(connection) = self.connections.get_mut(id) {
             log::info!(target: "oxicorn", "{} left inside a request body", connection.peer);
             connection.broken = true;
             connection.outbox = None;
             connection.inflow = None;
+            // Somebody else may wait for room.
+            self.look_for_news(id, now);
         }
     }
 
@@ -397,7 +411,7 @@ impl Engine {
 impl Connection {
     /// Whether the client's time counts that it takes to read.
     pub(crate) fn waits_for_room(&self) -> bool {
-        self.course.wants_room || matches!(self.phase, Phase::Flush { .. })
+        self.course.wants_room || matches!(self.phase, Phase::Flush { .. } | Phase::Parting)
     }
 
     /// Whether what is unread of the body does not hinder a next request.

@@ -58,6 +58,17 @@ impl Engine {
         }
     }
 
+    /// Sends an interim response (RFC 9110 §15.2). The response has not begun with it, and the application's time goes on.
+    pub fn send_interim(&mut self, exchange: &Exchange, head: &[u8]) -> Flow {
+        let Some((id, _)) = self.in_application(exchange) else {
+            return Flow::Gone;
+        };
+        match self.send_at_once(id, &[head]) {
+            Ok((id, sent)) => self.queue_rest(id, &[head], sent),
+            Err(flow) => flow,
+        }
+    }
+
     /// Whether what the socket does not take of a large block should be kept as it is ([`Engine::send_kept`]). If not, give
     /// it to [`Engine::send`] in slices, which are copied: `response_kept_limit` is used up, or something is queued already,
     /// and one kept block for each connection is enough to free the application's thread.
@@ -200,6 +211,8 @@ impl Engine {
         }
         if connection.broken {
             self.drop_connection(id);
+        } else if connection.websocket.is_some() {
+            self.begin_parting(id, now);
         } else if connection.outbox.is_some() {
             connection.show(self.board, Some(Count::Sending));
             self.set_deadline(id, self.write_deadline(now));
@@ -269,11 +282,16 @@ impl Engine {
         match flushed {
             Ok(Flushed::Empty) => {
                 connection.outbox = None;
+                if let Phase::Parting = connection.phase {
+                    return self.part(id, now);
+                }
                 self.after_response(id, now);
                 self.look_for_news(id, now);
             }
             Ok(state) => {
-                if progress && connection.waits_for_room() {
+                if progress && connection.is_upgraded() {
+                    self.note_reader(id, now);
+                } else if progress && connection.waits_for_room() {
                     connection.deadline = deadline;
                 }
                 if state == Flushed::Burst {
@@ -319,6 +337,14 @@ impl Engine {
         let (id, connection) = self.in_application(exchange).ok_or(Flow::Gone)?;
         connection.deadline = connection.deadline.max(deadline);
         connection.course.begun = true;
+        self.send_at_once(id, parts)
+    }
+
+    /// How much of `parts` the socket took.
+    pub(crate) fn send_at_once(&mut self, id: Id, parts: &[&[u8]]) -> Result<(Id, usize), Flow> {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return Err(Flow::Gone);
+        };
         if connection.outbox.is_some() {
             return Ok((id, 0));
         }
@@ -328,7 +354,7 @@ impl Engine {
         }
     }
 
-    fn queue_rest(&mut self, id: Id, parts: &[&[u8]], sent: usize) -> Flow {
+    pub(crate) fn queue_rest(&mut self, id: Id, parts: &[&[u8]], sent: usize) -> Flow {
         let Some(connection) = self.connections.get_mut(id) else {
             return Flow::Gone;
         };

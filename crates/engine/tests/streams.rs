@@ -437,6 +437,66 @@ fn a_full_queue_is_held_in_memory_and_told_when_it_drains() {
 }
 
 #[test]
+fn who_waits_for_room_is_told_although_somebody_else_takes_the_body() {
+    let mut rig = rig_with(|options| options.spool_dir = "/nonexistent".into());
+    let (mut client, exchange) = rig.request(&head(10));
+    let given = rig.fill(&exchange);
+    rig.engine.await_room(&exchange, rig.now());
+    rig.send(&mut client, b"hello");
+    rig.settle();
+    assert_eq!(pull(&mut rig, &exchange).1, b"hello");
+    let before = told(&rig, &exchange);
+    rig.until("progress", |rig| {
+        client.pull();
+        told(rig, &exchange) > before
+    });
+    assert_eq!(rig.engine.flow(&exchange), Flow::Clear);
+    rig.finish(exchange, Ending::Cut);
+    rig.receive(&mut client, given);
+}
+
+#[test]
+fn taking_the_body_gives_a_client_that_reads_nothing_no_more_time() {
+    let mut rig = rig();
+    let (mut client, exchange) = rig.request(&head(10));
+    rig.fill(&exchange);
+    rig.engine.await_room(&exchange, rig.now());
+    rig.send(&mut client, b"hello");
+    rig.settle();
+    assert_eq!(pull(&mut rig, &exchange).1, b"hello");
+    rig.advance(30_100);
+    assert_eq!(rig.push(&exchange, b"more"), Flow::Gone);
+    assert!(logged("does not read its response"));
+}
+
+#[test]
+fn who_waits_for_room_is_told_when_the_client_left_inside_its_body() {
+    let mut rig = rig();
+    let (client, exchange) = rig.request(&head(10));
+    rig.fill(&exchange);
+    rig.engine.await_room(&exchange, rig.now());
+    client.shut();
+    rig.until("the end", |rig| pull(rig, &exchange).0 == Input::Gone);
+    assert_eq!(told(&rig, &exchange), 1);
+    assert_eq!(rig.push(&exchange, b"more"), Flow::Gone);
+}
+
+#[test]
+fn an_interim_response_is_no_beginning() {
+    let mut rig = rig();
+    let (mut client, exchange) = rig.request(GET);
+    let hint = b"HTTP/1.1 103 Early Hints\r\n\r\n";
+    assert_eq!(rig.engine.send_interim(&exchange, hint), Flow::Clear);
+    rig.advance(30_100);
+    assert_eq!(told(&rig, &exchange), 0);
+    assert_eq!(rig.push(&exchange, b"late"), Flow::Gone);
+    rig.finish(exchange, Ending::Complete);
+    assert_eq!(rig.end_of(&mut client), End::Closed);
+    let answer = client.got.strip_prefix(hint).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 504 "));
+}
+
+#[test]
 fn a_client_that_reads_nothing_is_given_up_after_the_write_timeout() {
     let mut rig = rig();
     let (_client, exchange) = rig.request(GET);

@@ -246,6 +246,7 @@ fn the_requests_that_an_end_would_cut_are_those_inside_the_application() {
         line: "GET /slow?a=b HTTP/1.1".to_owned(),
         peer: "127.0.0.1".to_owned(),
         age: 1_500,
+        upgraded: false,
     };
     let now = rig.now();
     assert_eq!(rig.engine.running(now), [running]);

@@ -29,6 +29,18 @@ pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, 
     Ok(unsafe { text.cast_into_unchecked() })
 }
 
+/// A `str` of `bytes` that have to be UTF-8, which the interpreter checks by itself.
+pub(crate) fn utf8<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    let len = bytes.len().cast_signed();
+    // SAFETY: pointer and length describe `bytes`; the result is a new reference or null with an exception set.
+    unsafe {
+        Bound::from_owned_ptr_or_err(
+            py,
+            ffi::PyUnicode_DecodeUTF8(bytes.as_ptr().cast(), len, std::ptr::null()),
+        )
+    }
+}
+
 /// The code points of `text` as bytes, if all are below 256: the view that latin-1 encoding would copy.
 #[cfg(not(Py_3_14))]
 pub(crate) fn latin1_view<'a>(text: &'a Bound<'_, PyString>) -> Option<&'a [u8]> {

@@ -13,6 +13,12 @@ use pyo3::exceptions::PyValueError;
 pub(crate) const ERROR_PAGE: &[u8] =
     b"500 Internal Server Error\nThe application failed to answer this request.\n";
 
+/// Blocks up to this size are copied behind what goes before them: cheaper than a system call with several parts.
+pub(crate) const SMALL: usize = 8 * 1024;
+
+/// Sending more than this at once lets other threads run meanwhile, and is not copied for a slow client.
+pub(crate) const BIG: usize = 64 * 1024;
+
 /// How the body will be delimited (RFC 9112 §6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
@@ -102,6 +108,22 @@ impl Head {
         }
         let line = format!("{status} {}", response::reason(status));
         self.start(encoded, line.as_bytes())
+    }
+
+    /// Begins anew with the answer that makes a connection a WebSocket.
+    pub(crate) fn start_upgrade(&mut self, encoded: &mut Vec<u8>) {
+        *self = Self {
+            status: 101,
+            ..Self::default()
+        };
+        encoded.clear();
+        encoded.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    }
+
+    /// Completes that answer. `unix`: the time, in seconds.
+    pub(crate) fn seal_upgrade(&self, exchange: &mut Exchange, unix: i64) {
+        self.finish(&mut exchange.response.head, true, true, unix);
+        exchange.response.status = self.status;
     }
 
     /// Begins anew with the head of [`ERROR_PAGE`].

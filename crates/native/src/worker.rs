@@ -11,6 +11,7 @@ use oxicorn_arbiter::{ListenAddr, Signal, WorkerSeed};
 use oxicorn_engine::{Options, TrustPolicy, question};
 use oxicorn_http1::{HeaderMap, Limits, Policy};
 use oxicorn_settings as settings;
+use oxicorn_websocket::deflate::Policy as Deflate;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyTuple};
@@ -185,6 +186,8 @@ impl Worker {
             trust: trust(&self.config),
             state,
             casefold: self.config.casefold_http_method,
+            deflate: deflate(&self.config),
+            websockets: self.config.ws != "none",
             timeout: self.config.timeout,
         };
         let (app, crew) = (serving.app.clone_ref(py), serving.crew.clone());
@@ -421,7 +424,20 @@ fn options(config: &settings::Config, asynchronous: bool) -> Options {
         accept_burst: if config.workers > 1 { 1 } else { 64 },
         max_requests: max_requests(config),
         streams: asynchronous,
+        message_limit: config.websocket_max_message_size,
+        ping_interval: millis(config.ws_ping_interval),
+        ping_timeout: millis(config.ws_ping_timeout),
     }
+}
+
+/// What is agreed to about compressing WebSocket messages.
+fn deflate(config: &settings::Config) -> Option<Deflate> {
+    config.ws_per_message_deflate.then(|| Deflate {
+        server_takeover: config.ws_deflate_takeover,
+        client_takeover: config.ws_deflate_takeover,
+        threshold: config.ws_deflate_min_size,
+        ..Deflate::default()
+    })
 }
 
 /// Whose forwarding fields count.

@@ -84,7 +84,7 @@ fn argument(setting: &'static Setting) -> Arg {
         .help(help(setting))
         .hide(!setting.is_in_effect());
     let arg = match setting.kind {
-        Kind::Bool => arg
+        Kind::Bool if !setting.takes_value() => arg
             .action(ArgAction::SetTrue)
             .overrides_with_all(setting.cli_off),
         kind if kind.is_repeatable() => taking(setting, arg, ArgAction::Append),

@@ -116,6 +116,20 @@ pub struct Config {
     pub asgi_lifespan: String,
     /// The path below which an asynchronous application lives.
     pub root_path: String,
+    /// Whether WebSockets are served: not if it is `none`.
+    pub ws: String,
+    /// The most bytes of a WebSocket message; 0 for no limit.
+    pub websocket_max_message_size: usize,
+    /// How long the client of a WebSocket may be silent before it gets a ping.
+    pub ws_ping_interval: Duration,
+    /// How long it has then to say anything.
+    pub ws_ping_timeout: Duration,
+    /// Agree to compress WebSocket messages.
+    pub ws_per_message_deflate: bool,
+    /// The fewest bytes of a message that is compressed.
+    pub ws_deflate_min_size: usize,
+    /// Let compressed messages refer to earlier ones.
+    pub ws_deflate_takeover: bool,
 
     /// Which peers are proxies that may speak for their clients.
     pub forwarded_allow_ips: Networks,
@@ -277,6 +291,13 @@ pub(crate) const BLANK: Config = Config {
     asgi_loop: String::new(),
     asgi_lifespan: String::new(),
     root_path: String::new(),
+    ws: String::new(),
+    websocket_max_message_size: 0,
+    ws_ping_interval: Duration::ZERO,
+    ws_ping_timeout: Duration::ZERO,
+    ws_per_message_deflate: false,
+    ws_deflate_min_size: 0,
+    ws_deflate_takeover: false,
     forwarded_allow_ips: Networks::NONE,
     secure_scheme_headers: Vec::new(),
     forwarder_headers: Vec::new(),

@@ -23,6 +23,8 @@ pub struct Setting {
     pub cli_hidden: &'static [&'static str],
     /// Flags that switch a truth value off.
     pub cli_off: &'static [&'static str],
+    /// Whether a truth value follows its flag, as uvicorn has it; else the flag alone means yes.
+    pub cli_says: bool,
     /// What a flag means when it is given without a value; without it a value is required.
     pub cli_bare: Option<&'static str>,
     /// The variable that set this before `OXICORN_<NAME>` existed.
@@ -52,6 +54,7 @@ impl Setting {
         cli: &[],
         cli_hidden: &[],
         cli_off: &[],
+        cli_says: false,
         cli_bare: None,
         env: None,
         kind: Kind::Text,
@@ -106,7 +109,7 @@ impl Setting {
 
     /// Whether a value follows its flags.
     pub fn takes_value(&self) -> bool {
-        self.kind != Kind::Bool
+        self.kind != Kind::Bool || self.cli_says
     }
 }
 

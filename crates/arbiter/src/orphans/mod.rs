@@ -216,7 +216,7 @@ impl Orphans {
             if left.is_zero() {
                 log::warn!(
                     target: TARGET,
-                    "Somebody keeps the place of this server, and does not answer: another server, or its last workers"
+                    "Somebody keeps the place of this server, and does not answer: another server, or its last workers; if this start ends with 'Connection in use', stop what listens there"
                 );
                 return;
             }
@@ -239,7 +239,7 @@ impl Orphans {
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     log::warn!(
                         target: TARGET,
-                        "A process of another user has the name by which workers of a killed arbiter are found"
+                        "A process of another user has the name by which workers of a killed arbiter are found: if this arbiter is killed, its workers end with it"
                     );
                     self.refusals = MOST_REFUSALS;
                 }

@@ -142,11 +142,11 @@ impl Engine {
         }
     }
 
-    /// Whether connections are being given away.
+    /// Whether all connections are being given away.
     pub fn is_giving(&self) -> bool {
         self.giving
             .as_ref()
-            .is_some_and(|giving| !giving.giver.is_closing())
+            .is_some_and(|giving| giving.is_of_everything() && !giving.giver.is_closing())
     }
 
     /// Whether [`Engine::give_to`] may be called: an earlier giving is over, and all that it offered is settled.

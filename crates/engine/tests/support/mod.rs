@@ -13,6 +13,7 @@
 )]
 
 mod client;
+pub(crate) mod frames;
 mod log;
 pub(crate) mod pair;
 pub(crate) mod relay;

@@ -125,7 +125,8 @@ impl Waiting {
                 return Ok(Some(given));
             }
             match (Cycle::poll(&self.cycle, py, self.wait)?, self.wait) {
-                (Some(message), Wait::Message) => return Err(PyStopIteration::new_err((message,))),
+                // A dict is the one argument as it is, without a tuple around it.
+                (Some(message), Wait::Message) => return Err(PyStopIteration::new_err(message)),
                 (Some(_), Wait::Room) => return Ok(None),
                 (None, _) => {
                     let future = self.cycle.get().future(py)?;

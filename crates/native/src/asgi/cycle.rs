@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Body, Ending, Exchange, Flow, Input, Now};
@@ -14,9 +15,10 @@ use pyo3::types::{PyAny, PyBool, PyBytes, PyDict};
 
 use crate::asgi::awaitable::{Wait, Waiting};
 use crate::asgi::driver::Driver;
-use crate::ffi::{Arguments, Native};
+use crate::asgi::websocket::Socket;
+use crate::ffi::{self, Arguments, Native};
 use crate::head::{Framing, Head};
-use crate::wsgi::described;
+use crate::wsgi::{described, exit_code};
 
 /// Bytes of a stored body given in one message.
 const PIECE: usize = 64 * 1024;
@@ -65,6 +67,8 @@ pub(crate) struct State {
     /// Trailers so far.
     pub(crate) tail: Vec<u8>,
     rest: Rest,
+    /// The request asks for a WebSocket.
+    pub(crate) socket: Option<Box<Socket>>,
     /// Futures that end when there is something new.
     waiters: Vec<Py<PyAny>>,
 }
@@ -76,12 +80,13 @@ pub(crate) struct Cycle {
     pub(crate) driver: Arc<Driver>,
     state: Mutex<Option<Box<State>>>,
     /// Its name among the exchanges that are out.
-    pub(crate) token: u64,
+    token: AtomicU64,
     task: Mutex<Option<Py<PyAny>>>,
 }
 
 impl State {
-    fn new(exchange: Box<Exchange>, is_head: bool) -> Self {
+    /// A request of HTTP.
+    pub(crate) fn new(exchange: Box<Exchange>, is_head: bool) -> Self {
         Self {
             exchange: Some(exchange),
             stage: Stage::Silent,
@@ -91,12 +96,28 @@ impl State {
             gone: false,
             tail: Vec::new(),
             rest: Rest::Untouched,
+            socket: None,
             waiters: Vec::new(),
         }
     }
 
+    /// A request that asks for a WebSocket.
+    pub(crate) fn websocket(exchange: Box<Exchange>) -> Self {
+        Self {
+            socket: Some(Box::new(Socket::new())),
+            ..Self::new(exchange, false)
+        }
+    }
+
+    fn token(&self) -> u64 {
+        self.exchange.as_deref().map_or(0, Exchange::token)
+    }
+
     /// The next message for `receive`, if there is one.
     fn message(&mut self, py: Python<'_>, driver: &Driver) -> PyResult<Option<Py<PyAny>>> {
+        if self.socket.is_some() {
+            return self.socket_message(py, driver);
+        }
         let Some(exchange) = self.exchange.as_mut().filter(|_| !self.gone) else {
             return disconnect(py).map(Some);
         };
@@ -194,13 +215,34 @@ impl State {
 }
 
 impl Cycle {
-    pub(crate) fn new(driver: Arc<Driver>, exchange: Box<Exchange>, is_head: bool) -> Self {
+    pub(crate) fn new(driver: Arc<Driver>, state: State) -> Self {
         Self {
             driver,
-            token: exchange.token(),
-            state: Mutex::new(Some(Box::new(State::new(exchange, is_head)))),
+            token: AtomicU64::new(state.token()),
+            state: Mutex::new(Some(Box::new(state))),
             task: Mutex::new(None),
         }
+    }
+
+    /// It is for another request from now on.
+    pub(crate) fn renew(&self, state: State) {
+        self.token.store(state.token(), Ordering::Relaxed);
+        let mut slot = self.slot();
+        match slot.as_deref_mut() {
+            Some(before) => *before = state,
+            None => *slot = Some(Box::new(state)),
+        }
+    }
+
+    pub(crate) fn token(&self) -> u64 {
+        self.token.load(Ordering::Relaxed)
+    }
+
+    /// Whether its head waits for the first block of its body.
+    pub(crate) fn is_drafted(&self) -> bool {
+        let slot = self.slot();
+        slot.as_ref()
+            .is_some_and(|state| state.stage == Stage::Drafted)
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Box<State>>> {
@@ -219,6 +261,11 @@ impl Cycle {
                 "the request is being worked on by somebody else",
             ));
         };
+        if self.driver.crew.is_forked() {
+            // A child that the application forked: the connection is its parent's.
+            state.exchange = None;
+            state.gone = true;
+        }
         let was_out = state.exchange.is_some();
         let result = work(&mut state);
         let over = was_out && state.exchange.is_none();
@@ -229,7 +276,7 @@ impl Cycle {
         };
         *self.slot() = Some(state);
         if over {
-            self.driver.forget_token(self.token);
+            self.driver.forget_token(self.token());
             wake(py, waiters)?;
         }
         self.driver.turn_if_needed(py)?;
@@ -264,9 +311,18 @@ impl Cycle {
         state.map_or_else(Vec::new, |state| std::mem::take(&mut state.waiters))
     }
 
-    /// Ends the futures of those who wait: they look again.
-    pub(crate) fn wake(&self, py: Python<'_>) -> PyResult<()> {
+    /// The engine has news: those who wait look again.
+    pub(crate) fn progress(&self, py: Python<'_>) -> PyResult<()> {
+        if self.is_websocket() {
+            self.with(py, |state| state.look_for_end(py, &self.driver))?;
+        }
         wake(py, self.take_waiters())
+    }
+
+    /// Whether it is one, and nobody works on it.
+    fn is_websocket(&self) -> bool {
+        let slot = self.slot();
+        slot.as_ref().is_some_and(|state| state.socket.is_some())
     }
 
     /// The task is suspended: from now on it is found by whatever concerns it.
@@ -309,6 +365,9 @@ impl Cycle {
     /// The application has returned `outcome`: what it left undone is done now.
     pub(crate) fn conclude(&self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) {
         drop(self.task_slot().take());
+        if self.driver.crew.is_forked() {
+            ffi::exit_now(exit_code(py, outcome.map(drop)));
+        }
         let concluded = self.with(py, |state| {
             conclude(py, state, &self.driver, outcome);
             Ok(())
@@ -341,6 +400,9 @@ fn conclude(
     driver: &Driver,
     outcome: PyResult<Bound<'_, PyAny>>,
 ) {
+    if state.socket.is_some() {
+        return state.conclude_socket(py, driver, &outcome);
+    }
     let Some(exchange) = &state.exchange else {
         match outcome {
             Err(error) if !is_cancelled(py, &error) => log::error!(
@@ -353,6 +415,11 @@ fn conclude(
     };
     let refused = driver.crew.engine().flow(exchange) == Flow::Gone;
     let begun = matches!(state.stage, Stage::Begun(_) | Stage::Trailers(_));
+    let left_out = if state.stage == Stage::Silent {
+        "starting"
+    } else {
+        "completing"
+    };
     let request = request_of(exchange);
     match outcome {
         Err(error) if driver.crew.cuts_requests() && is_cancelled(py, &error) => {}
@@ -364,13 +431,9 @@ fn conclude(
             "Error handling request {request}\n{}", described(py, &error)
         ),
         Ok(_) if refused || state.gone => {}
-        Ok(_) if begun => log::error!(
-            target: "oxicorn",
-            "ASGI callable returned without completing response. ({request})"
-        ),
         Ok(_) => log::error!(
             target: "oxicorn",
-            "ASGI callable returned without starting response. ({request})"
+            "ASGI callable returned without {left_out} response. ({request})"
         ),
     }
     if begun || refused {
@@ -382,7 +445,7 @@ fn conclude(
 
 /// What follows from a client that left, and is nobody's fault: the error of `send`, whatever was made of it, or the
 /// cancellation.
-fn is_farewell(py: Python<'_>, error: &PyErr) -> bool {
+pub(crate) fn is_farewell(py: Python<'_>, error: &PyErr) -> bool {
     let is_ours = |error: &PyErr| {
         let value = error.value(py);
         value.is_instance_of::<PyOSError>() || is_cancelled(py, error)
@@ -392,7 +455,7 @@ fn is_farewell(py: Python<'_>, error: &PyErr) -> bool {
     is_ours(error) || context.is_some_and(|context| is_ours(&PyErr::from_value(context)))
 }
 
-fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
+pub(crate) fn is_cancelled(py: Python<'_>, error: &PyErr) -> bool {
     let asyncio = py.import(intern!(py, "asyncio"));
     let class = asyncio.and_then(|asyncio| asyncio.getattr(intern!(py, "CancelledError")));
     class.is_ok_and(|class| error.is_instance(py, &class))

@@ -7,22 +7,26 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use oxicorn_engine::{Exchange, Notice, Now, Turn};
+use oxicorn_engine::{Exchange, Message, Notice, Now, Turn};
+use oxicorn_websocket::deflate::Policy;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyAny;
+use pyo3::types::{PyAny, PyDict};
 
 use crate::asgi::awaitable::Sent;
-use crate::asgi::cycle::Cycle;
+use crate::asgi::callables::Callables;
+use crate::asgi::cycle::{Cycle, State};
 use crate::asgi::scope::{Scopes, Setup};
-use crate::asgi::send::Send;
 use crate::asgi::task::{Starter, Task};
-use crate::asgi::{cycle::Receive, watchdog};
+use crate::asgi::{watchdog, websocket};
 use crate::crew::Crew;
 use crate::ffi;
 
 /// Requests started in one call before the rest of the loop has its turn.
 const STARTS: usize = 64;
+
+/// The token of no request.
+const NOBODY: u64 = u64::MAX;
 
 /// What a call of the pump leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,9 @@ struct Inner {
     /// Heads that wait for their first block.
     drafts: Vec<Py<Cycle>>,
     buffer: Vec<u8>,
+    message: Message,
+    /// Of a request that is over.
+    spare: Option<Callables>,
 }
 
 /// See the module.
@@ -55,14 +62,22 @@ pub(crate) struct Driver {
     app: Py<PyAny>,
     event_loop: Py<PyAny>,
     call_soon: Py<PyAny>,
+    /// What a scheduled call of the pump is given besides: a context of its own, not that of the task that happened to
+    /// schedule it, which tasks started by the pump would inherit.
+    in_own_context: Py<PyDict>,
     create_future: Py<PyAny>,
     sent: Py<Sent>,
     starter: Starter,
     casefold: bool,
+    websockets: bool,
+    /// What is agreed to about compressing messages.
+    pub(crate) deflate: Option<Policy>,
     inner: Mutex<Inner>,
     pump: OnceLock<Py<Pump>>,
     /// The pump runs: whatever is left will be looked at.
     turning: AtomicBool,
+    /// The token of the request whose task makes its first step now.
+    entering: AtomicU64,
     /// A call of the pump is scheduled.
     scheduled: AtomicBool,
     /// The loop was told to stop.
@@ -83,7 +98,12 @@ impl Driver {
         crew: Arc<Crew>,
         setup: Setup,
     ) -> PyResult<Arc<Self>> {
-        let casefold = setup.casefold;
+        let Setup {
+            casefold,
+            websockets,
+            deflate,
+            ..
+        } = setup;
         let inner = Inner {
             scopes: Scopes::new(py, setup)?,
             out: HashMap::new(),
@@ -91,20 +111,29 @@ impl Driver {
             serial: 0,
             drafts: Vec::new(),
             buffer: Vec::new(),
+            message: Message::default(),
+            spare: None,
         };
         let starter = Starter::new(py, event_loop)?;
+        let in_own_context = PyDict::new(py);
+        let context = py.import("contextvars")?.call_method0("copy_context")?;
+        in_own_context.set_item("context", context)?;
         let driver = Arc::new(Self {
             crew,
             app,
             call_soon: event_loop.getattr(intern!(py, "call_soon"))?.unbind(),
+            in_own_context: in_own_context.unbind(),
             create_future: event_loop.getattr(intern!(py, "create_future"))?.unbind(),
             event_loop: event_loop.clone().unbind(),
             sent: Py::new(py, Sent)?,
             starter,
             casefold,
+            websockets,
+            deflate,
             inner: Mutex::new(inner),
             pump: OnceLock::new(),
             turning: AtomicBool::new(false),
+            entering: AtomicU64::new(NOBODY),
             scheduled: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             tasks: AtomicUsize::new(0),
@@ -145,10 +174,23 @@ impl Driver {
         self.inner().buffer = buffer;
     }
 
+    /// A buffer for messages; give it back.
+    pub(crate) fn take_message(&self) -> Message {
+        std::mem::take(&mut self.inner().message)
+    }
+
+    pub(crate) fn keep_message(&self, message: Message) {
+        self.inner().message = message;
+    }
+
     /// The head of this response waits for what follows, until the loop has control again.
-    pub(crate) fn hold_head(&self, py: Python<'_>, cycle: Py<Cycle>) -> PyResult<()> {
-        self.inner().drafts.push(cycle);
-        self.schedule(py)
+    pub(crate) fn hold_head(&self, cycle: &Bound<'_, Cycle>) -> PyResult<()> {
+        if self.entering.load(Ordering::Relaxed) == cycle.get().token() {
+            // What follows may come at once. It is looked at when the task is suspended.
+            return Ok(());
+        }
+        self.inner().drafts.push(cycle.clone().unbind());
+        self.schedule(cycle.py())
     }
 
     /// The exchange with this token is over.
@@ -171,7 +213,10 @@ impl Driver {
             return Ok(());
         }
         match self.pump.get() {
-            Some(pump) => self.call_soon.call1(py, (pump,)).map(drop),
+            Some(pump) => {
+                let context = self.in_own_context.bind(py);
+                self.call_soon.call(py, (pump,), Some(context)).map(drop)
+            }
             None => Ok(()),
         }
     }
@@ -187,6 +232,7 @@ impl Driver {
         self.turning.store(true, Ordering::Relaxed);
         let left = self.turn(py);
         self.turning.store(false, Ordering::Relaxed);
+        self.crew.set_inside(self.tasks.load(Ordering::Relaxed));
         let over = self.is_over();
         match left {
             Ok(_) if over => self.stop(py),
@@ -202,6 +248,7 @@ impl Driver {
 
     fn turn(&self, py: Python<'_>) -> PyResult<Left> {
         self.crew.take_events()?;
+        self.starter.look(py)?;
         let now = Now::read();
         let mut started = 0;
         let left = loop {
@@ -233,7 +280,7 @@ impl Driver {
     fn on_notice(&self, py: Python<'_>, notice: Notice) -> PyResult<()> {
         match notice {
             Notice::Progress(token) => match self.cycle_out(py, token) {
-                Some(cycle) => cycle.get().wake(py),
+                Some(cycle) => cycle.get().progress(py),
                 None => Ok(()),
             },
             Notice::Overdue(token) => {
@@ -288,28 +335,74 @@ impl Driver {
 
     /// Calls the application for `exchange`, and goes with it as far as it comes at once. An error is ours.
     fn begin(&self, py: Python<'_>, exchange: Box<Exchange>) -> PyResult<()> {
-        self.tasks.fetch_add(1, Ordering::SeqCst);
-        self.watchdog.call();
+        if self.websockets && websocket::is_wanted(&exchange) {
+            return self.begin_websocket(py, exchange);
+        }
         let scope = self.inner().scopes.build(py, &exchange);
         let method = exchange.head.method.of(exchange.bytes());
         let is_head = method == b"HEAD" || (self.casefold && method.eq_ignore_ascii_case(b"HEAD"));
         let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
             return Ok(());
         };
-        let cycle = Bound::new(py, Cycle::new(driver, exchange, is_head))?;
-        let receive = ffi::native_function::<Receive>(cycle.as_any())?;
-        let send = ffi::native_function::<Send>(cycle.as_any())?;
+        self.enter(py, driver, scope, State::new(exchange, is_head))
+    }
+
+    /// Calls the application for an exchange that is to become a WebSocket, unless its handshake is none.
+    fn begin_websocket(&self, py: Python<'_>, mut exchange: Box<Exchange>) -> PyResult<()> {
+        exchange.keep_alive = false;
+        let scope = match websocket::opening(&exchange) {
+            Ok(opening) => {
+                let mut inner = self.inner();
+                inner
+                    .scopes
+                    .build_websocket(py, &exchange, opening.protocols())
+            }
+            Err(refusal) => {
+                websocket::refuse(&mut State::new(exchange, false), refusal, self);
+                return Ok(());
+            }
+        };
+        let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
+            return Ok(());
+        };
+        self.enter(py, driver, scope, State::websocket(exchange))
+    }
+
+    /// Calls the application, and goes with it as far as it comes at once.
+    fn enter(
+        &self,
+        py: Python<'_>,
+        driver: Arc<Self>,
+        scope: PyResult<Bound<'_, PyDict>>,
+        state: State,
+    ) -> PyResult<()> {
+        self.tasks.fetch_add(1, Ordering::SeqCst);
+        self.watchdog.call();
+        let spare = self.inner().spare.take();
+        let callables = match spare {
+            Some(spare) => {
+                spare.cycle.get().renew(state);
+                spare
+            }
+            None => Callables::new(py, driver, state)?,
+        };
+        let cycle = callables.cycle.bind(py);
+        self.entering.store(cycle.get().token(), Ordering::Relaxed);
         let begun = scope.and_then(|scope| {
-            let arguments = [scope.as_any(), receive.bind(py), send.bind(py)];
-            let made = ffi::call(self.app.bind(py), arguments)?;
+            let (receive, send) = (callables.receive.bind(py), callables.send.bind(py));
+            let made = ffi::call(self.app.bind(py), [scope.as_any(), receive, send])?;
             self.starter.start(&self.event_loop, &made)
         });
+        self.entering.store(NOBODY, Ordering::Relaxed);
         let outcome = match begun {
             Ok(Task::Done(outcome)) => outcome,
-            Ok(Task::Suspended(task)) => return self.suspend(&cycle, &task),
+            Ok(Task::Suspended(task)) => return self.suspend(cycle, &task),
             Err(error) => Err(error),
         };
         cycle.get().conclude(py, outcome);
+        if callables.are_unique(py) {
+            self.inner().spare = Some(callables);
+        }
         self.tasks.fetch_sub(1, Ordering::SeqCst);
         Ok(())
     }
@@ -322,8 +415,13 @@ impl Driver {
             inner.serial += 1;
             let serial = inner.serial;
             inner.suspended.insert(serial, cycle.clone().unbind());
+            if cycle.get().is_drafted() {
+                inner.drafts.push(cycle.clone().unbind());
+            }
             if cycle.get().is_out() {
-                inner.out.insert(cycle.get().token, cycle.clone().unbind());
+                inner
+                    .out
+                    .insert(cycle.get().token(), cycle.clone().unbind());
             }
             serial
         };

@@ -1,9 +1,8 @@
-//! ASGI 3 over exchanges, on the application's own event loop: HTTP. (The lifespan is Python's, `oxicorn.asgi`.) A request
-//! to upgrade is served as any other: an exchange that becomes something else would part ways in [`driver::Driver`], where
-//! it is handed out. Invariant:
-//! everything that touches Python runs on the loop's thread, and no exception of the application leaves the pump.
+//! ASGI 3 over exchanges, on the application's own event loop: HTTP and WebSocket. (The lifespan is Python's, `oxicorn.asgi`.)
+//! Invariant: everything that touches Python runs on the loop's thread, and no exception of the application leaves the pump.
 
 mod awaitable;
+mod callables;
 mod cycle;
 mod driver;
 mod fields;
@@ -11,6 +10,7 @@ mod scope;
 mod send;
 mod task;
 mod watchdog;
+mod websocket;
 
 use std::sync::Arc;
 

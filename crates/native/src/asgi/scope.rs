@@ -1,15 +1,16 @@
-//! The scope of an HTTP request (ASGI HTTP spec 2.4, "Connection Scope"), with uvicorn's values where the spec leaves room.
+//! The scope of a request (ASGI HTTP spec 2.4, "Connection Scope"), with uvicorn's values where the spec leaves room.
 //! Each listener has a template dict that always describes the last request: only what has changed since is set in it, then it
 //! is copied. Invariant: requests share nothing that an application has a reason to change.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use oxicorn_engine::{Exchange, Peer, Scheme, TrustPolicy, percent_decoded};
 use oxicorn_http1::Version;
+use oxicorn_websocket::deflate::Policy;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::asgi::fields::Fields;
 use crate::last::Last;
@@ -37,6 +38,10 @@ pub(crate) struct Setup {
     pub(crate) state: Py<PyDict>,
     /// Whether methods are turned into capitals (`casefold_http_method`).
     pub(crate) casefold: bool,
+    /// What is agreed to about compressing messages; `None`: nothing (`ws_per_message_deflate`).
+    pub(crate) deflate: Option<Policy>,
+    /// Whether requests to become a WebSocket are served as such (`ws`).
+    pub(crate) websockets: bool,
     /// How long the loop may be silent while requests are inside the application.
     pub(crate) timeout: Duration,
 }
@@ -51,6 +56,7 @@ struct Template {
     version: Version,
     scheme: Scheme,
     client: Option<SocketAddr>,
+    host: Option<(IpAddr, Py<PyString>)>,
 }
 
 /// Makes scopes.
@@ -58,7 +64,6 @@ struct Template {
 pub(crate) struct Scopes {
     templates: Vec<Template>,
     fields: Fields,
-    asgi: Py<PyDict>,
     extensions: Py<PyDict>,
     setup: Setup,
 }
@@ -75,11 +80,10 @@ impl Scopes {
         let templates = setup
             .listeners
             .iter()
-            .map(|server| Template::new(py, server, &setup.root_path));
+            .map(|server| Template::new(py, server, &setup.root_path, &asgi));
         Ok(Self {
             templates: templates.collect::<PyResult<_>>()?,
             fields: Fields::new(py),
-            asgi: asgi.unbind(),
             extensions: extensions.unbind(),
             setup,
         })
@@ -102,24 +106,57 @@ impl Scopes {
         }
         let fields = self.fields.list(py, exchange)?;
         scope.set_item(intern!(py, "headers"), fields)?;
-        scope.set_item(intern!(py, "asgi"), self.asgi.bind(py).copy()?)?;
         scope.set_item(intern!(py, "extensions"), self.extensions.bind(py).copy()?)?;
         scope.set_item(intern!(py, "state"), self.setup.state.bind(py).copy()?)?;
         Ok(scope)
     }
 }
 
+impl Scopes {
+    /// The scope of `exchange`, which asks for a WebSocket (ASGI WebSocket spec 2.4, "Connection Scope"). `protocols`: those
+    /// that the client offers.
+    pub(crate) fn build_websocket<'py>(
+        &mut self,
+        py: Python<'py>,
+        exchange: &Exchange,
+        protocols: &[&str],
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let scope = self.build(py, exchange)?;
+        scope.del_item(intern!(py, "method"))?;
+        scope.set_item(intern!(py, "type"), intern!(py, "websocket"))?;
+        let scheme = match exchange.scheme {
+            Scheme::Http => intern!(py, "ws"),
+            Scheme::Https => intern!(py, "wss"),
+        };
+        scope.set_item(intern!(py, "scheme"), scheme)?;
+        scope.set_item(intern!(py, "subprotocols"), protocols)?;
+        let extensions = PyDict::new(py);
+        extensions.set_item(intern!(py, "websocket.http.response"), PyDict::new(py))?;
+        scope.set_item(intern!(py, "extensions"), extensions)?;
+        Ok(scope)
+    }
+}
+
 impl Template {
     /// The entries in uvicorn's order.
-    fn new(py: Python<'_>, server: &(String, Option<u16>), root_path: &str) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        server: &(String, Option<u16>),
+        root_path: &str,
+        asgi: &Bound<'_, PyDict>,
+    ) -> PyResult<Self> {
         let dict = PyDict::new(py);
         dict.set_item(intern!(py, "type"), intern!(py, "http"))?;
-        dict.set_item(intern!(py, "asgi"), py.None())?;
+        dict.set_item(intern!(py, "asgi"), asgi)?;
         dict.set_item(intern!(py, "http_version"), intern!(py, "1.1"))?;
         dict.set_item(intern!(py, "server"), (&server.0, server.1))?;
         dict.set_item(intern!(py, "client"), py.None())?;
         dict.set_item(intern!(py, "scheme"), intern!(py, "http"))?;
         dict.set_item(intern!(py, "root_path"), root_path)?;
+        // A copy has room for what every request sets.
+        for key in ROOM {
+            dict.set_item(PyString::intern(py, key), py.None())?;
+        }
         Ok(Self {
             dict: dict.unbind(),
             method: Last::default(),
@@ -128,6 +165,7 @@ impl Template {
             version: Version::Http11,
             scheme: Scheme::Http,
             client: None,
+            host: None,
         })
     }
 
@@ -180,6 +218,18 @@ impl Template {
         Ok(())
     }
 
+    /// The address as text: many connections come from the same one.
+    fn host_name<'py>(&mut self, py: Python<'py>, ip: IpAddr) -> Bound<'py, PyString> {
+        match &self.host {
+            Some((known, name)) if *known == ip => name.bind(py).clone(),
+            _ => {
+                let name = PyString::new(py, &ip.to_string());
+                self.host = Some((ip, name.clone().unbind()));
+                name
+            }
+        }
+    }
+
     /// Clients of a Unix socket have no address.
     fn describe_client(&mut self, py: Python<'_>, exchange: &Exchange) -> PyResult<()> {
         let Peer::Ip(peer) = exchange.peer else {
@@ -189,10 +239,21 @@ impl Template {
             return Ok(());
         }
         self.client = Some(peer);
-        let client: Bound<'_, PyTuple> = (peer.ip().to_string(), peer.port()).into_pyobject(py)?;
+        let client = (self.host_name(py, peer.ip()), peer.port()).into_pyobject(py)?;
         self.dict.bind(py).set_item(intern!(py, "client"), client)
     }
 }
+
+/// The entries that are set after the copy, or that have no value before the first request.
+const ROOM: [&str; 7] = [
+    "method",
+    "path",
+    "raw_path",
+    "query_string",
+    "headers",
+    "extensions",
+    "state",
+];
 
 /// The client that a trusted proxy speaks for: the last host of `X-Forwarded-For` that is no trusted proxy itself, else the
 /// first one.

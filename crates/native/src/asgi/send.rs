@@ -16,13 +16,7 @@ use crate::asgi::awaitable::{Wait, Waiting};
 use crate::asgi::cycle::{Cycle, Stage, State, request_of};
 use crate::asgi::driver::Driver;
 use crate::ffi::{Arguments, Native};
-use crate::head::{ERROR_PAGE, Framing, Head};
-
-/// Blocks up to this size are copied behind what goes before them: cheaper than a system call with several parts.
-const SMALL: usize = 2 * 1024;
-
-/// Larger blocks are not copied for a slow client.
-const BIG: usize = 64 * 1024;
+use crate::head::{BIG, ERROR_PAGE, Framing, Head, SMALL};
 
 /// `send(message)`.
 #[derive(Debug)]
@@ -41,7 +35,7 @@ impl Native for Send {
         let cycle = bound.get();
         let flow = cycle.with(py, |state| state.hear(&message, &cycle.driver))?;
         if flow == Said::Draft {
-            cycle.driver.hold_head(py, bound.to_owned().unbind())?;
+            cycle.driver.hold_head(&bound)?;
         }
         match flow {
             Said::Clear | Said::Draft => Ok(cycle.driver.sent(py)),
@@ -55,7 +49,7 @@ impl Native for Send {
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
+pub(crate) enum Said {
     /// Done.
     Clear,
     /// The head waits for what follows.
@@ -74,6 +68,9 @@ impl State {
         };
         let kind = kind_of(message)?;
         let kind = kind.to_str()?;
+        if self.socket.is_some() {
+            return self.hear_socket(message, kind, driver);
+        }
         if self.gone {
             return Err(PyConnectionResetError::new_err("the client left"));
         }
@@ -97,7 +94,7 @@ impl State {
     }
 
     /// `http.response.start`.
-    fn start(&mut self, message: &Bound<'_, PyDict>) -> PyResult<Said> {
+    pub(crate) fn start(&mut self, message: &Bound<'_, PyDict>) -> PyResult<Said> {
         let py = message.py();
         let Some(exchange) = &mut self.exchange else {
             return Ok(Said::Clear);
@@ -117,7 +114,7 @@ impl State {
     }
 
     /// `http.response.body`.
-    fn body(&mut self, message: &Bound<'_, PyDict>, driver: &Driver) -> PyResult<Said> {
+    pub(crate) fn body(&mut self, message: &Bound<'_, PyDict>, driver: &Driver) -> PyResult<Said> {
         let py = message.py();
         let more = message.get_item(intern!(py, "more_body"))?;
         let more = more.map_or(Ok(false), |more| more.is_truthy())?;
@@ -136,7 +133,7 @@ impl State {
     }
 
     /// Completes the head. `total`: the length of the body, where it is known.
-    fn begin(&mut self, total: Option<u64>, driver: &Driver) -> Framing {
+    pub(crate) fn begin(&mut self, total: Option<u64>, driver: &Driver) -> Framing {
         let open = self.is_open();
         let Some(exchange) = &mut self.exchange else {
             return Framing::None;
@@ -224,7 +221,7 @@ impl State {
     }
 
     /// Sends what is encoded of the head.
-    fn send_encoded(&mut self, driver: &Driver) -> Flow {
+    pub(crate) fn send_encoded(&mut self, driver: &Driver) -> Flow {
         let Some(exchange) = self.exchange.as_deref() else {
             return Flow::Gone;
         };
@@ -329,9 +326,10 @@ impl State {
             }
         }
         encoded.extend_from_slice(b"\r\n");
-        let modern = |exchange: &oxicorn_engine::Exchange| exchange.head.version == Version::Http11;
-        if self.exchange.as_deref().is_some_and(modern) {
-            let flow = send(self, &[&encoded], driver, Now::read());
+        if let Some(exchange) = &self.exchange
+            && exchange.head.version == Version::Http11
+        {
+            let flow = driver.crew.engine().send_interim(exchange, &encoded);
             self.gone |= flow == Flow::Gone;
         }
         Ok(Said::Clear)
@@ -359,13 +357,10 @@ pub(crate) fn send_error(state: &mut State, driver: &Driver) {
     state.finish(driver, Ending::Complete, now);
 }
 
-fn send(state: &State, parts: &[&[u8]], driver: &Driver, now: Now) -> Flow {
+pub(crate) fn send(state: &State, parts: &[&[u8]], driver: &Driver, now: Now) -> Flow {
     match state.exchange.as_deref() {
-        // A child that the application forked must not write to its parent's connection.
-        Some(exchange) if !driver.crew.is_forked() => {
-            driver.crew.engine().send(exchange, parts, now)
-        }
-        _ => Flow::Gone,
+        Some(exchange) => driver.crew.engine().send(exchange, parts, now),
+        None => Flow::Gone,
     }
 }
 
@@ -380,7 +375,7 @@ fn send_big(
     let Some(exchange) = state.exchange.as_deref() else {
         return Flow::Gone;
     };
-    if driver.crew.is_forked() || !driver.crew.engine().may_keep(exchange) {
+    if !driver.crew.engine().may_keep(exchange) {
         return send(state, &parts, driver, now);
     }
     let mut owner: Option<Shared> = Some(Box::new(PyBackedBytes::from(object.clone())));
@@ -403,7 +398,7 @@ fn frame_end(chunked: bool, empty: bool, ends: bool) -> &'static [u8] {
     }
 }
 
-fn expected(what: &str, kind: &str) -> PyResult<Said> {
+pub(crate) fn expected(what: &str, kind: &str) -> PyResult<Said> {
     Err(PyRuntimeError::new_err(format!(
         "Expected ASGI message '{what}', but got '{kind}'."
     )))
@@ -416,7 +411,7 @@ fn kind_of<'py>(message: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyString>> 
 }
 
 /// `bytes`, or what is as good as that.
-fn bytes_of(object: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
+pub(crate) fn bytes_of(object: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
     let object = match object.cast_into::<PyBytes>() {
         Ok(bytes) => return Ok(bytes),
         Err(other) => other.into_inner(),
@@ -440,22 +435,32 @@ fn is_buffer(object: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 fn add_fields(head: &mut Head, encoded: &mut Vec<u8>, fields: &Bound<'_, PyAny>) -> PyResult<()> {
-    for field in fields.try_iter()? {
-        let field = field?;
-        let (name, value) = match field.cast::<PyTuple>() {
-            Ok(pair) if pair.len() == 2 => (pair.get_item(0)?, pair.get_item(1)?),
-            _ if field.len()? == 2 => (field.get_item(0)?, field.get_item(1)?),
-            _ => {
-                return Err(PyTypeError::new_err(
-                    "a header must be a pair of name and value",
-                ));
-            }
-        };
-        head.add(
-            encoded,
-            bytes_of(name)?.as_bytes(),
-            bytes_of(value)?.as_bytes(),
-        )?;
+    for pair in pairs(fields)? {
+        let (name, value) = pair?;
+        head.add(encoded, name.as_bytes(), value.as_bytes())?;
     }
     Ok(())
+}
+
+/// A field's name and value.
+type Pair<'py> = (Bound<'py, PyBytes>, Bound<'py, PyBytes>);
+
+/// The fields that the application gives.
+pub(crate) fn pairs<'py>(
+    fields: &Bound<'py, PyAny>,
+) -> PyResult<impl Iterator<Item = PyResult<Pair<'py>>>> {
+    Ok(fields.try_iter()?.map(|field| pair_of(&field?)))
+}
+
+fn pair_of<'py>(field: &Bound<'py, PyAny>) -> PyResult<Pair<'py>> {
+    let (name, value) = match field.cast::<PyTuple>() {
+        Ok(pair) if pair.len() == 2 => (pair.get_item(0)?, pair.get_item(1)?),
+        _ if field.len()? == 2 => (field.get_item(0)?, field.get_item(1)?),
+        _ => {
+            return Err(PyTypeError::new_err(
+                "a header must be a pair of name and value",
+            ));
+        }
+    };
+    Ok((bytes_of(name)?, bytes_of(value)?))
 }

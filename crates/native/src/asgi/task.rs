@@ -1,13 +1,12 @@
 //! How the application's coroutine becomes a task whose first step runs at once. It is a real `asyncio.Task` for its whole
 //! life, entered and left by the interpreter itself, so that nothing can tell that it did not wait for the loop.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyAny, PyDict};
+use pyo3::types::{PyAny, PyDict, PyString};
 
 use crate::ffi::{self, Arguments, Native};
 
@@ -111,11 +110,10 @@ pub(crate) struct Starter {
     way: Way,
     task: Py<PyAny>,
     options: Py<PyDict>,
-    is_coroutine: Py<PyAny>,
-    /// What coroutine functions make.
-    coroutine_type: Py<PyAny>,
-    /// Makes a coroutine of another awaitable.
-    wrap: Py<PyAny>,
+    get_factory: Py<PyAny>,
+    /// Tasks of this loop are made by a factory of the application's.
+    has_factory: AtomicBool,
+    made: AtomicU64,
 }
 
 /// A task that was started.
@@ -143,26 +141,42 @@ impl Starter {
             },
             task: asyncio.getattr("Task")?.unbind(),
             options: options.unbind(),
-            coroutine_type: py.import("types")?.getattr("CoroutineType")?.unbind(),
-            is_coroutine: asyncio.getattr("iscoroutine")?.unbind(),
-            wrap: py.import("oxicorn.asgi")?.getattr("awaited")?.unbind(),
+            get_factory: event_loop
+                .getattr(intern!(py, "get_task_factory"))?
+                .unbind(),
+            has_factory: AtomicBool::new(false),
+            made: AtomicU64::new(0),
         })
     }
 
-    /// Runs what the application has returned as far as it comes at once.
+    /// Looks whether the application has set a task factory; before tasks are started.
+    pub(crate) fn look(&self, py: Python<'_>) -> PyResult<()> {
+        let has_factory = !self.get_factory.call0(py)?.is_none(py);
+        self.has_factory.store(has_factory, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// `request-1` and so on. Before 3.12 a task without a name is given one at once, by a slow way.
+    fn next_name<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = ["request-", itoa::Buffer::new().format(number)].concat();
+        PyString::new(py, &name)
+    }
+
+    /// Runs the application's coroutine as far as it comes at once.
     pub(crate) fn start<'py>(
         &self,
         event_loop: &Py<PyAny>,
-        made: &Bound<'py, PyAny>,
+        coroutine: &Bound<'py, PyAny>,
     ) -> PyResult<Task<'py>> {
-        let py = made.py();
-        let coroutine = self.coroutine(made)?;
-        let own = coroutine.clone();
-        let factory = event_loop.call_method0(py, intern!(py, "get_task_factory"))?;
+        let py = coroutine.py();
         let options = self.options.bind(py);
-        let make = || self.task.bind(py).call((own,), Some(options));
+        let make = || {
+            options.set_item(intern!(py, "name"), self.next_name(py))?;
+            self.task.bind(py).call((coroutine,), Some(options))
+        };
         let task = match &self.way {
-            _ if !factory.is_none(py) => {
+            _ if self.has_factory.load(Ordering::Relaxed) => {
                 let create = event_loop.bind(py).getattr(intern!(py, "create_task"))?;
                 create.call1((coroutine,))?
             }
@@ -173,22 +187,6 @@ impl Starter {
             return Ok(Task::Done(outcome(&task)));
         }
         Ok(Task::Suspended(task))
-    }
-
-    fn coroutine<'py>(&self, made: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let py = made.py();
-        if made.get_type().is(&self.coroutine_type)
-            || self.is_coroutine.call1(py, (made,))?.is_truthy(py)?
-        {
-            return Ok(made.clone());
-        }
-        if !made.hasattr(intern!(py, "__await__"))? {
-            let kind = made.get_type().name()?;
-            return Err(PyTypeError::new_err(format!(
-                "the ASGI callable must return an awaitable, not {kind}"
-            )));
-        }
-        self.wrap.bind(py).call1((made,))
     }
 }
 

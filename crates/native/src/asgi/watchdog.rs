@@ -58,12 +58,13 @@ impl Watchdog {
         !*over
     }
 
-    /// Lets `time` pass.
-    fn pass(&self, time: Duration) {
-        let waited = self
+    /// Lets `time` pass. Whether there is still something to watch.
+    fn pass(&self, time: Duration) -> bool {
+        let (over, _) = self
             .called
-            .wait_timeout_while(self.over(), time, |over| !*over);
-        drop(waited);
+            .wait_timeout_while(self.over(), time, |over| !*over)
+            .unwrap_or_else(PoisonError::into_inner);
+        !*over
     }
 }
 
@@ -82,10 +83,14 @@ fn watch(driver: &Driver, timeout: Duration) {
     while driver.watchdog.sleep(idle) {
         let asked = Now::read().mono;
         driver.crew.call_loop();
-        driver.watchdog.pass(timeout / QUESTIONS);
         let mut waited = 0;
-        while driver.alive.load(Ordering::Relaxed) < asked && waited < limit {
-            driver.watchdog.pass(timeout / QUESTIONS);
+        loop {
+            if !driver.watchdog.pass(timeout / QUESTIONS) {
+                return;
+            }
+            if driver.alive.load(Ordering::Relaxed) >= asked || waited >= limit {
+                break;
+            }
             waited = Now::read().mono.saturating_sub(asked);
         }
         if driver.alive.load(Ordering::Relaxed) < asked {
@@ -94,12 +99,15 @@ fn watch(driver: &Driver, timeout: Duration) {
     }
 }
 
-/// Names the request that has been inside for the longest time; it may be another one that does not let go.
+/// Names the request that has been inside for the longest time, a WebSocket only if there is no other; it may be another one
+/// that does not let go.
 fn report(driver: &Driver, since: u64) {
     let now = Now::read();
     let running = driver.crew.engine().running(now);
     let together = running.len();
-    let oldest = running.into_iter().max_by_key(|request| request.age);
+    let oldest = running
+        .into_iter()
+        .max_by_key(|request| (!request.upgraded, request.age));
     let stuck = oldest.map_or_else(
         || Stuck {
             line: "background work".to_owned(),

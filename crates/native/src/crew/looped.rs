@@ -29,8 +29,10 @@ impl Crew {
 
     /// So many requests are inside the application.
     pub(crate) fn set_inside(&self, inside: usize) {
-        lock(&self.seat).inside = inside;
-        self.board.set(Count::Busy, u64::from(inside > 0));
+        let before = std::mem::replace(&mut lock(&self.seat).inside, inside);
+        if (before > 0) != (inside > 0) {
+            self.board.set(Count::Busy, u64::from(inside > 0));
+        }
     }
 
     /// What still runs is about to be cut.
@@ -40,7 +42,9 @@ impl Crew {
 
     /// The loop gives no sign of life while this request, among others, is inside the application.
     pub(crate) fn report_hang(&self, stuck: &Stuck) {
-        self.give_up_on(stuck);
+        if !self.is_booting() {
+            self.give_up_on(stuck);
+        }
     }
 
     /// The driver cannot go on, through an error of ours.

@@ -25,11 +25,17 @@ impl Crew {
         let given = engine.give_to(to, Now::read());
         drop(engine);
         match given {
-            Ok(()) => self.post.gives.store(true, Ordering::Relaxed),
-            Err(error) => log::warn!(
-                target: "oxicorn",
-                "Connections stay in worker (pid: {}): {error}", std::process::id()
-            ),
+            Ok(()) => {
+                self.post.gives.store(true, Ordering::Relaxed);
+                self.recall_websockets();
+            }
+            Err(error) => {
+                log::warn!(
+                    target: "oxicorn",
+                    "Connections stay in worker (pid: {}): {error}", std::process::id()
+                );
+                self.came_back();
+            }
         }
     }
 

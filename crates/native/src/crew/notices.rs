@@ -22,6 +22,9 @@ use crate::ffi;
 /// How long before the end of `graceful_timeout` the requests are named that do not survive it, at the most.
 const LAST_CALL: Duration = Duration::from_millis(200);
 
+/// WebSockets are closed within `graceful_timeout` divided by this, when the worker is about to leave.
+const RECALL_SHARE: u32 = 10;
+
 /// What the arbiter wants of this worker at the moment.
 #[derive(Debug, Default)]
 pub(super) struct Post {
@@ -42,10 +45,6 @@ pub(super) struct Post {
 impl Post {
     pub(super) fn serves(&self) -> bool {
         self.serves.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn waits_to_give(&self) -> bool {
-        lock(&self.next).is_some()
     }
 
     pub(super) fn gives(&self) -> bool {
@@ -99,9 +98,14 @@ impl Crew {
         if stuck.together >= self.threads || self.hangs_beside(stuck.together) {
             return self.give_up_on(&stuck);
         }
+        let then = if self.orphaned.load(Ordering::Relaxed) {
+            "there is no arbiter: the worker ends if this goes on"
+        } else {
+            "the worker will be replaced"
+        };
         log::warn!(
             target: "oxicorn",
-            "\"{}\" from {} has been running for {} s; others go on beside it, the worker will be replaced",
+            "\"{}\" from {} has been running for {} s; others go on beside it, {then}",
             stuck.line, stuck.peer, stuck.age / 1000
         );
         if lock(&self.stuck).replace(stuck).is_none() {
@@ -156,6 +160,7 @@ impl Crew {
         *lock(&self.post.next) = None;
         let mut engine = self.engine();
         engine.stop_giving(Now::read());
+        engine.stop_recall();
         engine.set_accepting(true);
     }
 
@@ -240,15 +245,25 @@ impl Crew {
         let serves = self.post.serves();
         let free = lock(&self.seat).inside < self.capacity;
         self.engine().drain(free && serves, Now::read());
+        self.recall_websockets();
         self.wake();
     }
 
-    /// Quick stop. A request inside the application cannot be interrupted; then the process ends under it.
+    /// WebSockets cannot move. Their clients come back elsewhere, one after the other.
+    pub(super) fn recall_websockets(&self) {
+        let window = self.grace / RECALL_SHARE;
+        let window = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        self.engine().recall(window, Now::read());
+    }
+
+    /// Quick stop. A request inside the application cannot be interrupted; then the process ends under it. The clients of
+    /// WebSockets are told.
     fn quit(&self) {
         if lock(&self.seat).inside > 0 {
             if let Some(access) = self.engine().access_log() {
                 access.flush();
             }
+            self.engine().recall(0, Now::read());
             self.log_cut_requests();
             log::info!(target: "oxicorn", "Worker exiting (pid: {}), requests were cut", std::process::id());
             ffi::exit_now(0);

@@ -302,9 +302,6 @@ impl Crew {
         drop(state);
         self.or_depart(timed);
         self.give_connections(end);
-        if !self.engine().is_giving() && !self.post.waits_to_give() {
-            self.came_back();
-        }
     }
 
     /// The new arbiter is gone. Its workers may live, and take on what they have begun to take.

@@ -13,16 +13,10 @@ use pyo3::types::{PyAny, PyBytes, PyList, PyString, PyTuple};
 
 use crate::crew::Crew;
 use crate::ffi::{self, Arguments, Native};
-use crate::head::{Framing, Head};
+use crate::head::{BIG, Framing, Head, SMALL};
 
 /// Bytes given to the engine at once when they may have to be copied: nobody else can use the engine meanwhile.
 const SLICE: usize = 128 * 1024;
-
-/// Blocks up to this size are copied behind what goes before them: cheaper than a system call with several parts.
-const SMALL: usize = 8 * 1024;
-
-/// Sending more than this at once lets other threads run meanwhile, and is not copied for a slow client.
-pub(crate) const BIG: usize = 64 * 1024;
 
 /// A response in the making, with the request it answers.
 #[derive(Debug)]

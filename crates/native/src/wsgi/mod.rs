@@ -16,8 +16,8 @@ use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::crew::Crew;
 use crate::ffi;
-use crate::head::{ERROR_PAGE, Framing};
-use crate::wsgi::call::{BIG, Call, EarlyHints, StartResponse, Transaction, Write};
+use crate::head::{BIG, ERROR_PAGE, Framing};
+use crate::wsgi::call::{Call, EarlyHints, StartResponse, Transaction, Write};
 use crate::wsgi::environ::Environs;
 pub(crate) use crate::wsgi::input::EmptyInput;
 pub(crate) use crate::wsgi::streams::{ErrorStream, FileWrapper};
@@ -378,7 +378,7 @@ fn bytes_of<'a, 'py>(block: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, Py
 }
 
 /// What a forked child of the application ends with: the code of its `sys.exit`, as if it had never been in a server.
-fn exit_code(py: Python<'_>, served: PyResult<()>) -> i32 {
+pub(crate) fn exit_code(py: Python<'_>, served: PyResult<()>) -> i32 {
     let Err(error) = served else { return 0 };
     if error.is_instance_of::<PySystemExit>(py) {
         let code = error.value(py).getattr("code");

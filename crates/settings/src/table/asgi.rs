@@ -52,17 +52,6 @@ pub(super) static SECTION: Section = Section {
             ..ROW
         },
         Setting {
-            name: "websocket_max_message_size",
-            cli: &["--websocket-max-message-size"],
-            kind: Kind::COUNT,
-            default: Preset::Int(16_777_216),
-            meta: "BYTES",
-            summary: "The most bytes of a WebSocket message; 0 for no limit.",
-            doc: "A longer one closes the connection with 1009.",
-            examples: &["1048576"],
-            ..ROW
-        },
-        Setting {
             name: "root_path",
             cli: &["--root-path"],
             default: Preset::Text(""),
@@ -73,6 +62,117 @@ pub(super) static SECTION: Section = Section {
                   or the proxy's field `SCRIPT_NAME`.",
             examples: &["/shop"],
             apply: |config, value| store(&mut config.root_path, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "ws",
+            cli: &["--ws"],
+            kind: Kind::Choice(&["auto", "none", "websockets", "websockets-sansio", "wsproto"]),
+            default: Preset::Text("auto"),
+            meta: "NAME",
+            status: Status::Ours,
+            summary: "Whether WebSockets are served; not if it is none.",
+            doc: "The other words are those of uvicorn, which has several implementations; here is one. With `none` a \
+                  request to become a WebSocket is served as any other.",
+            examples: &["auto", "none"],
+            apply: |config, value| store(&mut config.ws, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "websocket_max_message_size",
+            cli: &["--websocket-max-message-size", "--ws-max-size"],
+            kind: Kind::Size,
+            default: Preset::Int(16_777_216),
+            meta: "BYTES",
+            status: Status::Better {
+                how: "sizes such as `1M` are understood; uvicorn's flag `--ws-max-size` is another name",
+            },
+            summary: "The most bytes of a WebSocket message; 0 for no limit.",
+            doc: "A longer one closes the connection with 1009, as soon as its length is announced, or, if it is \
+                  compressed, as soon as it has become too long.",
+            examples: &["1048576", "1M", "0"],
+            apply: |config, value| store(&mut config.websocket_max_message_size, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "ws_ping_interval",
+            cli: &["--ws-ping-interval"],
+            kind: Kind::Seconds,
+            default: Preset::Int(20),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long a WebSocket's client may be silent until it gets a ping.",
+            doc: "Whatever it sends counts. 0 sends no pings; then a client that vanishes without a word is noticed \
+                  only when something is sent to it.",
+            examples: &["20", "0"],
+            apply: |config, value| store(&mut config.ws_ping_interval, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "ws_ping_timeout",
+            cli: &["--ws-ping-timeout"],
+            kind: Kind::Seconds,
+            default: Preset::Int(20),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long it has to answer the ping, or to say anything else.",
+            doc: "Then the connection is closed with 1011, and the application is told 1006. Time in which the \
+                  application takes no messages does not count. 0 waits without end.",
+            examples: &["20", "5"],
+            apply: |config, value| store(&mut config.ws_ping_timeout, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "ws_per_message_deflate",
+            cli: &["--ws-per-message-deflate"],
+            cli_says: true,
+            kind: Kind::Bool,
+            default: Preset::Bool(true),
+            meta: "BOOL",
+            status: Status::Ours,
+            summary: "Compress WebSocket messages if the client can.",
+            doc: "permessage-deflate (RFC 7692). See `ws_deflate_min_size` and `ws_deflate_takeover`. The flag is \
+                  followed by `true` or `false`, as uvicorn's.",
+            examples: &["false", "true"],
+            apply: |config, value| store(&mut config.ws_per_message_deflate, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "ws_deflate_min_size",
+            cli: &["--ws-deflate-min-size"],
+            kind: Kind::Size,
+            default: Preset::Int(1024),
+            meta: "BYTES",
+            status: Status::Ours,
+            summary: "The fewest bytes of a WebSocket message that is compressed.",
+            doc: "What is shorter costs more time than it saves bytes, and is sent as it is.",
+            examples: &["1024", "16K", "0"],
+            apply: |config, value| store(&mut config.ws_deflate_min_size, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "ws_deflate_takeover",
+            cli: &["--ws-deflate-takeover"],
+            status: Status::Ours,
+            summary: "Let compressed WebSocket messages refer to earlier ones.",
+            doc: "Small messages that resemble each other become several times smaller. The price is up to 420 KiB of \
+                  memory for each connection that has sent and received a compressed message; without it an idle \
+                  connection costs nothing for compression.",
+            apply: |config, value| store(&mut config.ws_deflate_takeover, value),
+            ..Setting::SWITCH
+        },
+        Setting {
+            name: "ws_max_queue",
+            cli: &["--ws-max-queue"],
+            kind: Kind::COUNT,
+            default: Preset::Int(32),
+            meta: "INT",
+            status: Status::WithoutEffect {
+                why: "one message is gathered ahead of the application, and the rest waits in the kernel",
+            },
+            summary: "How many WebSocket messages to gather; it is always one.",
+            doc: "Uvicorn's setting. A client that sends faster than the application takes is held back.",
+            examples: &["32"],
             ..Setting::ROW
         },
     ],
