@@ -144,14 +144,16 @@ other-pythons: $(VENV)/tools
 			then continue; fi; \
 		echo "CPython $$version ($$python)"; \
 		venv=target/pythons/$$version; \
-		[ -x "$$venv/bin/pytest" ] || { \
-			"$$python" -m venv "$$venv"; "$$venv/bin/pip" install --quiet pytest setproctitle; }; \
+		"$$venv/bin/python" -c 'import anyio, pytest, setproctitle, uvicorn, uvloop' 2>/dev/null || { \
+			"$$python" -m venv "$$venv"; \
+			"$$venv/bin/pip" install --quiet anyio pytest setproctitle uvicorn uvloop; }; \
 		rm -rf "$$venv/wheel"; \
 		env -u PYO3_PYTHON $(BIN)/maturin build --quiet --profile dev --locked \
 			--interpreter "$$venv/bin/python" --out "$$venv/wheel"; \
 		"$$venv/bin/pip" install --quiet --force-reinstall --no-deps "$$venv"/wheel/oxicorn-*.whl; \
 		"$$venv/bin/pytest" -q tests/test_app_loading.py tests/test_config_file.py \
-			tests/test_command_line.py; \
+			tests/test_command_line.py tests/test_asgi.py tests/test_asgi_first_step.py \
+			tests/test_asgi_fork.py; \
 	done
 
 wheels: $(VENV)/tools

@@ -26,7 +26,8 @@ as_root apt-get install -y -q wrk util-linux gcc libc6-dev libev-dev libpcre2-de
 "$venv/bin/python" -m pip install -q --upgrade pip wheel
 # fastwsgi imports pkg_resources, which setuptools 81 announced and 82 removed.
 "$venv/bin/python" -m pip install -q 'setuptools<81'
-"$venv/bin/python" -m pip install -q flask django uvloop
+# uvloop, httptools and websockets are what uvicorn[standard] adds to uvicorn.
+"$venv/bin/python" -m pip install -q flask django fastapi uvloop httptools websockets
 
 # The last lines a failed build printed, or pip's own first error, on one line.
 reason() {
@@ -43,7 +44,8 @@ mkdir -p "$failures"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 missing=0
-for peer in gunicorn granian uwsgi bjoern fastwsgi fastpysgi freastal peregrine-server; do
+for peer in gunicorn granian uwsgi bjoern fastwsgi fastpysgi freastal peregrine-server \
+    uvicorn hypercorn h2corn; do
     if "$venv/bin/python" -m pip install -q "$peer" >"$log" 2>&1; then
         echo "installed      $peer"
     else

@@ -9,6 +9,13 @@ _oxicorn() {
             return
             ;;
         -b | --bind) return ;;
+        --host) return ;;
+        --port) return ;;
+        --uds)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        --fd) return ;;
         --backlog) return ;;
         -w | --workers) return ;;
         -k | --worker-class)
@@ -16,23 +23,23 @@ _oxicorn() {
             return
             ;;
         --interface)
-            mapfile -t COMPREPLY < <(compgen -W 'auto wsgi asgi' -- "$word")
+            mapfile -t COMPREPLY < <(compgen -W 'auto wsgi asgi asgi2 asgi3' -- "$word")
             return
             ;;
         --threads) return ;;
         --worker-connections) return ;;
-        --max-requests) return ;;
-        --max-requests-jitter) return ;;
+        --max-requests | --limit-max-requests) return ;;
+        --max-requests-jitter | --limit-max-requests-jitter) return ;;
         --max-worker-memory) return ;;
         --restart-mode)
             mapfile -t COMPREPLY < <(compgen -W 'hot phased regular' -- "$word")
             return
             ;;
         -t | --timeout) return ;;
-        --graceful-timeout) return ;;
+        --graceful-timeout | --timeout-graceful-shutdown) return ;;
         --orphan-timeout) return ;;
         --shutdown-delay) return ;;
-        --keep-alive) return ;;
+        --keep-alive | --timeout-keep-alive) return ;;
         --head-timeout) return ;;
         --body-timeout) return ;;
         --body-min-rate) return ;;
@@ -57,17 +64,22 @@ _oxicorn() {
             mapfile -t COMPREPLY < <(compgen -W 'drop refuse dangerous' -- "$word")
             return
             ;;
+        --header) return ;;
         --forwarded-allow-ips) return ;;
         --forwarder-headers) return ;;
         --chdir)
             mapfile -t COMPREPLY < <(compgen -d -- "$word")
             return
             ;;
-        --pythonpath)
+        --pythonpath | --app-dir)
             mapfile -t COMPREPLY < <(compgen -d -- "$word")
             return
             ;;
         -e | --env) return ;;
+        --env-file)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
         -p | --pid)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
@@ -89,15 +101,26 @@ _oxicorn() {
             mapfile -t COMPREPLY < <(compgen -W 'debug info warning error critical' -- "$word")
             return
             ;;
+        --color)
+            mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$word")
+            return
+            ;;
         --reload-extra-file)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
-        --asgi-loop)
+        --reload-dir)
+            mapfile -t COMPREPLY < <(compgen -d -- "$word")
+            return
+            ;;
+        --reload-include) return ;;
+        --reload-exclude) return ;;
+        --reload-delay) return ;;
+        --asgi-loop | --loop)
             mapfile -t COMPREPLY < <(compgen -W 'auto asyncio uvloop' -- "$word")
             return
             ;;
-        --asgi-lifespan)
+        --asgi-lifespan | --lifespan)
             mapfile -t COMPREPLY < <(compgen -W 'auto on off' -- "$word")
             return
             ;;
@@ -117,7 +140,7 @@ _oxicorn() {
         --control-socket-mode) return ;;
     esac
     if [[ $word == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config -b --bind --backlog -w --workers -k --worker-class --interface --threads --worker-connections --max-requests --max-requests-jitter --max-worker-memory --preload --restart-mode -t --timeout --graceful-timeout --orphan-timeout --shutdown-delay --keep-alive --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --ready-check --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --forwarded-allow-ips --forwarder-headers --chdir --pythonpath -e --env -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-logformat --error-logfile --log-file --log-level --capture-output --reload --reload-extra-file --check-config --print-config --asgi-loop --asgi-lifespan --root-path --ws --websocket-max-message-size --ws-max-size --ws-ping-interval --ws-ping-timeout --ws-per-message-deflate --ws-deflate-min-size --ws-deflate-takeover --control-socket --control-socket-mode --no-control-socket' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config --factory -b --bind --host --port --uds --fd --backlog -w --workers -k --worker-class --interface --threads --worker-connections --max-requests --limit-max-requests --max-requests-jitter --limit-max-requests-jitter --max-worker-memory --preload --restart-mode -t --timeout --graceful-timeout --timeout-graceful-shutdown --orphan-timeout --shutdown-delay --keep-alive --timeout-keep-alive --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --ready-check --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --server-header --no-server-header --date-header --no-date-header --header --forwarded-allow-ips --proxy-headers --no-proxy-headers --forwarder-headers --chdir --pythonpath --app-dir -e --env --env-file -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-log --no-access-log --access-logformat --error-logfile --log-file --log-level --capture-output --color --use-colors --no-use-colors --reload --reload-extra-file --reload-dir --reload-include --reload-exclude --reload-delay --check-config --print-config --asgi-loop --loop --asgi-lifespan --lifespan --root-path --ws --websocket-max-message-size --ws-max-size --ws-ping-interval --ws-ping-timeout --ws-per-message-deflate --ws-deflate-min-size --ws-deflate-takeover --control-socket --control-socket-mode --no-control-socket' -- "$word")
     fi
 }
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from oxicorn.app import Application, load
+from oxicorn.app import Application, load, loaded
 from oxicorn.errors import ApplicationError, ApplicationRaised, ModuleMissing
 
 SHOP = """
@@ -30,6 +32,11 @@ def create_app(*args, **options):
     def made(environ, start_response):
         return [repr((args, options)).encode()]
     return made
+
+site.make = create_app
+
+def make_text():
+    return version
 
 def configured(name):
     return app
@@ -227,6 +234,65 @@ def test_any_callable_of_three_can_be_said_to_be_an_asgi_application() -> None:
 def test_a_class_is_no_asgi_application_but_its_objects_may_be() -> None:
     assert "write 'shop:Asgi()'" in str(refusal("shop:Asgi"))
     assert load("shop:Asgi()", print).asynchronous
+
+
+# Factories.
+
+
+@pytest.mark.parametrize("spec", ["shop:create_app", "shop", "shop:site.make"])
+def test_a_factory_is_called_without_arguments(spec: str) -> None:
+    made = load(spec, print, factory=True)
+    assert b"".join(made.application({}, None)) == b"((), {})"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("shop:create_app()", "'create_app()' is a call, whose result is served"),
+        ("shop:version", "it cannot be called"),
+        ("shop:app", "'shop:app' takes (environ, start_response): missing a required argument"),
+        ("pkg.wsgi", "neither 'create_app' nor 'make_app'; name what to serve: 'pkg.wsgi:NAME'"),
+        ("shop:make_text", "'shop:make_text()' is a str: '1.0', not a WSGI application"),
+    ],
+)
+def test_what_is_no_factory_is_refused(spec: str, message: str) -> None:
+    with pytest.raises(ApplicationError) as caught:
+        load(spec, print, factory=True)
+    assert message in str(caught.value)
+
+
+def test_what_a_factory_raises_has_its_traceback() -> None:
+    with pytest.raises(ApplicationRaised) as caught:
+        load("shop:raises", print, factory=True)
+    assert "'shop:raises()' failed:" in str(caught.value)
+    assert "TypeError: inner trouble" in str(caught.value)
+
+
+def test_an_object_may_be_the_application_or_its_factory() -> None:
+    def app(environ: object, start_response: object) -> list[bytes]:
+        return [b"mine"]
+
+    assert loaded(app, "main.py:app", "auto", False).application is app
+    assert loaded(lambda: app, "main.py:make", "auto", True).application is app
+    with pytest.raises(ApplicationError, match=r"'main.py:7' is an int: 7, not a WSGI"):
+        loaded(7, "main.py:7", "auto", False)
+
+
+def test_an_asgi_2_application_is_called_twice() -> None:
+    said: list[object] = []
+
+    def application(scope: object) -> Any:
+        async def instance(receive: object, send: object) -> None:
+            said.extend([scope, receive, send])
+
+        return instance
+
+    made = loaded(application, "app", "asgi2", False)
+    assert made.asynchronous
+    asyncio.run(made.application("scope", "receive", "send"))  # type: ignore[arg-type]
+    assert said == ["scope", "receive", "send"]
+    with pytest.raises(ApplicationError, match="not an ASGI 2 application"):
+        loaded(7, "app", "asgi2", False)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -447,8 +448,8 @@ class Terminal(io.StringIO):
 FACTS = banner.Facts("shop:app", ["http://127.0.0.1:8000", "unix:/run/s"], 2, 4, "gthread", 99)
 
 
-def shown(stream: io.StringIO, **environ: str) -> str:
-    banner.show(FACTS, stream, environ)
+def shown(stream: io.StringIO, color: str = "auto", **environ: str) -> str:
+    banner.show(replace(FACTS, color=color), stream, environ)
     return stream.getvalue()
 
 
@@ -465,6 +466,11 @@ def test_the_banner_is_coloured_on_a_terminal_only() -> None:
     assert "\x1b[" not in shown(Terminal(), NO_COLOR="1")
     assert "\x1b[" not in shown(Terminal(), TERM="dumb")
     assert shown(io.StringIO()) == ""
+
+
+def test_the_banners_colour_can_be_said() -> None:
+    assert "\x1b[" in shown(Terminal(), "always", NO_COLOR="1")
+    assert "\x1b[" not in shown(Terminal(), "never")
 
 
 def test_a_file_does_not_get_the_banner(site: Callable[..., Server]) -> None:
@@ -502,3 +508,40 @@ def test_the_log_lines_are_gunicorns() -> None:
         f"Starting oxicorn {oxicorn.__version__}",
         "Using worker: gthread",
     ]
+
+
+def test_what_the_application_decides_is_not_said_before_it() -> None:
+    undecided = replace(FACTS, worker_class=None)
+    assert banner.log_lines(undecided) == [f"Starting oxicorn {oxicorn.__version__}"]
+    text = Terminal()
+    banner.show(undecided, text, {"NO_COLOR": "1"})
+    assert "2 x 4 threads\n" in text.getvalue()
+
+
+ASGI = """
+async def app(scope, receive, send):
+    raise NotImplementedError(scope["type"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "kind"),
+    [
+        (SITE, (), "sync"),
+        (SITE, ("--threads", "2"), "gthread"),
+        (SITE, ("--interface", "wsgi"), "sync"),
+        (SITE, ("--preload",), "sync"),
+        (ASGI, ("--loop", "asyncio"), r"asgi \(asyncio\)"),
+        (ASGI, (), r"asgi \(uvloop\)"),
+        (ASGI, ("-k", "asgi"), r"asgi \(uvloop\)"),
+        (ASGI, ("-k", "gthread", "--preload"), r"asgi \(uvloop\)"),
+    ],
+)
+def test_the_log_says_once_what_really_runs(
+    site: Callable[..., Server], folder: Path, text: str, options: tuple[str, ...], kind: str
+) -> None:
+    (folder / "site_app.py").write_text(text)
+    server = site(*options, "--log-level", "debug", workers=2)
+    server.wait_for_log("is ready", 2)
+    server.wait_for_log(rf"\[INFO\] Using worker: {kind}\n")
+    assert server.log.count("Using worker") == 1

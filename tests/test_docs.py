@@ -24,12 +24,19 @@ ROOT = Path(__file__).resolve().parent.parent
 SHELL = {**_clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 GUIDE = ROOT / "docs" / "guide"
 CONCEPTS = ROOT / "docs" / "concepts"
-PAGES = [ROOT / "README.md", *sorted(GUIDE.glob("*.md")), *sorted(CONCEPTS.glob("*.md"))]
+MIGRATE = ROOT / "docs" / "migrate"
+PAGES = [
+    ROOT / "README.md",
+    *sorted(GUIDE.glob("*.md")),
+    *sorted(CONCEPTS.glob("*.md")),
+    *sorted(MIGRATE.glob("*.md")),
+]
 EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
 PROSE = [
     *ROOT.glob("*.md"),
     *GUIDE.glob("*.md"),
     *CONCEPTS.glob("*.md"),
+    *MIGRATE.glob("*.md"),
     *EXAMPLES,
     *(ROOT / "docs" / "design").glob("*.md"),
     *ROOT.glob("crates/*/README.md"),
@@ -102,7 +109,8 @@ def create_app(kind="", debug=False):
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A folder that holds the applications that the pages speak of."""
-    (tmp_path / "site_app.py").write_text(APPLICATION)
+    for name in ("site_app.py", "main.py"):
+        (tmp_path / name).write_text(APPLICATION)
     for package in ("shop", "myproject"):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text(APPLICATION)
@@ -151,6 +159,23 @@ def test_a_way_to_name_the_application_is_accepted(project: Path, spec: str) -> 
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    "page", [GUIDE / "first-application.md", MIGRATE / "uvicorn.md"], ids=named
+)
+def test_a_script_of_a_page_serves(project: Path, page: Path) -> None:
+    [script] = [block for block in blocks(page, "python") if "oxicorn.run" in block]
+    assert "port=8000" in script
+    (project / "serve.py").write_text(script.replace("port=8000", "port=0"))
+    server = Server(project / "server", bind=None, cwd=project)
+    server.command = [sys.executable, "serve.py"]
+    try:
+        assert server.start().request("/").status == 200
+        server.signal(signal.SIGINT)
+        server.expect_exit(0)
+    finally:
+        server.destroy()
+
+
 @pytest.mark.parametrize("page", [GUIDE / "systemd.md", CONCEPTS / "restarts.md"], ids=named)
 def test_the_service_for_systemd_starts_what_exists(project: Path, page: Path) -> None:
     unit = blocks(page, "ini")[0]
@@ -185,7 +210,7 @@ def test_the_configuration_example_is_read_without_a_complaint(project: Path) ->
 
 
 def test_readme_and_guide_show_the_same_first_application() -> None:
-    [example] = blocks(GUIDE / "first-application.md", "python")
+    example, _script = blocks(GUIDE / "first-application.md", "python")
     assert example in (ROOT / "README.md").read_text()
 
 

@@ -83,6 +83,23 @@ def test_patterns_are_expanded_at_each_look(tmp_path: Path) -> None:
     assert reloader.first_change() == str(tmp_path / "deep/page.html")
 
 
+@pytest.mark.parametrize("excluded", ["made", "made/page.html", "*.html", "made/*.html"])
+def test_what_is_excluded_is_not_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, excluded: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made").mkdir()
+    touch(tmp_path / "made/page.html")
+    reloader = Reloader(["**/*.html", "other.txt"], ignore, excluded=[excluded, ""])
+    reloader.remember()
+    touch(tmp_path / "made/page.html")
+    assert reloader.first_change() is None
+    touch(tmp_path / "other.txt")
+    reloader.remember()
+    touch(tmp_path / "other.txt")
+    assert reloader.first_change() == "other.txt"
+
+
 @pytest.mark.parametrize("suffix", ["py", "pyc"])
 def test_the_source_of_a_loaded_module_is_watched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str

@@ -1,4 +1,6 @@
-"""Starts the peers that are started from Python: `launch.py SERVER MODULE:NAME PORT WORKERS`.
+"""Starts the peers that are started from Python.
+
+`launch.py SERVER MODULE:NAME PORT WORKERS INTERFACE`.
 
 Each with its documented call and its own defaults, except the number of workers.
 """
@@ -20,7 +22,7 @@ def load(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def bjoern(app: Any, port: int, workers: int) -> None:
+def bjoern(app: Any, port: int, workers: int, interface: str) -> None:
     """Listen once and fork, as bjoern's README shows."""
     import bjoern as server
 
@@ -31,28 +33,29 @@ def bjoern(app: Any, port: int, workers: int) -> None:
     server.run()
 
 
-def fastwsgi(app: Any, port: int, workers: int) -> None:
+def fastwsgi(app: Any, port: int, workers: int, interface: str) -> None:
     """Run with its own worker option."""
     import fastwsgi as server
 
     server.run(app, HOST, port, workers=workers)
 
 
-def fastpysgi(app: Any, port: int, workers: int) -> None:
-    """Run with its own worker option."""
+def fastpysgi(app: Any, port: int, workers: int, interface: str) -> None:
+    """Run with its own worker option; it sees the interface by itself."""
     import fastpysgi as server
 
     server.run(app, HOST, port, workers=workers)
 
 
-def freastal(app: Any, port: int, workers: int) -> None:
+def freastal(app: Any, port: int, workers: int, interface: str) -> None:
     """Run with its own worker option."""
     import freastal as server
 
-    server.serve(app, host=HOST, port=port, workers=workers)
+    serve = server.serve_asgi if interface == "asgi" else server.serve
+    serve(app, host=HOST, port=port, workers=workers)
 
 
-SERVERS: dict[str, Callable[[Any, int, int], None]] = {
+SERVERS: dict[str, Callable[[Any, int, int, str], None]] = {
     "bjoern": bjoern,
     "fastwsgi": fastwsgi,
     "fastpysgi": fastpysgi,
@@ -62,8 +65,8 @@ SERVERS: dict[str, Callable[[Any, int, int], None]] = {
 
 def main(arguments: list[str]) -> None:
     """Start the named server; returns when it ends."""
-    name, target, port, workers = arguments
-    SERVERS[name](load(target), int(port), int(workers))
+    name, target, port, workers, interface = arguments
+    SERVERS[name](load(target), int(port), int(workers), interface)
 
 
 if __name__ == "__main__":

@@ -125,13 +125,14 @@ def _run(
     """All trials: scenario by scenario, rounds interleaved, the order rotated each round."""
     results = Results()
     for scenario in plan:
-        for server in servers:
+        takers = [server for server in servers if scenario.interface in server.interfaces]
+        for server in takers:
             results.cell(scenario, server.name)
-        _skip_unfit(servers, scenario, results, absent)
+        _skip_unfit(takers, scenario, results, absent)
         for number in range(rounds):
             print(f"{scenario.name}, round {number + 1} of {rounds}", flush=True)
-            turn = number * len(servers) // rounds
-            for server in [*servers[turn:], *servers[:turn]]:
+            turn = number * len(takers) // rounds
+            for server in [*takers[turn:], *takers[:turn]]:
                 _trial(server, scenario, bench, results)
     return results
 

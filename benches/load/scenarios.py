@@ -33,6 +33,8 @@ BROWSER_HEADERS = (
 GET = Request()
 HELLO = Answer(plain.HELLO)
 FLASK_BODY = b'{"message":"Hello, world!","numbers":[1,2,3]}\n'
+FASTAPI_BODY = b'{"message":"Hello, world!","numbers":[1,2,3]}'
+TEN_KILOBYTES_OF_X = b"x" * 10240
 DJANGO_BODY = b'{"message": "Hello, world!", "numbers": [1, 2, 3]}'
 
 
@@ -47,6 +49,7 @@ class Way(Enum):
     IDLE_MEMORY = "idle connections held"
     IDLE_CPU = "idle server"
     SLOW_CLIENTS = "paced client beside slow clients"
+    WEBSOCKET_ECHO = "own client, closed loop over WebSocket"
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Scenario:
     name: str
     about: str
     app: str = "plain:hello"
+    interface: str = "wsgi"
     way: Way = Way.CLOSED_LOOP
     request: Request = GET
     expected: Answer = HELLO
@@ -86,7 +90,7 @@ class Scenario:
     """Whether an engine that answers "Hello, world!" without Python takes part."""
 
     def unfit(self, server: Server) -> str:
-        """Why a server cannot take part; empty if it can."""
+        """Why a server of this interface cannot take part; empty if it can."""
         if not server.runs_python and not self.without_python:
             return "answers without Python"
         if self.needs_threads and not server.threads:
@@ -132,7 +136,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "body_in_10k",
         "POST of 10 KB that the application reads, its length answered",
         app="plain:body_in",
-        request=Request("POST", body=b"x" * 10240),
+        request=Request("POST", body=TEN_KILOBYTES_OF_X),
         expected=Answer(b"10240"),
     ),
     Scenario(
@@ -219,6 +223,47 @@ SCENARIOS: tuple[Scenario, ...] = (
             Measure("ticks", "CPU ticks", 0),
             Measure("cpu_ms", "CPU ms", 2),
             Measure("processes", "processes", 0),
+        ),
+    ),
+    Scenario(
+        "asgi_hello",
+        "13 bytes of text from raw ASGI, 64 keep-alive connections",
+        app="plain_asgi:hello",
+        interface="asgi",
+    ),
+    Scenario(
+        "asgi_fastapi_json",
+        "a JSON view of FastAPI, browser headers",
+        app="fastapi_json:app",
+        interface="asgi",
+        request=Request(headers=BROWSER_HEADERS),
+        expected=Answer(FASTAPI_BODY, "application/json"),
+    ),
+    Scenario(
+        "asgi_echo_10k",
+        "POST of 10 KB that raw ASGI reads and sends back",
+        app="plain_asgi:echo",
+        interface="asgi",
+        request=Request("POST", body=TEN_KILOBYTES_OF_X),
+        expected=Answer(TEN_KILOBYTES_OF_X),
+    ),
+    Scenario(
+        "asgi_await_10ms",
+        "each request awaits 10 ms; 256 connections, so at most 25,600 requests/s",
+        app="plain_asgi:await_10ms",
+        interface="asgi",
+        connections=256,
+    ),
+    Scenario(
+        "asgi_websocket_echo",
+        "messages of 32 bytes sent back, one at a time on each of 64 WebSockets",
+        app="plain_asgi:websocket_echo",
+        interface="asgi",
+        way=Way.WEBSOCKET_ECHO,
+        measures=(
+            Measure("cpu_us", "CPU µs/message"),
+            Measure("rate", "messages/s", 0),
+            Measure("p99_ms", "p99 ms", 2),
         ),
     ),
     *(_beside_slow(kind, kind) for kind in ("heads", "bodies", "readers")),

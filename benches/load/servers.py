@@ -29,6 +29,7 @@ class Launch:
 
     app: str
     port: int
+    interface: str = "wsgi"
     threads: int = 1
     workers: int = 1
     many_connections: bool = False
@@ -43,6 +44,8 @@ class Server:
     distribution: str
     """The name of its package, for the version and for the reason it is not installed."""
     command: Callable[[Launch], list[str]]
+    interfaces: tuple[str, ...] = ("wsgi",)
+    """What its applications are called by; it takes part in the scenarios of these."""
     threads: bool = False
     """Whether one worker can run the application in several threads."""
     keep_alive: bool = True
@@ -71,8 +74,34 @@ def _gunicorn_gthread(launch: Launch) -> list[str]:
     return _gunicorn(launch, "gthread")
 
 
+def _gunicorn_asgi(launch: Launch) -> list[str]:
+    return _gunicorn(launch, "asgi")
+
+
+def _uvicorn(launch: Launch) -> list[str]:
+    command = [str(BIN / "uvicorn"), launch.app, "--port", str(launch.port), "--no-access-log"]
+    command += ["--workers", str(launch.workers), "--log-level", "warning"]
+    if launch.many_connections:
+        command += ["--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)]
+    return command
+
+
+def _hypercorn(launch: Launch) -> list[str]:
+    command = [str(BIN / "hypercorn"), "-b", f"127.0.0.1:{launch.port}", "-k", "uvloop"]
+    command += ["-w", str(launch.workers)]
+    if launch.many_connections:
+        command += ["--keep-alive", str(KEEP_ALIVE_SECONDS)]
+    return [*command, launch.app]
+
+
+def _h2corn(launch: Launch) -> list[str]:
+    command = [str(BIN / "h2corn"), "-b", f"127.0.0.1:{launch.port}", "--no-access-log"]
+    return [*command, "-w", str(launch.workers), launch.app]
+
+
 def _granian(launch: Launch) -> list[str]:
-    command = [str(BIN / "granian"), "--interface", "wsgi", "--http", "1", "--no-ws"]
+    command = [str(BIN / "granian"), "--interface", launch.interface, "--http", "1"]
+    command += ["--no-ws"] if launch.interface == "wsgi" else []
     command += ["--host", "127.0.0.1", "--port", str(launch.port)]
     command += ["--workers", str(launch.workers), "--blocking-threads", str(launch.threads)]
     if launch.many_connections:
@@ -108,7 +137,7 @@ def _uwsgi_router(launch: Launch) -> list[str]:
 def _launched(name: str) -> Callable[[Launch], list[str]]:
     def command(launch: Launch) -> list[str]:
         script = str(LOAD / "launch.py")
-        target = [launch.app, str(launch.port), str(launch.workers)]
+        target = [launch.app, str(launch.port), str(launch.workers), launch.interface]
         return [str(BIN / "python"), script, name, *target]
 
     return command
@@ -117,25 +146,32 @@ def _launched(name: str) -> Callable[[Launch], list[str]]:
 def _peregrine(launch: Launch) -> list[str]:
     command = [str(BIN / "peregrine"), "--host", "127.0.0.1", "--port", str(launch.port)]
     command += ["--workers", str(launch.workers), "--wsgi-threads", str(launch.threads)]
-    command += ["--protocol", "wsgi", "--log-level", "error"]
+    command += ["--protocol", launch.interface, "--log-level", "error"]
     if launch.many_connections:
         command += ["--keep-alive", str(KEEP_ALIVE_SECONDS * 1000)]
         command += ["--max-connections", str(CONNECTIONS_MAX)]
     return [*command, launch.app]
 
 
+BOTH = ("wsgi", "asgi")
+ASGI = ("asgi",)
+
 PEERS: tuple[Server, ...] = (
     Server("gunicorn-sync", "gunicorn", _gunicorn_sync, keep_alive=False),
     Server("gunicorn-gthread", "gunicorn", _gunicorn_gthread, threads=True),
-    Server("granian", "granian", _granian, threads=True),
-    Server("granian-st", "granian", _granian_st, threads=True, remark="--runtime-mode st"),
+    Server("granian", "granian", _granian, BOTH, threads=True),
+    Server("granian-st", "granian", _granian_st, BOTH, threads=True, remark="--runtime-mode st"),
     Server("uwsgi", "uwsgi", _uwsgi_socket, threads=True, keep_alive=False),
     Server("uwsgi-router", "uwsgi", _uwsgi_router, threads=True, remark="own router process"),
     Server("bjoern", "bjoern", _launched("bjoern")),
     Server("fastwsgi", "fastwsgi", _launched("fastwsgi")),
-    Server("fastpysgi", "fastpysgi", _launched("fastpysgi")),
-    Server("freastal", "freastal", _launched("freastal")),
-    Server("peregrine", "peregrine-server", _peregrine, threads=True),
+    Server("fastpysgi", "fastpysgi", _launched("fastpysgi"), BOTH),
+    Server("freastal", "freastal", _launched("freastal"), BOTH),
+    Server("peregrine", "peregrine-server", _peregrine, BOTH, threads=True),
+    Server("uvicorn", "uvicorn", _uvicorn, ASGI, remark="uvloop, httptools"),
+    Server("hypercorn", "hypercorn", _hypercorn, ASGI, remark="uvloop"),
+    Server("h2corn", "h2corn", _h2corn, ASGI, remark="uvloop"),
+    Server("gunicorn-asgi", "gunicorn", _gunicorn_asgi, ASGI),
 )
 
 
@@ -151,7 +187,7 @@ def oxicorn(binary: Path) -> Server:
             words += ["--keep-alive", str(KEEP_ALIVE_SECONDS)]
         return words
 
-    return Server("oxicorn", "oxicorn", command, threads=True)
+    return Server("oxicorn", "oxicorn", command, BOTH, threads=True)
 
 
 def ceiling(template: str) -> Server:

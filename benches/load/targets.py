@@ -18,6 +18,13 @@ OURS = frozenset({US, CEILING})
 RATE_LIMIT = 3200.0
 RATE_ASKED = 3120.0
 IDLE_BYTES_MAX = 1024.0
+ASGI = (
+    "asgi_hello",
+    "asgi_fastapi_json",
+    "asgi_echo_10k",
+    "asgi_await_10ms",
+    "asgi_websocket_echo",
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,8 @@ def _best_peer(results: Results, scenario: str, key: str) -> tuple[str, float] |
 def _against_best(results: Results, scenario: str, key: str, factor: float) -> Verdict:
     ours = results.value(scenario, US, key)
     best = _best_peer(results, scenario, key)
-    wording = "never dearer than" if factor == 1 else f"{factor} × cheaper than"
+    equal = "never later than" if key == "p99_ms" else "never dearer than"
+    wording = equal if factor == 1 else f"{factor} × cheaper than"
     promise = f"{scenario}: {wording} the best peer ({key})"
     if ours is None or best is None:
         return _judge(promise, None, None, "")
@@ -121,6 +129,10 @@ def verdicts(results: Results) -> Iterator[Verdict]:
     yield _against_best(results, "sleep_10ms_32t", "cpu_us", 1)
     yield _rate(results)
     yield _against_best(results, "mixed_50ms", "p99_ms", 1)
+    yield _against(results, "asgi_hello", "uvicorn", 1 / 3.5, "3.5 × cheaper than uvicorn")
+    for scenario in ASGI:
+        yield _against_best(results, scenario, "cpu_us", 1)
+        yield _against_best(results, scenario, "p99_ms", 1)
     yield _under(results, "idle_memory", "bytes_each", IDLE_BYTES_MAX, "under 1 KiB each")
     yield _under(results, "idle_cpu", "ticks", 0, "no CPU tick in 10 s")
     yield _under(results, "idle_cpu", "voluntary_switches", 0, "no voluntary wake-up in 10 s")

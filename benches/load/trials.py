@@ -16,6 +16,7 @@ from process import Running, StartError, free_port
 from scenarios import Scenario, Way
 from servers import APPS, Launch, Server
 from slow import OPEN_SECONDS, SlowClients
+from websocket import EchoClient
 from wire import (
     Answer,
     Request,
@@ -70,6 +71,7 @@ def attempt(server: Server, scenario: Scenario, bench: Bench) -> Sample:
     launch = Launch(
         app=scenario.app,
         port=free_port(),
+        interface=scenario.interface,
         threads=scenario.threads,
         workers=scenario.workers,
         many_connections=scenario.connections > 64,
@@ -193,6 +195,27 @@ def _paced_mix(running: Running, scenario: Scenario, bench: Bench) -> Sample:
     return _trusted(Sample(values, remarks))
 
 
+def _websocket_echo(running: Running, scenario: Scenario, bench: Bench) -> Sample:
+    client = EchoClient(running.port, scenario.connections)
+    try:
+        client.run(WARM_UP_SECONDS)
+        window = Window(running.session)
+        start = time.perf_counter()
+        latencies_ms = client.run(bench.seconds)
+        elapsed = time.perf_counter() - start
+        cost = window.close()
+    finally:
+        client.close()
+    values = {
+        "cpu_us": cost.cpu_ns / 1e3 / len(latencies_ms),
+        "rate": len(latencies_ms) / elapsed,
+        "p50_ms": percentile(latencies_ms, 0.50),
+        "p99_ms": percentile(latencies_ms, 0.99),
+        **_noise(cost, elapsed, bench),
+    }
+    return Sample(values)
+
+
 def _idle_memory(running: Running, scenario: Scenario, bench: Bench) -> Sample:
     remarks = check_server(running.port, scenario.request, scenario.expected)
     _warm_up(running.port, scenario.request, scenario.expected)
@@ -292,4 +315,5 @@ _WAYS = {
     Way.IDLE_MEMORY: _idle_memory,
     Way.IDLE_CPU: _idle_cpu,
     Way.SLOW_CLIENTS: _slow_clients,
+    Way.WEBSOCKET_ECHO: _websocket_echo,
 }

@@ -38,6 +38,10 @@ class CommandLine:
     """What was typed, checked value by value; no file has been read yet."""
 
     def __new__(cls, args: list[str], environ: dict[str, str]) -> CommandLine: ...
+    @staticmethod
+    def from_arguments(
+        application: str, arguments: dict[str, object], environ: dict[str, str]
+    ) -> CommandLine: ...
     @property
     def exit(self) -> tuple[int, str, bool] | None: ...
     @property

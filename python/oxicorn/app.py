@@ -2,7 +2,7 @@
 
 `MODULE` is a dotted path. `EXPRESSION` is a name, an attribute path (`site.app`), or a call of
 one with literal arguments (`create_app("prod", debug=False)`); nothing else is evaluated. Without
-it the names `application` and `app` are tried.
+it the names `application` and `app` are tried, or `create_app` and `make_app` for a factory.
 
 Not for: running the application, or anything that a request could see.
 
@@ -28,12 +28,13 @@ from typing import Any, NoReturn
 
 from oxicorn.errors import ApplicationError, ApplicationRaised, ModuleMissing, user_frames
 
-__all__ = ["Application", "Loaded", "load"]
+__all__ = ["Application", "Loaded", "load", "loaded"]
 
 Application = Callable[..., Any]
 """WSGI (PEP 3333): called with environ and start_response. ASGI 3: with scope, receive and send."""
 
 _DEFAULT_NAMES = ("application", "app")
+_FACTORY_NAMES = ("create_app", "make_app")
 
 
 @dataclass(frozen=True)
@@ -45,24 +46,41 @@ class Loaded:
     """It is an ASGI application."""
 
 
-def load(spec: str, notice: Callable[[str], None], interface: str = "auto") -> Loaded:
+def load(
+    spec: str, notice: Callable[[str], None], interface: str = "auto", factory: bool = False
+) -> Loaded:
     """Imports the module and returns the application that `spec` names.
 
     `notice` is told when a default is used that the person may not have meant. `interface`: what
-    the application is called by; with `auto` it is looked at.
+    the application is called by; with `auto` it is looked at. `factory`: what is named is called
+    without arguments, and what it returns is the application.
     """
     module_name, _, expression = spec.partition(":")
     target = _Target.parse(expression) if expression else None
     module = _import(module_name, expression)
     if target is None:
-        target = _default_target(module, notice)
+        target = _default_target(module, notice, factory)
+    if factory:
+        target = target.called()
     found = _attribute(module, target.path)
     if target.call is not None:
         found = _make(found, target, module_name)
-    name = f"{module_name}:{target}"
-    if interface == "asgi" or (interface == "auto" and _is_asgi(found)):
+    return _vetted(found, f"{module_name}:{target}", interface)
+
+
+def loaded(found: object, name: str, interface: str, factory: bool) -> Loaded:
+    """The application that an object is, or that it makes; messages call it `name`."""
+    if factory:
+        found = _called(found, name, _Target((name,), ([], {})), f"{name}()")
+    return _vetted(found, name, interface)
+
+
+def _vetted(found: object, name: str, interface: str) -> Loaded:
+    if interface == "asgi2":
+        return Loaded(_called_once(_vetted_asgi2(found, name)), asynchronous=True)
+    if interface in ("asgi", "asgi3") or (interface == "auto" and _is_asgi(found)):
         return Loaded(_coroutine_function(_vetted_asgi(found, name)), asynchronous=True)
-    return Loaded(_vetted(found, name, module))
+    return Loaded(_vetted_wsgi(found, name))
 
 
 @dataclass(frozen=True)
@@ -85,6 +103,14 @@ class _Target:
         if not isinstance(node, ast.Call):
             return cls(_path(node, text))
         return cls(_path(node.func, text), _arguments(node, text), text.strip())
+
+    def called(self) -> _Target:
+        """The same, called without arguments."""
+        if self.call is not None:
+            raise ApplicationError(
+                f"{self.text!r} is a call, whose result is served; `factory` is for a name alone."
+            )
+        return _Target(self.path, ([], {}), f"{self}()")
 
 
 def _path(node: ast.expr, text: str) -> tuple[str, ...]:
@@ -182,15 +208,18 @@ def _spec(module: str, expression: str) -> str:
 # The name in the module.
 
 
-def _default_target(module: types.ModuleType, notice: Callable[[str], None]) -> _Target:
-    for name in _DEFAULT_NAMES:
+def _default_target(
+    module: types.ModuleType, notice: Callable[[str], None], factory: bool
+) -> _Target:
+    names = _FACTORY_NAMES if factory else _DEFAULT_NAMES
+    for name in names:
         if _has(module, name):
-            if name != _DEFAULT_NAMES[0]:
-                notice(f"{module.__name__!r} has no 'application': serving its {name!r}.")
+            if name != names[0]:
+                notice(f"{module.__name__!r} has no {names[0]!r}: serving its {name!r}.")
             return _Target((name,))
     raise ApplicationError(
-        f"Module {module.__name__!r} has neither 'application' nor 'app'; name what to serve: "
-        f"'{module.__name__}:NAME'.{_listing('It has', _public_callables(module))}"
+        f"Module {module.__name__!r} has neither {names[0]!r} nor {names[1]!r}; name what to "
+        f"serve: '{module.__name__}:NAME'.{_listing('It has', _public_callables(module))}"
     )
 
 
@@ -234,6 +263,11 @@ def _no_attribute(value: object, where: str, name: str) -> str:
 
 def _make(factory: object, target: _Target, module_name: str) -> object:
     what = f"{module_name}:{'.'.join(target.path)}"
+    return _called(factory, what, target, f"{module_name}:{target}")
+
+
+def _called(factory: object, what: str, target: _Target, call: str) -> object:
+    """What a factory returns; messages call it `what`, and its call `call`."""
     if not callable(factory):
         raise ApplicationError(f"{what!r} is {_described(factory)}: it cannot be called.")
     positional, named = target.call or ([], {})
@@ -241,7 +275,7 @@ def _make(factory: object, target: _Target, module_name: str) -> object:
     try:
         return factory(*positional, **named)
     except (Exception, SystemExit) as error:
-        raise ApplicationRaised(f"'{module_name}:{target}' failed:", error) from None
+        raise ApplicationRaised(f"'{call}' failed:", error) from None
 
 
 def _check_arguments(
@@ -258,7 +292,7 @@ def _check_arguments(
         raise ApplicationError(f"{what!r} takes {signature}: {error}.") from None
 
 
-def _vetted(found: object, spec: str, module: types.ModuleType) -> Application:
+def _vetted_wsgi(found: object, spec: str) -> Application:
     if _is_asgi(found):
         raise ApplicationError(
             f"{spec!r} is an ASGI application (async, called with scope, receive and send), and "
@@ -268,7 +302,7 @@ def _vetted(found: object, spec: str, module: types.ModuleType) -> Application:
         hint = _inside(found) if isinstance(found, types.ModuleType) else ""
         raise ApplicationError(f"{spec!r} is {_described(found)}, {_NOT_WSGI}{hint}")
     if isinstance(found, (types.FunctionType, types.MethodType)) and not _takes_two(found):
-        raise ApplicationError(_wrong_function(found, spec, module))
+        raise ApplicationError(_wrong_function(found, spec))
     return found
 
 
@@ -287,6 +321,22 @@ def _vetted_asgi(found: object, spec: str) -> Application:
             f"{spec!r} is {_described(found)} that takes {signature}, {_NOT_ASGI}"
         )
     return found
+
+
+def _vetted_asgi2(found: object, spec: str) -> Application:
+    if not callable(found) or inspect.iscoroutinefunction(found):
+        raise ApplicationError(f"{spec!r} is {_described(found)}, {_NOT_ASGI2}")
+    return found
+
+
+def _called_once(application: Application) -> Application:
+    """ASGI 3 out of ASGI 2, which is called with the scope, and its result with the rest."""
+
+    async def called(scope: Any, receive: Any, send: Any) -> None:
+        instance: Any = application(scope)
+        await instance(receive, send)
+
+    return called
 
 
 def _takes_three(function: Callable[..., object]) -> bool:
@@ -330,7 +380,7 @@ def _takes_two(function: Callable[..., object]) -> bool:
     return True
 
 
-def _wrong_function(function: Callable[..., object], spec: str, module: types.ModuleType) -> str:
+def _wrong_function(function: Callable[..., object], spec: str) -> str:
     signature = inspect.signature(function, follow_wrapped=False)
     message = f"{spec!r} is {_described(function)} that takes {signature}, {_NOT_WSGI}"
     try:
@@ -343,6 +393,10 @@ def _wrong_function(function: Callable[..., object], spec: str, module: types.Mo
 # Words.
 
 _NOT_ASGI = "not an ASGI application (a callable that takes scope, receive and send)."
+_NOT_ASGI2 = (
+    "not an ASGI 2 application (a callable that takes scope and returns one that takes receive "
+    "and send)."
+)
 _NOT_WSGI = "not a WSGI application (a callable that takes environ and start_response)."
 
 

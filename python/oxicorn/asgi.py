@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
-import os
 from typing import Any
 
 from oxicorn._native import Config, Worker, log
@@ -32,8 +31,11 @@ class Site:
         """Runs the start-up; raises what a boot fails with."""
         asyncio.set_event_loop(self.loop)
         self.loop.run_until_complete(self.lifespan.start_up())
-        kind = type(self.loop).__module__.partition(".")[0]
-        log("info", f"Serving an ASGI application on {kind} (pid: {os.getpid()})")
+
+    @property
+    def kind(self) -> str:
+        """The kind of worker that it makes, with its loop: `asgi (uvloop)`."""
+        return f"asgi ({type(self.loop).__module__.partition('.')[0]})"
 
     def serve(self, worker: Worker) -> None:
         """Serves until the worker has answered its last request; then shuts down."""

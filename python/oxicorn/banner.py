@@ -1,8 +1,9 @@
 """What the arbiter says once its sockets are bound: what runs, where, and with what.
 
-A person at a terminal gets a few aligned lines, in colour unless `NO_COLOR` is set (no-color.org).
-Log files get log lines only. The lines "Starting", "Using worker" and the arbiter's "Listening
-at" are gunicorn's: tools search for them.
+A person at a terminal gets a few aligned lines, in colour unless `NO_COLOR` is set (no-color.org)
+or `color` says otherwise. Log files get log lines only. The lines "Starting", "Using worker" and
+the arbiter's "Listening at" are gunicorn's: tools search for them. Which worker is used is decided
+by the application, unless `interface` is `wsgi`: then the first worker says it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TextIO
 
 from oxicorn import __version__
 from oxicorn._native import Config
+from oxicorn.boot import interface
 
 __all__ = ["Facts", "log_lines", "show"]
 
@@ -27,26 +29,32 @@ class Facts:
     urls: Sequence[str]
     workers: int
     threads: int
-    worker_class: str
+    worker_class: str | None
+    """None where the application decides it: the first worker says so when it has loaded it."""
     pid: int
+    color: str = "auto"
 
     @classmethod
     def of(cls, config: Config, application: str, urls: Sequence[str]) -> Facts:
         """The facts of this process, the arbiter."""
-        processes = (config.workers, config.threads, config.worker_class)
-        return cls(application, urls, *processes, os.getpid())
+        decided = config.worker_class if interface(config) == "wsgi" else None
+        processes = (config.workers, config.threads, decided)
+        return cls(application, urls, *processes, os.getpid(), config.color)
 
 
 def log_lines(facts: Facts) -> list[str]:
     """The facts for the error log, one a line; where it listens is said by the arbiter."""
-    return [f"Starting oxicorn {__version__}", f"Using worker: {facts.worker_class}"]
+    lines = [f"Starting oxicorn {__version__}"]
+    if facts.worker_class is not None:
+        lines.append(f"Using worker: {facts.worker_class}")
+    return lines
 
 
 def show(facts: Facts, stream: TextIO, environ: Mapping[str, str]) -> None:
     """Writes the banner if `stream` is a terminal."""
     if not stream.isatty():
         return
-    stream.write(banner(facts, _painter(environ)))
+    stream.write(banner(facts, _painter(environ, facts.color)))
     stream.flush()
 
 
@@ -56,8 +64,9 @@ Paint = Callable[[str, str], str]
 _STYLES = {"title": "1", "faint": "2", "url": "1;36"}
 
 
-def _painter(environ: Mapping[str, str]) -> Paint:
-    if environ.get("NO_COLOR") or environ.get("TERM") == "dumb":
+def _painter(environ: Mapping[str, str], color: str) -> Paint:
+    plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+    if color == "never" or (color == "auto" and plain):
         return lambda text, style: text
     return lambda text, style: f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 
@@ -78,4 +87,5 @@ def banner(facts: Facts, paint: Paint) -> str:
 
 def _workers(facts: Facts) -> str:
     threads = "1 thread" if facts.threads == 1 else f"{facts.threads} threads"
-    return f"{facts.workers} x {threads} ({facts.worker_class})"
+    kind = f" ({facts.worker_class})" if facts.worker_class else ""
+    return f"{facts.workers} x {threads}{kind}"

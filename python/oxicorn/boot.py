@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 
 from oxicorn._native import Config, log
+from oxicorn.app import Loaded, load, loaded
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
 from oxicorn.output import capture
 
-__all__ = ["FAILED", "failure", "interface", "open_outputs", "prepare"]
+__all__ = [
+    "FAILED",
+    "application",
+    "failure",
+    "interface",
+    "lost_threads",
+    "open_outputs",
+    "prepare",
+]
 
 FAILED = 3
 """The exit code of a process that could not boot."""
@@ -33,7 +44,17 @@ def prepare(source: Source, config: Config, generation: int, identity: Identity)
     open_outputs(config)
     if generation > 1:
         source.enter_again(config)
+    elif config.reload:
+        source.forget_modules()
     identity.assume()
+
+
+def application(source: Source, config: Config, notice: Callable[[str], None]) -> Loaded:
+    """The application: imported, or handed over by a script."""
+    if source.script is not None and not isinstance(source.script.application, str):
+        given = source.script.application
+        return loaded(given, config.app or "", interface(config), config.factory)
+    return load(config.app or "", notice, interface(config), config.factory)
 
 
 def interface(config: Config) -> str:
@@ -69,6 +90,16 @@ def failure(error: Exception, who: str, tell: Callable[[str], None] | None) -> i
         with contextlib.suppress(OSError):
             tell(" ".join(reason.split()))
     return code
+
+
+def lost_threads() -> str:
+    """The names of the threads that a fork of this process would end, with commas."""
+    main = threading.main_thread()
+    names = [thread.name for thread in threading.enumerate() if thread is not main]
+    nameless = len(os.listdir("/proc/self/task")) - len(names) - 1
+    if nameless > 0:
+        names.append(f"{nameless} that Python does not know")
+    return ", ".join(names)
 
 
 def _dump_stacks_on_abort(errorlog: str) -> None:

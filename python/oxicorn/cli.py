@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from oxicorn import banner, stem, worker
@@ -23,7 +23,6 @@ from oxicorn._native import (
     CommandLine,
     Config,
     ConfigError,
-    Seed,
     Stem,
     beginning,
     check_state,
@@ -32,15 +31,14 @@ from oxicorn._native import (
     setup_logs,
     undo,
 )
-from oxicorn.app import load
-from oxicorn.boot import interface
+from oxicorn.boot import application, lost_threads
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
 from oxicorn.output import capture, let_go
 from oxicorn.title import set_title
 
-__all__ = ["main"]
+__all__ = ["main", "serve"]
 
 FAILED = 1
 INTERRUPTED = 130
@@ -86,6 +84,14 @@ def _begin(arguments: list[str]) -> int:
         code, text, to_stderr = command_line.exit
         print(text.rstrip("\n"), file=sys.stderr if to_stderr else sys.stdout)
         return code
+    return serve(source)
+
+
+def serve(source: Source, in_child: Callable[[], None] = lambda: None) -> int:
+    """Does what the settings say; returns the exit code, in each forked process as well.
+
+    `in_child` is called first of all in a process that was just forked.
+    """
     config, warnings = source.read()
     source.enter(config)
     if beginning() == "check":
@@ -93,20 +99,20 @@ def _begin(arguments: list[str]) -> int:
     if config.print_config:
         print(config.report())
     if config.print_config or config.check_config:
-        return _check(config, warnings)
-    return _serve(source, config, warnings)
+        return _check(source, config, warnings)
+    return _serve(source, config, warnings, in_child)
 
 
 # The two ends.
 
 
-def _check(config: Config, warnings: list[str]) -> int:
+def _check(source: Source, config: Config, warnings: list[str]) -> int:
     """`--check-config`, `--print-config`: everything short of serving."""
     for text in warnings:
         print(f"Warning: {text}", file=sys.stderr)
     try:
         Identity.of(config)
-        load(config.app or "", lambda text: print(text, file=sys.stderr), interface(config))
+        application(source, config, lambda text: print(text, file=sys.stderr))
     except ApplicationError as error:
         raise OperatorError(f"The application could not be loaded. {error}") from None
     return 0
@@ -120,7 +126,9 @@ def _check_upgrade(config: Config) -> int:
     return 0
 
 
-def _serve(source: Source, config: Config, warnings: list[str]) -> int:
+def _serve(
+    source: Source, config: Config, warnings: list[str], in_child: Callable[[], None]
+) -> int:
     identity = Identity.of(config)
     # Whoever started this process as its successor (USR2) is in the background already.
     if config.daemon and beginning() == "start" and "GUNICORN_PID" not in os.environ:
@@ -130,6 +138,8 @@ def _serve(source: Source, config: Config, warnings: list[str]) -> int:
     if config.capture_output:
         capture(config.errorlog)
     _warn(config, warnings)
+    if source.script is not None and (threads := lost_threads()):
+        log("warning", f"Threads that were started before oxicorn.run end at the fork: {threads}")
     set_title("master", config)
     try:
         configure = partial(_configure_again, source)
@@ -144,11 +154,12 @@ def _serve(source: Source, config: Config, warnings: list[str]) -> int:
     # What the configuration printed must not be in every worker's buffer.
     sys.stdout.flush()
     end = arbiter.run()
+    if isinstance(end, int):
+        return end
+    in_child()
     if isinstance(end, Stem):
         return stem.run(source, end, identity)
-    if isinstance(end, Seed):
-        return worker.run(source, end, identity)
-    return end
+    return worker.run(source, end, identity)
 
 
 def _configure_again(source: Source) -> Config:

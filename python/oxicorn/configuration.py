@@ -3,7 +3,8 @@
 A restart reads them as the start did: the same command line and environment, from the directory
 in which the server was started, by the name that the shell knew it by, so that a symbolic link
 that was moved to a new release leads there. Only a worker enters what it read; the arbiter stays
-what it was made at the start.
+what it was made at the start. A script says its settings itself, and once: of a restart it sees the
+environment and the files that it named.
 
 Invariant: a configuration that cannot be used raises, and leaves nothing behind.
 """
@@ -16,12 +17,14 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from oxicorn import config_file
 from oxicorn._native import CommandLine, Config
+from oxicorn.app import Application
 from oxicorn.errors import OperatorError
 
-__all__ = ["Source"]
+__all__ = ["Script", "Source"]
 
 _AT_START = (
     "backlog",
@@ -43,35 +46,54 @@ _AT_START = (
 """Settings that the arbiter itself was made with: workers cannot change them."""
 
 
+@dataclass(frozen=True)
+class Script:
+    """What there is of a server that a script starts, and the command does not."""
+
+    application: Application | str
+    """The application itself, or what names it."""
+    directories: tuple[str, ...] = ()
+    """Where the script's own modules are."""
+    modules: Mapping[str, object] = field(default_factory=dict)
+    """What the script had imported."""
+
+
 class Source:
     """Where the settings come from, and what the process was before it entered them."""
 
-    def __init__(self, command_line: CommandLine, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, command_line: CommandLine, environ: Mapping[str, str], script: Script | None = None
+    ) -> None:
+        self.script = script
         self._command_line = command_line
         self._environ = dict(environ)
         self._directory = _working_directory()
         self._importable: list[str] = []
         self._entered: Config | None = None
+        self._variables: dict[str, str] = {}
         self._modules: dict[str, object] = {}
 
     def read(self) -> tuple[Config, list[str]]:
         """All settings, and what is to be said about them once there is a log."""
-        self._make_importable(os.getcwd())
+        self._make_start_importable()
         known = set(sys.modules)
         try:
             config, warnings = self._resolve()
         finally:
             self._modules = {name: sys.modules[name] for name in set(sys.modules) - known}
+            self._modules.update(self.script.modules if self.script else {})
         if config.app is None:
             raise OperatorError("No application was named: oxicorn [OPTIONS] MODULE[:VARIABLE]")
         _check(config)
+        if config.reload and self.script and not isinstance(self.script.application, str):
+            raise OperatorError("reload needs the application by its name, such as 'main:app'.")
         return config, warnings
 
     def read_again(self) -> tuple[Config, list[str]]:
         """The same for a restart; also says which changes have to wait for a new start."""
         modules, importable = self._modules, list(self._importable)
         with self._at_the_start(), _no_longer_than(self._entered):
-            self._forget_modules()
+            self.forget_modules()
             try:
                 config, warnings = self.read()
             except BaseException:
@@ -97,20 +119,20 @@ class Source:
             self._make_importable(os.getcwd())
         for path in filter(None, (config.pythonpath or "").split(",")):
             self._make_importable(os.path.abspath(path))
-        for name, value in _variables(config).items():
-            os.environ[name] = value
+        self._variables = {**self._file_variables(config), **_variables(config)}
+        os.environ.update(self._variables)
 
     def enter_again(self, config: Config) -> None:
         """The same in a worker, where what the arbiter had entered is in force."""
-        self._forget_modules()
+        self.forget_modules()
         self._forget_directories(keep=[])
-        for name in _variables(self._entered):
+        for name in self._variables:
             if name in self._environ:
                 os.environ[name] = self._environ[name]
             else:
                 os.environ.pop(name, None)
         os.chdir(self._directory)
-        self._make_importable(os.getcwd())
+        self._make_start_importable()
         self.enter(config)
         importlib.invalidate_caches()
 
@@ -145,6 +167,19 @@ class Source:
             )
         return texts
 
+    def _file_variables(self, config: Config) -> dict[str, str]:
+        """What `env_file` says, without what the environment says already."""
+        if not config.env_file:
+            return {}
+        path = os.path.join(self._directory, config.env_file)
+        found = _dotenv(path, config.env_file)
+        return {name: value for name, value in found.items() if name not in self._environ}
+
+    def _make_start_importable(self) -> None:
+        """A script has its import path already."""
+        if self.script is None:
+            self._make_importable(os.getcwd())
+
     def _make_importable(self, directory: str) -> None:
         if directory not in sys.path:
             sys.path.insert(0, directory)
@@ -157,12 +192,12 @@ class Source:
                 sys.path.remove(directory)
         self._importable = keep
 
-    def _forget_modules(self) -> None:
-        """What the configuration imported from the application's directories is imported anew."""
+    def forget_modules(self) -> None:
+        """What was imported here from the application's directories is imported anew."""
+        ours = (*self._importable, *(self.script.directories if self.script else ()))
         for name, module in self._modules.items():
             file = getattr(module, "__file__", None) or ""
-            ours = file.startswith(tuple(self._importable)) and "site-packages" not in file
-            if ours and file.endswith(".py"):
+            if file.startswith(ours) and file.endswith(".py") and "site-packages" not in file:
                 sys.modules.pop(name, None)
 
 
@@ -210,6 +245,20 @@ def _no_longer_than(config: Config | None) -> Iterator[None]:
 def _variables(config: Config | None) -> dict[str, str]:
     entries = config.raw_env if config else []
     return {name: value for name, _, value in (entry.partition("=") for entry in entries)}
+
+
+def _dotenv(path: str, name: str) -> dict[str, str]:
+    try:
+        read = importlib.import_module("dotenv.main").DotEnv
+    except ImportError:
+        raise OperatorError("env_file needs the package python-dotenv, which is missing.") from None
+    try:
+        with open(path, encoding="utf-8") as stream:
+            # As uvicorn reads it: also in `${NAME}` the environment is stronger than the file.
+            found = read(None, stream, override=False).dict()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OperatorError(f"env_file: {name!r} cannot be read: {error}.") from None
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _differ(name: str, old: Config | None, new: Config) -> bool:

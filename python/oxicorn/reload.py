@@ -1,6 +1,6 @@
 """`--reload`: sees that source files change, and shows why an application could not be loaded.
 
-Files are polled: it works on every file system, and a second is fast enough for a person. A worker
+Files are polled: it works on every file system, and a second is fast enough for most. A worker
 that sees a change ends gracefully; the arbiter's next worker imports the new code.
 
 Not for production: the failure page shows source lines to whoever asks.
@@ -16,30 +16,34 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from importlib.machinery import SourceFileLoader
+from pathlib import PurePath
 from typing import Any
 
 from oxicorn.app import Application
 
 __all__ = ["Reloader", "failure_page"]
 
-INTERVAL = 1.0
-"""Seconds between two looks at the files."""
-
 _Stamp = tuple[int, int]
 
 
 class Reloader:
-    """Watches the files of all loaded modules and `extra_files` (paths and glob patterns)."""
+    """Watches the files of all loaded modules and `extra_files` (paths and glob patterns).
+
+    Not those that are `excluded`: by a path, by a directory that they are in, or by a pattern for
+    the end of their path.
+    """
 
     def __init__(
         self,
         extra_files: Sequence[str],
         changed: Callable[[str], None],
-        interval: float = INTERVAL,
+        interval: float = 1.0,
+        excluded: Sequence[str] = (),
     ) -> None:
         self._extra = list(extra_files)
         self._changed = changed
         self._interval = interval
+        self._excluded = [(one, os.path.abspath(one)) for one in excluded if one]
         self._seen: dict[str, _Stamp] = {}
 
     def start(self) -> None:
@@ -77,6 +81,8 @@ class Reloader:
         """
         # What an import has looked at counts also if it failed, and nothing is left of the module.
         for path in (*self._seen, *self._files()):
+            if self._excluded and self._is_excluded(path):
+                continue
             stamp = _stamp(path)
             if stamp is not None and self._seen.setdefault(path, stamp) != stamp:
                 return path
@@ -94,6 +100,13 @@ class Reloader:
                 yield from glob.iglob(entry, recursive=True)
             else:
                 yield entry
+
+    def _is_excluded(self, path: str) -> bool:
+        path = os.path.abspath(path)
+        return any(
+            path == place or path.startswith(place + os.sep) or PurePath(path).match(pattern)
+            for pattern, place in self._excluded
+        )
 
 
 def _module_files() -> Iterable[str]:

@@ -13,12 +13,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import threading
 from functools import partial
 
 from oxicorn import boot, worker
 from oxicorn._native import Config, Stem, log
-from oxicorn.app import Loaded, load
+from oxicorn.app import Loaded
 from oxicorn.configuration import Source
 from oxicorn.identity import Identity
 from oxicorn.title import set_title
@@ -34,7 +33,7 @@ def run(source: Source, stem: Stem, identity: Identity) -> int:
         boot.prepare(source, config, stem.generation, identity)
         stem.begin()
         os.register_at_fork(after_in_child=stem.forked)
-        application = _load(config)
+        application = _load(source, config)
         stem.ready()
     except Exception as error:
         return boot.failure(error, "stem", stem.unready)
@@ -43,9 +42,10 @@ def run(source: Source, stem: Stem, identity: Identity) -> int:
     return 0 if seed is None else worker.run_preloaded(seed, application)
 
 
-def _load(config: Config) -> Loaded:
-    application = load(config.app or "", lambda text: log("info", text), boot.interface(config))
-    _warn_of_threads()
+def _load(source: Source, config: Config) -> Loaded:
+    application = boot.application(source, config, lambda text: log("info", text))
+    if threads := boot.lost_threads():
+        log("warning", f"preload_app: threads started by the import end at the fork: {threads}")
     # What exists now is never collected by the workers, so its pages stay shared.
     gc.collect()
     gc.freeze()
@@ -53,14 +53,3 @@ def _load(config: Config) -> Loaded:
     sys.stdout.flush()
     sys.stderr.flush()
     return application
-
-
-def _warn_of_threads() -> None:
-    main = threading.main_thread()
-    names = [thread.name for thread in threading.enumerate() if thread is not main]
-    nameless = len(os.listdir("/proc/self/task")) - len(names) - 1
-    if nameless > 0:
-        names.append(f"{nameless} that Python does not know")
-    if names:
-        names_text = ", ".join(names)
-        log("warning", f"preload_app: threads started by the import end at the fork: {names_text}")

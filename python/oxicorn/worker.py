@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from oxicorn import boot
 from oxicorn._native import Config, Seed, Worker, log
-from oxicorn.app import Loaded, load
+from oxicorn.app import Loaded
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, ModuleMissing
 from oxicorn.identity import Identity
@@ -41,7 +41,7 @@ def run(source: Source, seed: Seed, identity: Identity) -> int:
     def import_it(worker: Worker) -> Loaded:
         boot.prepare(source, seed.config, seed.generation, identity)
         worker.begin()
-        return _load(seed.config, worker)
+        return _load(source, seed.config, worker)
 
     return _live(seed, import_it)
 
@@ -68,6 +68,7 @@ def _live(seed: Seed, application: Callable[[Worker], Loaded]) -> int:
         gc.collect()
         gc.freeze()
         site = _site(config, loaded)
+        _tell(seed, site)
         worker.start(loaded.application, loaded.asynchronous)
         booted = True
         # What the application forks is not a server.
@@ -96,6 +97,13 @@ def _site(config: Config, loaded: Loaded) -> Site | None:
     return site
 
 
+def _tell(seed: Seed, site: Site | None) -> None:
+    """What the banner could not know: what the application, now that it is there, is served by."""
+    if seed.id == 1 and boot.interface(seed.config) != "wsgi":
+        kind = site.kind if site else seed.config.worker_class
+        log("info", f"Using worker: {kind}")
+
+
 def _restore_handlers() -> None:
     """The stem took the signals away from the application, which may have set handlers for some."""
     nobodys = (None, signal.SIG_DFL, signal.default_int_handler)
@@ -105,13 +113,13 @@ def _restore_handlers() -> None:
             signal.signal(number, handler)
 
 
-def _load(config: Config, worker: Worker) -> Loaded:
+def _load(source: Source, config: Config, worker: Worker) -> Loaded:
     if config.reload:
-        return _load_watched(config, worker)
-    return load(config.app or "", lambda text: log("info", text), boot.interface(config))
+        return _load_watched(source, config, worker)
+    return boot.application(source, config, lambda text: log("info", text))
 
 
-def _load_watched(config: Config, worker: Worker) -> Loaded:
+def _load_watched(source: Source, config: Config, worker: Worker) -> Loaded:
     """Under `--reload` an application that fails to load is a page, until the next save."""
 
     def changed(path: str) -> None:
@@ -119,10 +127,12 @@ def _load_watched(config: Config, worker: Worker) -> Loaded:
         worker.stop(graceful=True)
 
     log("warning", "Reloader is on. Use in development only!")
-    reloader = Reloader(config.reload_extra_files, changed)
+    reloader = Reloader(
+        config.reload_extra_files, changed, config.reload_delay, config.reload_exclude
+    )
     reloader.start()
     try:
-        loaded = load(config.app or "", lambda text: log("info", text), boot.interface(config))
+        loaded = boot.application(source, config, lambda text: log("info", text))
         reloader.remember()
     except ModuleMissing:
         raise

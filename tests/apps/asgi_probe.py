@@ -506,6 +506,32 @@ async def state(scope: Scope, _receive: Receive, send: Send) -> None:
     await answer(send, json.dumps([own["started"], own["mine"], len(shared)]).encode())
 
 
+@view("/fork-late")
+async def fork_late(_scope: Scope, receive: Receive, send: Send, how: str, late: str = "") -> None:
+    """Forks; the child goes on as asked, the parent answers with the child's exit code."""
+    loop = asyncio.get_running_loop()
+    await receive()
+    if late:
+        await asyncio.sleep(0.01)
+    child = os.fork()
+    if child:
+        _, status = await asyncio.to_thread(os.waitpid, child, 0)
+        return await answer(send, b"%d" % os.waitstatus_to_exitcode(status))
+    if how == "exits":
+        raise SystemExit(7)
+    if how == "raises":
+        raise RuntimeError("in the child")
+    if how == "answers":
+        await answer(send, b"from the child")
+    if how == "listens":
+        raise SystemExit(5 if (await receive())["type"] == "http.disconnect" else 6)
+    if how == "goes-on":
+        # asyncio knows of no loop that runs in a child, which runs its parent's all the same.
+        over = loop.create_future()
+        loop.call_later(0.3, over.set_result, None)
+        await over
+
+
 @view("/loop")
 async def loop(_scope: Scope, _receive: Receive, send: Send) -> None:
     """The loop that runs this."""

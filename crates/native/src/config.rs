@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use oxicorn_settings as settings;
-use pyo3::exceptions::{PyAttributeError, PyException};
+use pyo3::exceptions::{PyAttributeError, PyException, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyString};
 
@@ -38,6 +38,21 @@ impl CommandLine {
         Self { line, environ }
     }
 
+    /// What `oxicorn.run` was called with: the application's name, and the arguments by their names.
+    #[staticmethod]
+    fn from_arguments(
+        application: &str,
+        arguments: &Bound<'_, PyDict>,
+        environ: HashMap<String, String>,
+    ) -> PyResult<Self> {
+        let values = pairs(arguments)?;
+        let typed = settings::Typed::from_arguments(application, values, &|name| {
+            environ.get(name).cloned()
+        });
+        let line = settings::CommandLine::Run(typed.map_err(|problem| unusable(&problem))?);
+        Ok(Self { line, environ })
+    }
+
     /// `(code, text, to_stderr)` if there is nothing to run: help, version, a usage error.
     #[getter]
     fn exit(&self) -> Option<(u8, String, bool)> {
@@ -67,18 +82,10 @@ impl CommandLine {
     /// The whole configuration. `values`: the names of the configuration file, which is called `label` in messages.
     fn resolve(&self, label: Option<String>, values: &Bound<'_, PyDict>) -> PyResult<Config> {
         let typed = self.typed().cloned().unwrap_or_default();
+        let scripted = typed.is_scripted();
         let source = Arc::new((label.clone(), values.clone().unbind()));
-        let mut pairs = Vec::with_capacity(values.len());
-        for (name, value) in values {
-            pairs.push((
-                name.cast::<PyString>()?.to_string_lossy().into_owned(),
-                to_value(&value)?,
-            ));
-        }
-        let file = label.map(|label| settings::FileValues {
-            label,
-            values: pairs,
-        });
+        let values = pairs(values)?;
+        let file = label.map(|label| settings::FileValues { label, values });
         let (config, warnings) = typed
             .resolve(file, &|name| self.environ.get(name).cloned())
             .map_err(|invalid| ConfigError::new_err(invalid.to_string()))?;
@@ -86,6 +93,7 @@ impl CommandLine {
         Ok(Config {
             config: Arc::new(config),
             warnings,
+            scripted,
             source,
         })
     }
@@ -100,6 +108,30 @@ impl CommandLine {
     }
 }
 
+/// Names and values of a dict.
+fn pairs(values: &Bound<'_, PyDict>) -> PyResult<Vec<(String, settings::Value)>> {
+    let pair = |(name, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+        let name = name.cast::<PyString>()?.to_string_lossy().into_owned();
+        Ok((name, to_value(&value)?))
+    };
+    values.iter().map(pair).collect()
+}
+
+/// An argument that there is not is an error of the call, as with any function; a wrong value is one of the
+/// configuration.
+fn unusable(problem: &settings::Unusable) -> PyErr {
+    match problem {
+        settings::Unusable::Unknown { name, nearest } => {
+            let hint = nearest.map(|known| format!(". Did you mean '{known}'?"));
+            PyTypeError::new_err(format!(
+                "run() got an unexpected keyword argument '{name}'{}",
+                hint.unwrap_or_default()
+            ))
+        }
+        settings::Unusable::Invalid(invalid) => ConfigError::new_err(invalid.to_string()),
+    }
+}
+
 /// All settings in force, each an attribute by gunicorn's name.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Clone, Debug)]
@@ -110,6 +142,8 @@ impl CommandLine {
 pub(crate) struct Config {
     pub(crate) config: Arc<settings::Config>,
     warnings: Vec<String>,
+    /// Whether a script said it, which is more of the program than the package.
+    pub(crate) scripted: bool,
     /// What it was made of: the configuration file's label and names.
     pub(crate) source: Arc<(Option<String>, Py<PyDict>)>,
 }

@@ -67,6 +67,45 @@ pub(crate) struct Head {
     has_server: bool,
 }
 
+/// The fields that every response has beside the application's.
+#[derive(Debug)]
+pub(crate) struct Always {
+    server: bool,
+    date: bool,
+    /// Encoded.
+    more: Vec<u8>,
+}
+
+impl Always {
+    /// `server`, `date`: whether the server says its name and the time, unless `more` does.
+    pub(crate) fn new(server: bool, date: bool, more: &[(String, String)]) -> Self {
+        let has = |known| {
+            more.iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case(known))
+        };
+        let lines = more
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"));
+        Self {
+            server: server && !has("server"),
+            date: date && !has("date"),
+            more: lines.collect::<String>().into_bytes(),
+        }
+    }
+
+    /// The same at a time, in seconds.
+    pub(crate) fn at(&self, unix: i64) -> Ours<'_> {
+        Ours { always: self, unix }
+    }
+}
+
+/// The fields that every response of one second has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ours<'a> {
+    always: &'a Always,
+    unix: i64,
+}
+
 fn refused<T>(message: String) -> PyResult<T> {
     Err(PyValueError::new_err(message))
 }
@@ -120,9 +159,11 @@ impl Head {
         encoded.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
     }
 
-    /// Completes that answer. `unix`: the time, in seconds.
-    pub(crate) fn seal_upgrade(&self, exchange: &mut Exchange, unix: i64) {
-        self.finish(&mut exchange.response.head, true, true, unix);
+    /// Completes that answer.
+    pub(crate) fn seal_upgrade(&self, exchange: &mut Exchange, ours: Ours<'_>) {
+        let encoded = &mut exchange.response.head;
+        self.add_ours(encoded, ours);
+        finish(encoded, true, true);
         exchange.response.status = self.status;
     }
 
@@ -242,41 +283,49 @@ impl Head {
     }
 
     /// Completes the head of the response to `exchange`, which says afterwards whether the connection goes on. `total`: the
-    /// body's length, where it is known. `unix`: the time, in seconds.
+    /// body's length, where it is known.
     pub(crate) fn seal(
         &self,
         exchange: &mut Exchange,
         total: Option<u64>,
         is_head: bool,
-        unix: i64,
+        ours: Ours<'_>,
     ) -> Framing {
         let http11 = exchange.head.version == Version::Http11;
         let encoded = &mut exchange.response.head;
         let framing = self.complete(encoded, total, is_head, http11);
         exchange.keep_alive &= !self.close && framing != Framing::UntilClose;
-        self.finish(encoded, exchange.keep_alive, http11, unix);
+        self.add_ours(encoded, ours);
+        finish(encoded, exchange.keep_alive, http11);
         exchange.response.status = self.status;
         framing
     }
 
-    /// Adds the fields that every response has, and the empty line.
-    fn finish(&self, encoded: &mut Vec<u8>, keep_alive: bool, http11: bool, unix: i64) {
-        match (self.has_server, self.has_date) {
-            (false, false) => encoded.extend_from_slice(&server_and_date(unix)),
-            (false, true) => encoded.extend_from_slice(SERVER),
-            (true, false) => {
+    /// Adds the fields that every response has.
+    fn add_ours(&self, encoded: &mut Vec<u8>, Ours { always, unix }: Ours<'_>) {
+        let server = always.server && !self.has_server;
+        let date = always.date && !self.has_date;
+        match (server, date) {
+            (true, true) => encoded.extend_from_slice(&server_and_date(unix)),
+            (true, false) => encoded.extend_from_slice(SERVER),
+            (false, true) => {
                 let both = server_and_date(unix);
                 encoded.extend_from_slice(both.get(SERVER.len()..).unwrap_or_default());
             }
-            (true, true) => {}
+            (false, false) => {}
         }
-        if !keep_alive {
-            encoded.extend_from_slice(b"Connection: close\r\n");
-        } else if !http11 {
-            encoded.extend_from_slice(b"Connection: keep-alive\r\n");
-        }
-        encoded.extend_from_slice(b"\r\n");
+        encoded.extend_from_slice(&always.more);
     }
+}
+
+/// Says whether the connection goes on, and adds the empty line.
+fn finish(encoded: &mut Vec<u8>, keep_alive: bool, http11: bool) {
+    if !keep_alive {
+        encoded.extend_from_slice(b"Connection: close\r\n");
+    } else if !http11 {
+        encoded.extend_from_slice(b"Connection: keep-alive\r\n");
+    }
+    encoded.extend_from_slice(b"\r\n");
 }
 
 fn push_length(encoded: &mut Vec<u8>, length: u64) {

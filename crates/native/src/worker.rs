@@ -22,6 +22,7 @@ use crate::asgi;
 use crate::config::Config;
 use crate::crew::{self, Bell, Crew, ReadyCheck};
 use crate::ffi;
+use crate::head::Always;
 use crate::logs;
 use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway};
 
@@ -135,6 +136,7 @@ impl Worker {
             meeting_place: seed.meeting_place,
             orphan_timeout: self.config.orphan_timeout,
             boot_timeout: self.config.boot_timeout,
+            always: always(&self.config),
         };
         let crew = Arc::new(py.detach(|| Crew::new(setup))?);
         crew.stand_by();
@@ -183,7 +185,7 @@ impl Worker {
         let setup = asgi::Setup {
             listeners: serving.listeners.iter().map(server).collect(),
             root_path: self.config.root_path.clone(),
-            trust: trust(&self.config),
+            trust: self.config.proxy_headers.then(|| trust(&self.config)),
             state,
             casefold: self.config.casefold_http_method,
             deflate: deflate(&self.config),
@@ -440,8 +442,20 @@ fn deflate(config: &settings::Config) -> Option<Deflate> {
     })
 }
 
-/// Whose forwarding fields count.
+/// The fields that every response has.
+fn always(config: &settings::Config) -> Always {
+    Always::new(config.server_header, config.date_header, &config.header)
+}
+
+/// Whose forwarding fields count. The peers of a Unix socket are trusted always, so that without `proxy_headers` there must
+/// be no field to believe.
 fn trust(config: &settings::Config) -> TrustPolicy {
+    if !config.proxy_headers {
+        return TrustPolicy {
+            proxies: settings::Networks::NONE,
+            secure_fields: Vec::new(),
+        };
+    }
     TrustPolicy {
         proxies: config.forwarded_allow_ips.clone(),
         secure_fields: config.secure_scheme_headers.clone(),
@@ -473,7 +487,11 @@ fn policy(config: &settings::Config) -> Policy {
             settings::HeaderMap::Refuse => HeaderMap::Refuse,
             settings::HeaderMap::Dangerous => HeaderMap::Dangerous,
         },
-        forwarder_headers: config.forwarder_headers.clone(),
+        forwarder_headers: if config.proxy_headers {
+            config.forwarder_headers.clone()
+        } else {
+            Vec::new()
+        },
         permit_unconventional_method: config.permit_unconventional_http_method,
         permit_unconventional_version: config.permit_unconventional_http_version,
         casefold_method: config.casefold_http_method,

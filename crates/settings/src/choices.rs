@@ -27,6 +27,8 @@ pub enum Interface {
     Wsgi,
     /// ASGI 3.
     Asgi,
+    /// ASGI 2: called with the scope, and what that returns with receive and send.
+    Asgi2,
 }
 
 impl WorkerClass {
@@ -125,8 +127,9 @@ impl Stored for Interface {
         match value.as_text() {
             Some("auto") => Ok(Self::Auto),
             Some("wsgi") => Ok(Self::Wsgi),
-            Some("asgi") => Ok(Self::Asgi),
-            _ => Err("expected one of auto, wsgi, asgi".into()),
+            Some("asgi" | "asgi3") => Ok(Self::Asgi),
+            Some("asgi2") => Ok(Self::Asgi2),
+            _ => Err("expected one of auto, wsgi, asgi, asgi2, asgi3".into()),
         }
     }
 }

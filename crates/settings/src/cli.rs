@@ -8,12 +8,13 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::kind::Kind;
 use crate::setting::{Preset, Setting};
+use crate::spelling::{Means, Said, Spelling, Takes};
 use crate::table;
 use crate::value::Value;
 
 /// What a list of words says, in table order and not checked yet.
 pub(crate) struct Words {
-    pub(crate) given: Vec<(&'static Setting, Value)>,
+    pub(crate) given: Vec<(&'static Setting, Said)>,
     pub(crate) positional: Vec<String>,
 }
 
@@ -26,7 +27,8 @@ pub(crate) fn read(words: &[String]) -> Result<Words, clap::Error> {
         .unwrap_or_default();
     let given = table::settings()
         .filter(|setting| !setting.cli.is_empty())
-        .filter_map(|setting| Some((setting, given(setting, &matches)?)))
+        .map(|setting| (setting, said(setting, &matches)))
+        .filter(|(_, said)| said.first().is_some())
         .collect();
     Ok(Words { given, positional })
 }
@@ -70,13 +72,40 @@ fn flag(long: &'static str, short: char, action: ArgAction) -> Arg {
     Arg::new(long).long(bare(long)).short(short).action(action)
 }
 
-/// The parser's arguments for one setting: one for its flags, one for the flags that switch it off.
+/// The parser's arguments for one setting: one for its flags, one for each flag that switches it off,
+/// and those for the spellings that have a form of their own.
 fn arguments(setting: &'static Setting) -> impl Iterator<Item = Arg> {
     let on = Some(setting)
         .filter(|setting| !setting.cli.is_empty())
         .map(argument);
-    on.into_iter()
-        .chain(setting.cli_off.iter().map(move |flag| off(setting, flag)))
+    let others = setting.cli_off.iter();
+    let others =
+        others.map(move |flag| off(flag, setting.name, setting.cli, setting.is_in_effect()));
+    let spelled = setting.spellings.iter();
+    let spelled = spelled.flat_map(move |one| spelled_arguments(setting, one));
+    on.into_iter().chain(others).chain(spelled)
+}
+
+fn spelled_arguments(setting: &Setting, spelling: &'static Spelling) -> Vec<Arg> {
+    let Some(takes) = spelling.takes().filter(|_| !spelling.flag.is_empty()) else {
+        return Vec::new();
+    };
+    let arg = Arg::new(spelling.flag).long(bare(spelling.flag));
+    let arg = match takes {
+        Takes::Nothing => arg.action(ArgAction::SetTrue),
+        Takes::One(meta) => taking(meta, arg, ArgAction::Set),
+        Takes::Each(meta) => taking(meta, arg, ArgAction::Append),
+    };
+    let shown = setting.is_in_effect() && spelling.is_offered();
+    let arg = match spelling.means {
+        Means::Form { summary, .. } if shown => arg.help(summary),
+        _ => arg.hide(true),
+    };
+    if spelling.off.is_empty() {
+        return vec![arg];
+    }
+    let opposite = off(spelling.off, spelling.flag, &[spelling.flag], shown);
+    vec![arg.overrides_with(spelling.off), opposite]
 }
 
 fn argument(setting: &'static Setting) -> Arg {
@@ -87,21 +116,24 @@ fn argument(setting: &'static Setting) -> Arg {
         Kind::Bool if !setting.takes_value() => arg
             .action(ArgAction::SetTrue)
             .overrides_with_all(setting.cli_off),
-        kind if kind.is_repeatable() => taking(setting, arg, ArgAction::Append),
-        _ => taking(setting, arg, ArgAction::Set),
+        kind if kind.is_repeatable() => taking(setting.meta, arg, ArgAction::Append),
+        _ => taking(setting.meta, arg, ArgAction::Set),
     };
     let arg = match setting.cli_bare {
         Some(value) => arg.num_args(0..=1).default_missing_value(value),
         None => arg,
     };
     let arg = arg.aliases(setting.cli_hidden.iter().map(|flag| bare(flag)));
-    setting.cli.iter().fold(arg, named)
+    let same = setting.spellings.iter();
+    let same = same.filter(|one| one.means == Means::Same && !one.flag.is_empty());
+    let flags = setting.cli.iter().chain(same.map(|one| &one.flag));
+    flags.fold(arg, named)
 }
 
 /// A flag with a value. A value that looks like a negative number is one, since no flag does.
-fn taking(setting: &Setting, arg: Arg, action: ArgAction) -> Arg {
+fn taking(meta: &'static str, arg: Arg, action: ArgAction) -> Arg {
     arg.action(action)
-        .value_name(setting.meta)
+        .value_name(meta)
         .allow_negative_numbers(true)
 }
 
@@ -117,12 +149,14 @@ fn named(arg: Arg, flag: &&'static str) -> Arg {
     }
 }
 
-fn off(setting: &'static Setting, flag: &'static str) -> Arg {
+/// The flag that takes back what the argument `on`, with its flags, says.
+fn off(flag: &'static str, on: &'static str, flags: &[&str], shown: bool) -> Arg {
     Arg::new(flag)
         .long(bare(flag))
         .action(ArgAction::SetTrue)
-        .overrides_with(setting.name)
-        .help(format!("The opposite of {}.", setting.cli.join(", ")))
+        .overrides_with(on)
+        .hide(!shown)
+        .help(format!("The opposite of {}.", flags.join(", ")))
 }
 
 fn help(setting: &Setting) -> String {
@@ -138,6 +172,32 @@ fn help(setting: &Setting) -> String {
 
 fn bare(flag: &'static str) -> &'static str {
     flag.trim_start_matches('-')
+}
+
+/// What was typed for a setting, in its own words and in those of others.
+fn said(setting: &'static Setting, matches: &ArgMatches) -> Said {
+    let own = given(setting, matches).map(|value| (setting.name, value));
+    let others = setting.spellings.iter();
+    let others = others.filter_map(|one| Some((one.argument, spelled(one, matches)?)));
+    Said(own.into_iter().chain(others).collect())
+}
+
+fn spelled(spelling: &Spelling, matches: &ArgMatches) -> Option<Value> {
+    let takes = spelling.takes().filter(|_| !spelling.flag.is_empty())?;
+    if !spelling.off.is_empty() && is_typed(spelling.off, matches) {
+        return Some(Value::Bool(false));
+    }
+    if !is_typed(spelling.flag, matches) {
+        return None;
+    }
+    if takes == Takes::Nothing {
+        return Some(Value::Bool(true));
+    }
+    let mut texts = matches.get_many::<String>(spelling.flag)?.cloned();
+    match takes {
+        Takes::Each(_) => Some(Value::texts(texts)),
+        _ => texts.next_back().map(Value::Text),
+    }
 }
 
 fn given(setting: &Setting, matches: &ArgMatches) -> Option<Value> {
@@ -176,7 +236,7 @@ mod tests {
         given
             .into_iter()
             .find(|(setting, _)| setting.name == name)
-            .map(|(_, value)| value)
+            .map(|(setting, said)| said.get(setting.name).cloned().unwrap_or_default())
     }
 
     #[test]

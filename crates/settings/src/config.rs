@@ -26,6 +26,8 @@ use crate::value::Value;
 pub struct Config {
     /// The application: `MODULE[:VARIABLE]`, from the command line or else from `wsgi_app`.
     pub wsgi_app: Option<String>,
+    /// What is named makes the application.
+    pub factory: bool,
 
     /// Where to listen; never empty.
     pub bind: Vec<Address>,
@@ -101,6 +103,12 @@ pub struct Config {
 
     /// Let file responses go from file to socket inside the kernel.
     pub sendfile: bool,
+    /// Say who serves.
+    pub server_header: bool,
+    /// Say the date.
+    pub date_header: bool,
+    /// Fields for every response: names and values.
+    pub header: Vec<(String, String)>,
     /// What happens to fields with an underscore in the name.
     pub header_map: HeaderMap,
     /// Allow methods that are not 3 to 20 capital letters.
@@ -131,6 +139,8 @@ pub struct Config {
     /// Let compressed messages refer to earlier ones.
     pub ws_deflate_takeover: bool,
 
+    /// Whether any proxy is believed at all.
+    pub proxy_headers: bool,
     /// Which peers are proxies that may speak for their clients.
     pub forwarded_allow_ips: Networks,
     /// The fields (in capitals) and values by which a proxy says that its client used https.
@@ -142,6 +152,10 @@ pub struct Config {
     pub reload: bool,
     /// Further files and patterns to watch.
     pub reload_extra_files: Vec<String>,
+    /// Files and patterns not to watch.
+    pub reload_exclude: Vec<String>,
+    /// How long to wait between two looks at the files; never zero.
+    pub reload_delay: Duration,
     /// Check the configuration and the application, then leave; also set by `print_config`.
     pub check_config: bool,
     /// Print the configuration, then leave.
@@ -153,6 +167,8 @@ pub struct Config {
     pub pythonpath: Vec<String>,
     /// Variables to put into the environment.
     pub raw_env: Vec<(String, String)>,
+    /// A file of further such variables.
+    pub env_file: Option<String>,
     /// Detach from the terminal.
     pub daemon: bool,
     /// Keep standard input and output when detached.
@@ -188,6 +204,8 @@ pub struct Config {
     pub loglevel: LogLevel,
     /// Send what the application prints to the error log's file.
     pub capture_output: bool,
+    /// When the banner is in colour: `auto`, `always` or `never`.
+    pub color: String,
 
     pub(crate) origins: BTreeMap<&'static str, Origin>,
 }
@@ -249,6 +267,7 @@ fn is_in_effect(name: &str) -> bool {
 /// The configuration before the table's defaults are applied to it.
 pub(crate) const BLANK: Config = Config {
     wsgi_app: None,
+    factory: false,
     bind: Vec::new(),
     backlog: 0,
     workers: 0,
@@ -284,6 +303,9 @@ pub(crate) const BLANK: Config = Config {
     response_kept_limit: 0,
     tmp_upload_dir: None,
     sendfile: false,
+    server_header: false,
+    date_header: false,
+    header: Vec::new(),
     header_map: HeaderMap::Drop,
     permit_unconventional_http_method: false,
     permit_unconventional_http_version: false,
@@ -291,6 +313,7 @@ pub(crate) const BLANK: Config = Config {
     asgi_loop: String::new(),
     asgi_lifespan: String::new(),
     root_path: String::new(),
+    proxy_headers: false,
     ws: String::new(),
     websocket_max_message_size: 0,
     ws_ping_interval: Duration::ZERO,
@@ -303,11 +326,14 @@ pub(crate) const BLANK: Config = Config {
     forwarder_headers: Vec::new(),
     reload: false,
     reload_extra_files: Vec::new(),
+    reload_exclude: Vec::new(),
+    reload_delay: Duration::ZERO,
     check_config: false,
     print_config: false,
     chdir: None,
     pythonpath: Vec::new(),
     raw_env: Vec::new(),
+    env_file: None,
     daemon: false,
     enable_stdio_inheritance: false,
     pidfile: None,
@@ -325,5 +351,6 @@ pub(crate) const BLANK: Config = Config {
     errorlog: None,
     loglevel: LogLevel::Info,
     capture_output: false,
+    color: String::new(),
     origins: BTreeMap::new(),
 };

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::setting::Setting;
 use crate::value::Value;
 
 /// A setting has a value that it cannot have. Displays as
@@ -16,10 +15,11 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    pub(crate) fn new(setting: &Setting, value: &Value, source: &str, problem: String) -> Self {
+    /// `name` is the setting's, or another word that was used for it.
+    pub(crate) fn new(name: &'static str, value: &Value, source: &str, problem: String) -> Self {
         let (value, source) = (value.to_string(), source.into());
         Self {
-            name: setting.name,
+            name,
             value,
             source,
             problem,
@@ -73,5 +73,7 @@ impl fmt::Display for Warning {
 
 /// The source of what was typed.
 pub(crate) const COMMAND_LINE: &str = "command line";
+/// The source of what is said in Python.
+pub(crate) const ARGUMENTS: &str = "oxicorn.run";
 /// The source of what nobody set.
 pub(crate) const DEFAULT: &str = "default";

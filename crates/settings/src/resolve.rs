@@ -1,14 +1,15 @@
 //! From all sources to one configuration.
 //!
 //! From the weakest to the strongest: defaults, the environment, the configuration file,
-//! `GUNICORN_CMD_ARGS`, `OXICORN_CMD_ARGS`, the command line. Every value that is named anywhere is
-//! checked, also one that a stronger source overrules.
+//! `GUNICORN_CMD_ARGS`, `OXICORN_CMD_ARGS`, the command line; or instead of these three what is said to
+//! `oxicorn.run`. Every value that is named anywhere is checked, also one that a stronger source
+//! overrules.
 
 use std::collections::BTreeMap;
 
 use crate::choices::WorkerClass;
 use crate::config::{BLANK, Config, Origin};
-use crate::invalid::{COMMAND_LINE, DEFAULT, Invalid, Warning};
+use crate::invalid::{ARGUMENTS, COMMAND_LINE, DEFAULT, Invalid, Warning};
 use crate::kind::Kind;
 use crate::setting::Setting;
 use crate::table;
@@ -35,10 +36,15 @@ impl Typed {
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(Config, Vec<Warning>), Invalid> {
         let mut warnings = self.warnings;
+        let source = if self.scripted {
+            ARGUMENTS
+        } else {
+            COMMAND_LINE
+        };
         let mut layers = Layers::defaults();
         layers.add_environment(env)?;
         if let Some(application) = &self.application {
-            layers.name_application("default_proc_name", application)?;
+            layers.name_application("default_proc_name", application, source)?;
         }
         if let Some(file) = file {
             layers.add_file(file, &mut warnings)?;
@@ -47,7 +53,7 @@ impl Typed {
             layers.put(given.setting, given.value, &given.source);
         }
         if let Some(application) = &self.application {
-            layers.name_application("wsgi_app", application)?;
+            layers.name_application("wsgi_app", application, source)?;
         }
         Ok((layers.build()?, warnings))
     }
@@ -112,9 +118,14 @@ impl Layers {
         Ok(())
     }
 
-    fn name_application(&mut self, name: &str, application: &str) -> Result<(), Invalid> {
+    fn name_application(
+        &mut self,
+        name: &str,
+        application: &str,
+        source: &str,
+    ) -> Result<(), Invalid> {
         match table::find(name) {
-            Some(setting) => self.check(setting, &Value::text(application), COMMAND_LINE),
+            Some(setting) => self.check(setting, &Value::text(application), source),
             None => Ok(()),
         }
     }
@@ -126,8 +137,14 @@ impl Layers {
         source: &str,
     ) -> Result<(), Invalid> {
         // A refusal of the whole setting tells more than one of this value.
-        let invalid =
-            |problem| Invalid::new(setting, value, source, setting.refusal().unwrap_or(problem));
+        let invalid = |problem| {
+            Invalid::new(
+                setting.name,
+                value,
+                source,
+                setting.refusal().unwrap_or(problem),
+            )
+        };
         let value = match value {
             Value::None if setting.refusal().is_some() => setting.default.value(),
             value => setting.check(value).map_err(invalid)?,
@@ -152,7 +169,7 @@ impl Layers {
             let Some(Origin { value, source }) = self.0.get(setting.name) else {
                 continue;
             };
-            let invalid = |problem| Invalid::new(setting, value, source, problem);
+            let invalid = |problem| Invalid::new(setting.name, value, source, problem);
             if let Some(refusal) = setting
                 .refusal()
                 .filter(|_| *value != setting.default.value())
@@ -202,24 +219,16 @@ fn unknown(name: &str, value: &Value, file: &str) -> Option<Warning> {
 
 /// The setting whose name, or whose flag, is the most like a name.
 fn nearest(name: &str) -> Option<&'static str> {
-    const ALIKE: f64 = 0.7;
     let spellings = table::settings().flat_map(|setting| {
         let flags = setting
             .cli
             .iter()
-            .map(|flag| flag.trim_start_matches('-').replace('-', "_"));
+            .copied()
+            .chain(setting.offered().map(|one| one.argument));
+        let flags = flags.map(|flag| flag.trim_start_matches('-').replace('-', "_"));
         flags
             .chain([setting.name.into()])
             .map(move |spelling| (setting.name, spelling))
     });
-    spellings
-        .map(|(known, spelling)| {
-            (
-                known,
-                strsim::normalized_damerau_levenshtein(name, &spelling),
-            )
-        })
-        .filter(|(_, likeness)| *likeness >= ALIKE)
-        .max_by(|a, b| a.1.total_cmp(&b.1))
-        .map(|(known, _)| known)
+    table::most_alike(name, spellings)
 }

@@ -7,10 +7,14 @@
 
 use crate::config::{BLANK, Config};
 use crate::kind::Kind;
+use crate::spelling::{Said, Spelling};
 use crate::value::Value;
 
 /// Stores a checked value in its field; the error says what is wrong with the value.
 pub type Apply = fn(&mut Config, &Value) -> Result<(), String>;
+
+/// Reads what was said in other words than the setting's own; the error says what is wrong with it.
+pub type Reads = fn(&Said) -> Result<Value, String>;
 
 /// One setting: a row of the table.
 #[derive(Debug)]
@@ -27,6 +31,10 @@ pub struct Setting {
     pub cli_says: bool,
     /// What a flag means when it is given without a value; without it a value is required.
     pub cli_bare: Option<&'static str>,
+    /// The words that other servers have for it.
+    pub spellings: &'static [Spelling],
+    /// What those of them come to that have a form of their own.
+    pub reads: Reads,
     /// The variable that set this before `OXICORN_<NAME>` existed.
     pub env: Option<Variable>,
     /// What values it takes.
@@ -56,6 +64,8 @@ impl Setting {
         cli_off: &[],
         cli_says: false,
         cli_bare: None,
+        spellings: &[],
+        reads: |_| Err("expected another word".into()),
         env: None,
         kind: Kind::Text,
         default: Preset::None,
@@ -105,6 +115,17 @@ impl Setting {
             Status::Later { meanwhile } => Some(format!("not supported yet: {meanwhile}")),
             _ => None,
         }
+    }
+
+    /// All its flags that are advertised, whosever they are.
+    pub fn flags(&self) -> impl Iterator<Item = &'static str> {
+        let own = self.cli.iter().chain(self.cli_off).copied();
+        own.chain(self.offered().flat_map(Spelling::flags))
+    }
+
+    /// The spellings that do something.
+    pub fn offered(&self) -> impl Iterator<Item = &'static Spelling> {
+        self.spellings.iter().filter(|one| one.is_offered())
     }
 
     /// Whether a value follows its flags.

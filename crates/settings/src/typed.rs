@@ -1,13 +1,16 @@
-//! What was typed: the command line and the variables that stand in for it.
+//! What was typed: the command line and the variables that stand in for it; or said in Python, to
+//! `oxicorn.run`.
 
 use std::path::Path;
 
 use crate::cli;
-use crate::invalid::{COMMAND_LINE, Invalid, Warning};
+use crate::invalid::{ARGUMENTS, COMMAND_LINE, Invalid, Warning};
 use crate::setting::Setting;
 use crate::shlex;
 use crate::sources;
-use crate::usage::Exit;
+use crate::spelling::Said;
+use crate::table;
+use crate::usage::{Exit, complaint};
 use crate::value::Value;
 
 /// What a command line amounts to.
@@ -32,8 +35,24 @@ pub struct Typed {
     pub(crate) given: Vec<Given>,
     pub(crate) application: Option<String>,
     pub(crate) warnings: Vec<Warning>,
+    /// It was said in Python: no configuration file is looked for.
+    pub(crate) scripted: bool,
     environment_config: Option<String>,
     environment_chdir: Option<String>,
+}
+
+/// Why the arguments of `oxicorn.run` cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    /// There is no such argument.
+    Unknown {
+        /// What there is not.
+        name: String,
+        /// The nearest one that there is.
+        nearest: Option<&'static str>,
+    },
+    /// One has a value that it cannot have.
+    Invalid(Invalid),
 }
 
 /// One value, checked, and its source.
@@ -78,6 +97,50 @@ impl Typed {
         Ok(typed)
     }
 
+    /// Takes what is said in Python, by names of settings and by the words of others for them; `None`
+    /// says nothing. Variables with pieces of command line are not read, nor is a configuration file
+    /// that nobody has named.
+    ///
+    /// # Errors
+    /// The first argument that cannot be used.
+    pub fn from_arguments(
+        application: &str,
+        arguments: impl IntoIterator<Item = (String, Value)>,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Unusable> {
+        let mut all: Vec<(&'static Setting, Said)> = Vec::new();
+        for (name, value) in arguments {
+            let (setting, word) = table::argument(&name).ok_or_else(|| Unusable::Unknown {
+                nearest: table::nearest(&name),
+                name,
+            })?;
+            if value == Value::None || (value == Value::Bool(false) && is_refused(setting, word)) {
+                continue;
+            }
+            match all.iter_mut().find(|(known, _)| known.name == setting.name) {
+                Some((_, said)) => said.0.push((word, value)),
+                None => all.push((setting, Said(vec![(word, value)]))),
+            }
+        }
+        let given = all.into_iter().map(|(setting, said)| {
+            let value = said.value(setting);
+            let value =
+                value.map_err(|problem| Unusable::Invalid(said.invalid(ARGUMENTS, problem)));
+            Ok(Given {
+                setting,
+                value: value?,
+                source: ARGUMENTS.into(),
+            })
+        });
+        Ok(Self {
+            given: given.collect::<Result<_, _>>()?,
+            application: Some(application.to_owned()),
+            scripted: true,
+            environment_config: env("OXICORN_CONFIG").filter(|text| !text.trim().is_empty()),
+            ..Self::default()
+        })
+    }
+
     fn add_variable(&mut self, name: &str, line: &str) -> Result<(), Exit> {
         let words = shlex::split(line).map_err(|why| Exit::usage(&format!("{name}: {why}")))?;
         let positional = self.add(&words, name)?;
@@ -96,13 +159,11 @@ impl Typed {
 
     /// Adds what some words say; returns those that belong to no option.
     fn add(&mut self, args: &[String], source: &str) -> Result<Vec<String>, Exit> {
-        let origin = Some(source).filter(|source| *source != COMMAND_LINE);
-        let words = cli::read(args).map_err(|error| Exit::from_parser(&error, origin))?;
-        for (setting, value) in words.given {
-            let value = setting.check(&value).map_err(|problem| {
-                let invalid = Invalid::new(setting, &value, source, problem);
-                Exit::usage(&format!("argument {}: {invalid}", setting.cli.join("/")))
-            })?;
+        let words = cli::read(args).map_err(|error| Exit::from_parser(&error, source))?;
+        for (setting, said) in words.given {
+            let value = said
+                .value(setting)
+                .map_err(|problem| Exit::usage(&complaint(setting, &said, source, problem)))?;
             self.given.push(Given {
                 setting,
                 value,
@@ -128,13 +189,19 @@ impl Typed {
             .or(self.environment_config.as_deref())
             .map(|name| (name.to_owned(), true))
             .or_else(|| {
-                sources::default_config_file(Path::new(".")).map(|name| (name.to_owned(), false))
+                let found = sources::default_config_file(Path::new(".")).filter(|_| !self.scripted);
+                found.map(|name| (name.to_owned(), false))
             })
     }
 
     /// The directory to change to, as far as it is known without the configuration file.
     pub fn chdir(&self) -> Option<&str> {
         self.text("chdir").or(self.environment_chdir.as_deref())
+    }
+
+    /// Whether it was said in Python, not typed.
+    pub fn is_scripted(&self) -> bool {
+        self.scripted
     }
 
     /// The application that the command line names.
@@ -150,4 +217,10 @@ impl Typed {
             .find(|given| given.setting.name == name)?;
         given.value.as_text()
     }
+}
+
+/// `False` for what is refused is what it is anyway.
+fn is_refused(setting: &Setting, word: &str) -> bool {
+    let mut spellings = setting.spellings.iter();
+    spellings.any(|spelling| spelling.argument == word && !spelling.is_offered())
 }

@@ -2,6 +2,9 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::invalid::COMMAND_LINE;
+use crate::setting::Setting;
+use crate::spelling::Said;
 use crate::table;
 
 /// What to print instead of running, and how to leave.
@@ -35,21 +38,33 @@ impl Exit {
         }
     }
 
-    /// What the parser ended with, in our words; `origin` names where the words came from, if not
-    /// from the command line.
-    pub(crate) fn from_parser(error: &clap::Error, origin: Option<&str>) -> Self {
+    /// What the parser ended with, in our words; `source` is where the words came from.
+    pub(crate) fn from_parser(error: &clap::Error, source: &str) -> Self {
         match error.kind() {
             ErrorKind::DisplayHelp => Self::with(error.to_string()),
             ErrorKind::DisplayVersion => {
                 Self::with(format!("oxicorn (version {})\n", env!("CARGO_PKG_VERSION")))
             }
-            _ => {
-                let place = origin
-                    .map(|origin| format!(" (in {origin})"))
-                    .unwrap_or_default();
-                Self::usage(&format!("{}{place}", problem(error)))
-            }
+            _ => Self::usage(&format!("{}{}", problem(error), place(source))),
         }
+    }
+}
+
+/// What is wrong with the value of a setting, after the flags that it was typed with.
+pub(crate) fn complaint(setting: &Setting, said: &Said, source: &str, problem: String) -> String {
+    let flags = said.flags(setting);
+    let own = said.0.iter().all(|(word, _)| *word == setting.name);
+    if own {
+        return format!("argument {flags}: {}", said.invalid(source, problem));
+    }
+    format!("argument {flags}: {problem}{}", place(source))
+}
+
+fn place(source: &str) -> String {
+    if source == COMMAND_LINE {
+        String::new()
+    } else {
+        format!(" (in {source})")
     }
 }
 
@@ -83,9 +98,8 @@ fn long_flags_starting_with(argument: &str) -> Vec<&'static str> {
         return Vec::new();
     }
     table::settings()
-        .flat_map(|setting| setting.cli.iter().chain(setting.cli_off))
-        .chain(&["--help", "--version"])
-        .copied()
+        .flat_map(Setting::flags)
+        .chain(["--help", "--version"])
         .filter(|flag| flag.starts_with(prefix))
         .collect()
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use oxicorn_settings::render::COPIES;
 use oxicorn_settings::table::{find, settings};
-use oxicorn_settings::{Config, Kind, Preset, Setting, Status, Value};
+use oxicorn_settings::{Config, Kind, Means, Preset, Setting, Spelling, Status, Value};
 
 /// The rows that break a rule, by name.
 fn offenders(breaks: impl Fn(&Setting) -> bool) -> Vec<&'static str> {
@@ -23,6 +23,7 @@ fn flags(row: &Setting) -> impl Iterator<Item = &'static str> {
         .chain(row.cli_hidden)
         .chain(row.cli_off)
         .copied()
+        .chain(row.spellings.iter().flat_map(Spelling::flags))
 }
 
 #[test]
@@ -42,6 +43,31 @@ fn names_flags_and_variables_are_unique() {
     assert_eq!(
         variables.len(),
         variables.iter().collect::<BTreeSet<_>>().len()
+    );
+}
+
+#[test]
+fn arguments_are_unique_and_none_is_the_name_of_another_setting() {
+    let spelled = settings().flat_map(|row| row.spellings);
+    let arguments: Vec<_> = spelled.map(|one| one.argument).collect();
+    let unique: BTreeSet<_> = arguments.iter().collect();
+    assert_eq!(arguments.len(), unique.len());
+    let taken = |row: &Setting| row.spellings.iter().any(|one| find(one.argument).is_some());
+    assert_eq!(offenders(taken), Vec::<&str>::new());
+    let empty = |row: &Setting| row.spellings.iter().any(|one| one.argument.is_empty());
+    assert_eq!(offenders(empty), Vec::<&str>::new());
+}
+
+#[test]
+fn what_spellings_say_of_themselves_is_one_short_sentence() {
+    let wordy = |one: &Spelling| match one.means {
+        Means::Form { summary, .. } => !summary.contains('.') || summary.chars().count() > 79,
+        Means::Refused { advice, .. } => advice.is_empty() || advice.ends_with('.'),
+        Means::Same => false,
+    };
+    assert_eq!(
+        offenders(|row| row.spellings.iter().any(wordy)),
+        Vec::<&str>::new()
     );
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use oxicorn_settings::{
-    CommandLine, Config, FileValues, HeaderMap, LogLevel, Typed, Value, WorkerClass,
+    CommandLine, Config, FileValues, HeaderMap, LogLevel, Typed, Unusable, Value, WorkerClass,
     parse_command_line,
 };
 
@@ -110,7 +110,7 @@ fn help_is_grouped_and_shows_what_is_in_effect() {
 
 #[test]
 fn usage_errors_go_to_standard_error_with_a_hint() {
-    let outcome = parse_command_line(&words("--nope"), &nothing);
+    let outcome = parse_command_line(&words("--xyzzy"), &nothing);
     let CommandLine::Exit {
         code,
         text,
@@ -123,7 +123,7 @@ fn usage_errors_go_to_standard_error_with_a_hint() {
     assert_eq!(
         text,
         "usage: oxicorn [OPTIONS] MODULE[:VARIABLE]\n\
-         oxicorn: error: unrecognized argument: --nope\n\
+         oxicorn: error: unrecognized argument: --xyzzy\n\
          Try 'oxicorn --help' for all options.\n"
     );
 }
@@ -209,4 +209,86 @@ fn any_setting_can_be_asked_for() {
         (config.value("nothing"), config.source("nothing")),
         (None, None)
     );
+}
+
+fn said(arguments: &[(&str, Value)]) -> Result<Config, String> {
+    let arguments = arguments.iter();
+    let arguments = arguments.map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let typed = Typed::from_arguments("site:app", arguments, &nothing);
+    let typed = typed.map_err(|unusable| match unusable {
+        Unusable::Unknown { name, nearest } => format!("{name} is unknown, nearest is {nearest:?}"),
+        Unusable::Invalid(invalid) => invalid.to_string(),
+    })?;
+    let resolved = typed.resolve(None, &nothing);
+    resolved
+        .map(|(config, _)| config)
+        .map_err(|invalid| invalid.to_string())
+}
+
+fn addresses(arguments: &[(&str, Value)]) -> Vec<String> {
+    match said(arguments) {
+        Ok(config) => config.bind.iter().map(ToString::to_string).collect(),
+        Err(problem) => vec![problem],
+    }
+}
+
+#[test]
+fn arguments_are_settings_by_their_names_and_by_uvicorns() {
+    let config = said(&[
+        ("host", Value::text("::1")),
+        ("port", Value::Int(9000)),
+        ("loop", Value::text("asyncio")),
+        ("log_level", Value::Int(30)),
+        ("access_log", Value::Bool(true)),
+        ("threads", Value::Int(2)),
+    ]);
+    let config = config.unwrap_or_else(|problem| panic!("{problem}"));
+    assert_eq!(config.bind[0].to_string(), "[::1]:9000");
+    assert_eq!(config.asgi_loop, "asyncio");
+    assert_eq!(config.loglevel, LogLevel::Warning);
+    assert_eq!(config.accesslog.as_deref(), Some("-"));
+    assert_eq!(config.threads, 2);
+    assert_eq!(config.wsgi_app.as_deref(), Some("site:app"));
+    assert_eq!(config.source("bind"), Some("oxicorn.run"));
+    assert_eq!(config.source("wsgi_app"), Some("oxicorn.run"));
+}
+
+#[test]
+fn an_argument_that_is_none_says_nothing() {
+    assert_eq!(addresses(&[("uds", Value::None)]), ["127.0.0.1:8000"]);
+    let nothing = [("workers", Value::None), ("limit_concurrency", Value::None)];
+    assert_eq!(said(&nothing).map(|config| config.workers), Ok(1));
+    let no = [
+        ("reset_contextvars", Value::Bool(false)),
+        ("http2", Value::Bool(false)),
+    ];
+    assert!(said(&no).is_ok());
+}
+
+#[test]
+fn pairs_of_name_and_value_are_fields() {
+    let pair = Value::texts(["X-A", "b"]);
+    let config = said(&[("headers", Value::List(vec![pair]))]);
+    let field = ("X-A".to_owned(), "b".to_owned());
+    assert_eq!(config.map(|config| config.header), Ok(vec![field]));
+}
+
+#[test]
+fn an_argument_that_cannot_be_used_is_named_as_it_was_said() {
+    let problem = |name, value| said(&[(name, value)]).map(|_| ()).unwrap_err();
+    assert_eq!(
+        problem("prot", Value::Int(1)),
+        "prot is unknown, nearest is Some(\"port\")"
+    );
+    assert_eq!(
+        problem("nothing_like_it_at_all", Value::Int(1)),
+        "nothing_like_it_at_all is unknown, nearest is None"
+    );
+    assert!(problem("port", Value::text("x")).starts_with("port = 'x' (from oxicorn.run): 'x' is"));
+    assert_eq!(
+        problem("workers", Value::text("many")),
+        "workers = 'many' (from oxicorn.run): expected a whole number of at least 1"
+    );
+    assert!(problem("limit_concurrency", Value::Int(5)).contains("not supported: use worker"));
+    assert!(problem("certfile", Value::text("a")).contains("not supported yet"));
 }

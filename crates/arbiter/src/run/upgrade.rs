@@ -35,8 +35,7 @@ use crate::upgrade::{Check, Order, Predecessor, Upgrading, VERSION, sealed, vari
 /// How long a new version has to take over.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Why there is no upgrade without a way back.
-const NOTHING_KEPT: &str =
-    "the running program could not be kept, so there would be no way back; see the log";
+const NOTHING_KEPT: &str = "the running program is not kept, so there would be no way back: a script started it, or the log says why";
 
 impl<H: Host> Arbiter<H> {
     /// Goes on in the place of an arbiter of another version: with its sockets, workers and clients,

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use oxicorn_engine::{Exchange, Message, Notice, Now, Turn};
+use oxicorn_engine::{Message, Notice, Now, Turn};
 use oxicorn_websocket::deflate::Policy;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -15,10 +15,10 @@ use pyo3::types::{PyAny, PyDict};
 
 use crate::asgi::awaitable::Sent;
 use crate::asgi::callables::Callables;
-use crate::asgi::cycle::{Cycle, State};
+use crate::asgi::cycle::Cycle;
 use crate::asgi::scope::{Scopes, Setup};
-use crate::asgi::task::{Starter, Task};
-use crate::asgi::{watchdog, websocket};
+use crate::asgi::task::Starter;
+use crate::asgi::watchdog;
 use crate::crew::Crew;
 use crate::ffi;
 
@@ -26,7 +26,7 @@ use crate::ffi;
 const STARTS: usize = 64;
 
 /// The token of no request.
-const NOBODY: u64 = u64::MAX;
+pub(super) const NOBODY: u64 = u64::MAX;
 
 /// What a call of the pump leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,45 +39,45 @@ enum Left {
 
 /// What of the driver changes.
 #[derive(Debug)]
-struct Inner {
-    scopes: Scopes,
+pub(super) struct Inner {
+    pub(super) scopes: Scopes,
     /// Requests whose exchange is out and whose task is suspended, by token.
-    out: HashMap<u64, Py<Cycle>>,
+    pub(super) out: HashMap<u64, Py<Cycle>>,
     /// Every suspended task's cycle: the loop itself keeps tasks only weakly.
-    suspended: HashMap<u64, Py<Cycle>>,
+    pub(super) suspended: HashMap<u64, Py<Cycle>>,
     /// The name of the next one in `suspended`.
-    serial: u64,
+    pub(super) serial: u64,
     /// Heads that wait for their first block.
-    drafts: Vec<Py<Cycle>>,
+    pub(super) drafts: Vec<Py<Cycle>>,
     buffer: Vec<u8>,
     message: Message,
     /// Of a request that is over.
-    spare: Option<Callables>,
+    pub(super) spare: Option<Callables>,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) crew: Arc<Crew>,
-    app: Py<PyAny>,
-    event_loop: Py<PyAny>,
+    pub(super) app: Py<PyAny>,
+    pub(super) event_loop: Py<PyAny>,
     call_soon: Py<PyAny>,
     /// What a scheduled call of the pump is given besides: a context of its own, not that of the task that happened to
     /// schedule it, which tasks started by the pump would inherit.
     in_own_context: Py<PyDict>,
     create_future: Py<PyAny>,
     sent: Py<Sent>,
-    starter: Starter,
-    casefold: bool,
-    websockets: bool,
+    pub(super) starter: Starter,
+    pub(super) casefold: bool,
+    pub(super) websockets: bool,
     /// What is agreed to about compressing messages.
     pub(crate) deflate: Option<Policy>,
     inner: Mutex<Inner>,
-    pump: OnceLock<Py<Pump>>,
+    pub(super) pump: OnceLock<Py<Pump>>,
     /// The pump runs: whatever is left will be looked at.
     turning: AtomicBool,
     /// The token of the request whose task makes its first step now.
-    entering: AtomicU64,
+    pub(super) entering: AtomicU64,
     /// A call of the pump is scheduled.
     scheduled: AtomicBool,
     /// The loop was told to stop.
@@ -151,7 +151,7 @@ impl Driver {
         self.pump.get().map(|pump| pump.clone_ref(py))
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -208,7 +208,7 @@ impl Driver {
     }
 
     /// Sees to it that the pump is called soon, unless it runs now.
-    fn schedule(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn schedule(&self, py: Python<'_>) -> PyResult<()> {
         if self.turning.load(Ordering::Relaxed) || self.scheduled.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
@@ -260,6 +260,10 @@ impl Driver {
                 Turn::Exchange(exchange) => {
                     started += 1;
                     self.begin(py, exchange)?;
+                    if self.crew.is_forked() {
+                        // A child came out of it that goes on: what else there is to do is its parent's.
+                        return Ok(Left::Nothing);
+                    }
                 }
                 Turn::Notice(notice) => self.on_notice(py, notice)?,
                 Turn::Idle { again: true } => break Left::Work,
@@ -333,124 +337,6 @@ impl Driver {
         }
     }
 
-    /// Calls the application for `exchange`, and goes with it as far as it comes at once. An error is ours.
-    fn begin(&self, py: Python<'_>, exchange: Box<Exchange>) -> PyResult<()> {
-        if self.websockets && websocket::is_wanted(&exchange) {
-            return self.begin_websocket(py, exchange);
-        }
-        let scope = self.inner().scopes.build(py, &exchange);
-        let method = exchange.head.method.of(exchange.bytes());
-        let is_head = method == b"HEAD" || (self.casefold && method.eq_ignore_ascii_case(b"HEAD"));
-        let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
-            return Ok(());
-        };
-        self.enter(py, driver, scope, State::new(exchange, is_head))
-    }
-
-    /// Calls the application for an exchange that is to become a WebSocket, unless its handshake is none.
-    fn begin_websocket(&self, py: Python<'_>, mut exchange: Box<Exchange>) -> PyResult<()> {
-        exchange.keep_alive = false;
-        let scope = match websocket::opening(&exchange) {
-            Ok(opening) => {
-                let mut inner = self.inner();
-                inner
-                    .scopes
-                    .build_websocket(py, &exchange, opening.protocols())
-            }
-            Err(refusal) => {
-                websocket::refuse(&mut State::new(exchange, false), refusal, self);
-                return Ok(());
-            }
-        };
-        let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
-            return Ok(());
-        };
-        self.enter(py, driver, scope, State::websocket(exchange))
-    }
-
-    /// Calls the application, and goes with it as far as it comes at once.
-    fn enter(
-        &self,
-        py: Python<'_>,
-        driver: Arc<Self>,
-        scope: PyResult<Bound<'_, PyDict>>,
-        state: State,
-    ) -> PyResult<()> {
-        self.tasks.fetch_add(1, Ordering::SeqCst);
-        self.watchdog.call();
-        let spare = self.inner().spare.take();
-        let callables = match spare {
-            Some(spare) => {
-                spare.cycle.get().renew(state);
-                spare
-            }
-            None => Callables::new(py, driver, state)?,
-        };
-        let cycle = callables.cycle.bind(py);
-        self.entering.store(cycle.get().token(), Ordering::Relaxed);
-        let begun = scope.and_then(|scope| {
-            let (receive, send) = (callables.receive.bind(py), callables.send.bind(py));
-            let made = ffi::call(self.app.bind(py), [scope.as_any(), receive, send])?;
-            self.starter.start(&self.event_loop, &made)
-        });
-        self.entering.store(NOBODY, Ordering::Relaxed);
-        let outcome = match begun {
-            Ok(Task::Done(outcome)) => outcome,
-            Ok(Task::Suspended(task)) => return self.suspend(cycle, &task),
-            Err(error) => Err(error),
-        };
-        cycle.get().conclude(py, outcome);
-        if callables.are_unique(py) {
-            self.inner().spare = Some(callables);
-        }
-        self.tasks.fetch_sub(1, Ordering::SeqCst);
-        Ok(())
-    }
-
-    fn suspend(&self, cycle: &Bound<'_, Cycle>, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        let py = cycle.py();
-        cycle.get().suspend(task);
-        let serial = {
-            let mut inner = self.inner();
-            inner.serial += 1;
-            let serial = inner.serial;
-            inner.suspended.insert(serial, cycle.clone().unbind());
-            if cycle.get().is_drafted() {
-                inner.drafts.push(cycle.clone().unbind());
-            }
-            if cycle.get().is_out() {
-                inner
-                    .out
-                    .insert(cycle.get().token(), cycle.clone().unbind());
-            }
-            serial
-        };
-        let ended = Ended {
-            cycle: cycle.clone().unbind(),
-            serial,
-        };
-        task.call_method1(intern!(py, "add_done_callback"), (Bound::new(py, ended)?,))?;
-        Ok(())
-    }
-
-    /// A suspended task is done.
-    fn ended(
-        &self,
-        cycle: &Bound<'_, Cycle>,
-        serial: u64,
-        task: &Bound<'_, PyAny>,
-    ) -> PyResult<()> {
-        let py = cycle.py();
-        cycle.get().conclude(py, crate::asgi::task::outcome(task));
-        let forgotten = self.inner().suspended.remove(&serial);
-        drop(forgotten);
-        let before = self.tasks.fetch_sub(1, Ordering::SeqCst);
-        if before == 1 && self.crew.is_stopping() {
-            self.schedule(py)?;
-        }
-        Ok(())
-    }
-
     /// The crew has stopped, and no task is left.
     fn is_over(&self) -> bool {
         let waits = self.tasks.load(Ordering::Relaxed) > 0 && !self.crew.has_failed();
@@ -469,27 +355,10 @@ impl Driver {
     }
 }
 
-/// What is called when a suspended task is done.
-#[pyclass(frozen, module = "oxicorn._native")]
-#[derive(Debug)]
-struct Ended {
-    cycle: Py<Cycle>,
-    serial: u64,
-}
-
-#[pymethods]
-impl Ended {
-    fn __call__(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
-        let cycle = self.cycle.bind(task.py());
-        let driver = cycle.get().driver.clone();
-        driver.ended(cycle, self.serial, task)
-    }
-}
-
 /// What the loop calls when the engine has something to do: `loop.add_reader(pump.fileno(), pump)`.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
-pub(crate) struct Pump(Arc<Driver>);
+pub(crate) struct Pump(pub(super) Arc<Driver>);
 
 #[pymethods]
 impl Pump {

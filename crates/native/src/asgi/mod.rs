@@ -5,6 +5,7 @@ mod awaitable;
 mod callables;
 mod cycle;
 mod driver;
+mod entering;
 mod fields;
 mod scope;
 mod send;

@@ -32,8 +32,8 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<(String, Option<u16>)>,
     /// The path below which the application lives (`root_path`).
     pub(crate) root_path: String,
-    /// Whose `X-Forwarded-For` counts.
-    pub(crate) trust: TrustPolicy,
+    /// Whose `X-Forwarded-For` counts; without it nobody's.
+    pub(crate) trust: Option<TrustPolicy>,
     /// What the lifespan left for the requests.
     pub(crate) state: Py<PyDict>,
     /// Whether methods are turned into capitals (`casefold_http_method`).
@@ -101,7 +101,8 @@ impl Scopes {
         template.describe_line(py, exchange, &self.setup)?;
         template.describe_client(py, exchange)?;
         let scope = template.dict.bind(py).copy()?;
-        if let Some(host) = forwarded_client(exchange, &self.setup.trust) {
+        let trust = self.setup.trust.as_ref();
+        if let Some(host) = trust.and_then(|trust| forwarded_client(exchange, trust)) {
             scope.set_item(intern!(py, "client"), (host, 0))?;
         }
         let fields = self.fields.list(py, exchange)?;

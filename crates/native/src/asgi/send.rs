@@ -143,7 +143,8 @@ impl State {
             exchange.keep_alive &= driver.crew.engine().can_skip_rest(exchange);
         }
         let now = Now::read();
-        self.head.seal(exchange, total, self.is_head, now.unix)
+        let ours = driver.crew.always.at(now.unix);
+        self.head.seal(exchange, total, self.is_head, ours)
     }
 
     /// Sends a block; the head first, if it is the first; ends the response, if it is the last.

@@ -283,7 +283,8 @@ impl State {
         let Some(exchange) = &mut self.exchange else {
             return;
         };
-        self.head.seal_upgrade(exchange, now.unix);
+        let ours = driver.crew.always.at(now.unix);
+        self.head.seal_upgrade(exchange, ours);
         self.gone |= self.send_encoded(driver) == Flow::Gone;
         if let Some(exchange) = &mut self.exchange {
             driver.crew.engine().upgrade(exchange, deflate, now);

@@ -42,6 +42,7 @@ pub(crate) use readiness::{ReadyCheck, start as start_ready_check};
 pub(crate) use steward::start as start_steward;
 
 use self::notices::tell;
+use crate::head::Always;
 use crate::wsgi::Gateway;
 
 /// Who turns the engine.
@@ -121,6 +122,8 @@ pub(crate) struct Setup {
     pub(crate) orphan_timeout: Duration,
     /// How long a new arbiter's workers may take to boot (`boot_timeout`).
     pub(crate) boot_timeout: Duration,
+    /// The fields that every response has.
+    pub(crate) always: Always,
 }
 
 /// The threads of one worker and their engine.
@@ -162,6 +165,7 @@ pub(crate) struct Crew {
     orphanhood: orphan::Orphanhood,
     readiness: readiness::Readiness,
     memory: memory::MemoryLimit,
+    pub(crate) always: Always,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -221,6 +225,7 @@ impl Crew {
             ),
             readiness: readiness::Readiness::default(),
             memory: memory::MemoryLimit::new(setup.memory),
+            always: setup.always,
         })
     }
 

@@ -113,7 +113,8 @@ pub(crate) fn keep(
     predecessor: Option<&Predecessor>,
     config: &Config,
 ) -> Option<Arc<Kept>> {
-    if predecessor.is_some_and(Predecessor::is_undone) {
+    // Of a script there is more than the package, so that running this again would not be going back.
+    if config.scripted || predecessor.is_some_and(Predecessor::is_undone) {
         return None;
     }
     let kept = try_to_keep(py, config).inspect_err(|error| {

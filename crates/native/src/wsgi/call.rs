@@ -68,9 +68,10 @@ impl Transaction {
     fn begin(&mut self, total: Option<u64>) -> Framing {
         self.now = Now::read();
         self.exchange.keep_alive &= !self.crew.ends_connections();
+        let ours = self.crew.always.at(self.now.unix);
         let framing = self
             .head
-            .seal(&mut self.exchange, total, self.is_head, self.now.unix);
+            .seal(&mut self.exchange, total, self.is_head, ours);
         self.framing = Some(framing);
         framing
     }

@@ -5,6 +5,7 @@
 use super::NOTICE;
 use crate::kind::Kind;
 use crate::setting::Setting;
+use crate::spelling::{self, Means, Spelling};
 use crate::table;
 
 /// One thing to complete: some flags that mean the same, and what may follow them.
@@ -41,26 +42,67 @@ fn entries() -> Vec<Entry> {
         Entry::new(["-v", "--version"], "Show the version and leave."),
     ];
     for row in table::settings().filter(|row| row.is_in_effect() && !row.cli.is_empty()) {
-        let repeatable = row.kind.is_repeatable();
-        entries.push(Entry {
-            takes: takes(row),
-            repeatable,
-            ..Entry::new(row.cli, row.summary)
-        });
+        entries.push(own(row));
         if !row.cli_off.is_empty() {
             entries.push(Entry::new(row.cli_off, "The opposite."));
         }
+        entries.extend(row.offered().flat_map(spelled));
+    }
+    entries
+}
+
+/// The setting's own flags, and those that are no more than other names for them.
+fn own(row: &'static Setting) -> Entry {
+    let same = row.offered().filter(|one| one.means == Means::Same);
+    let flags = row
+        .cli
+        .iter()
+        .copied()
+        .chain(same.flat_map(Spelling::flags));
+    Entry {
+        takes: takes(row),
+        repeatable: row.kind.is_repeatable(),
+        ..Entry::new(flags.collect::<Vec<_>>(), row.summary)
+    }
+}
+
+/// A spelling with a form of its own, and its opposite.
+fn spelled(spelling: &'static Spelling) -> Vec<Entry> {
+    let Means::Form { takes, summary } = spelling.means else {
+        return Vec::new();
+    };
+    let (takes, repeatable) = match takes {
+        spelling::Takes::Nothing => (Takes::Nothing, false),
+        spelling::Takes::One(meta) => (named(meta), false),
+        spelling::Takes::Each(meta) => (named(meta), true),
+    };
+    let mut entries: Vec<_> = spelling
+        .flags()
+        .map(|flag| Entry::new([flag], summary))
+        .collect();
+    if let Some(on) = entries.first_mut() {
+        (on.takes, on.repeatable) = (takes, repeatable);
+    }
+    if let Some(off) = entries.get_mut(1) {
+        off.summary = "The opposite.";
     }
     entries
 }
 
 fn takes(setting: &'static Setting) -> Takes {
-    match (setting.kind, setting.meta) {
-        (Kind::Bool, _) => Takes::Nothing,
-        (Kind::Choice(words), _) => Takes::Words(words),
-        (Kind::Class, _) => Takes::Words(setting.examples),
-        (_, "FILE" | "CONFIG") => Takes::Files,
-        (_, "DIR" | "DIRS") => Takes::Directories,
+    match setting.kind {
+        Kind::Bool => Takes::Nothing,
+        Kind::Choice(words) => Takes::Words(words),
+        Kind::Class => Takes::Words(setting.examples),
+        _ => named(setting.meta),
+    }
+}
+
+/// What a placeholder says of what is to be typed there.
+fn named(meta: &str) -> Takes {
+    match meta {
+        "FILE" | "CONFIG" => Takes::Files,
+        "DIR" | "DIRS" => Takes::Directories,
         _ => Takes::Anything,
     }
 }

@@ -1,6 +1,7 @@
 //! The table for other programs, in JSON.
 
 use crate::setting::Setting;
+use crate::spelling::Spelling;
 use crate::table::SECTIONS;
 use crate::value::Value;
 
@@ -23,6 +24,10 @@ fn object(section: &str, setting: &Setting) -> String {
         ("section", string(section)),
         ("flags", strings(setting.cli)),
         ("off_flags", strings(setting.cli_off)),
+        (
+            "uvicorn_flags",
+            strings(setting.offered().flat_map(Spelling::flags)),
+        ),
         ("environment", strings(variables)),
         ("value", string(&setting.kind.expected())),
         ("default", value(&setting.default.value())),

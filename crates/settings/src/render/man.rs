@@ -1,6 +1,6 @@
 //! The manual page, in the language of `man(7)`.
 
-use super::{default, flags_with_value, variables};
+use super::{default, flags_with_value, spellings_with_value, variables};
 use crate::setting::{Section, Setting};
 use crate::table::{SECTIONS, settings};
 
@@ -79,9 +79,10 @@ fn options(section: &Section) -> String {
 }
 
 fn option(setting: &Setting) -> String {
-    let flags: Vec<_> = flags_with_value(setting)
-        .iter()
-        .map(|flag| flag_text(flag))
+    let flags = flags_with_value(setting).into_iter();
+    let flags: Vec<_> = flags
+        .chain(spellings_with_value(setting))
+        .map(|flag| flag_text(&flag))
         .collect();
     let default = default(setting).map(|text| format!("\n.br\nDefault: {}", escape(&text)));
     let text = prose(&format!("{}\n\n{}", setting.summary, setting.doc));

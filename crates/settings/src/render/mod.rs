@@ -20,6 +20,7 @@ pub use reference::reference;
 pub use stub::stub;
 
 use crate::setting::{Preset, Setting};
+use crate::spelling::{Spelling, Takes};
 
 /// A copy in the repository: its path from the root, and what makes its text.
 pub type Rendered = (&'static str, fn() -> String);
@@ -39,13 +40,39 @@ pub const COPIES: [Rendered; 8] = [
 /// What the copies in the repository start with.
 const NOTICE: &str = "Generated from crates/settings by `cargo xtask generate`; do not edit.";
 
-/// All flags with their value's placeholder: `-w INT`, `--workers INT`.
-fn flags_with_value(setting: &Setting) -> Vec<String> {
-    let value = match (setting.takes_value(), setting.cli_bare) {
+/// What follows the setting's own flags: a blank and the placeholder, or nothing.
+fn value(setting: &Setting) -> String {
+    match (setting.takes_value(), setting.cli_bare) {
         (false, _) => String::new(),
         (true, None) => format!(" {}", setting.meta),
         (true, Some(_)) => format!(" [{}]", setting.meta),
+    }
+}
+
+/// The flags of a spelling with their value's placeholder: `--port PORT`.
+fn spelled_with_value(setting: &Setting, spelling: &Spelling) -> Vec<String> {
+    let value = match spelling.takes() {
+        None => value(setting),
+        Some(Takes::Nothing) => String::new(),
+        Some(Takes::One(meta) | Takes::Each(meta)) => format!(" {meta}"),
     };
+    spelling
+        .flags()
+        .map(|flag| format!("{flag}{value}"))
+        .collect()
+}
+
+/// The flags of all spellings that do something.
+fn spellings_with_value(setting: &Setting) -> Vec<String> {
+    let offered = setting.offered();
+    offered
+        .flat_map(|one| spelled_with_value(setting, one))
+        .collect()
+}
+
+/// All flags of its own with their value's placeholder: `-w INT`, `--workers INT`.
+fn flags_with_value(setting: &Setting) -> Vec<String> {
+    let value = value(setting);
     let on = setting.cli.iter().map(|flag| format!("{flag}{value}"));
     on.chain(setting.cli_off.iter().map(|flag| (*flag).into()))
         .collect()

@@ -1,7 +1,11 @@
 //! The reference of all settings, in Markdown.
 
-use super::{NOTICE, code_list, default, flags_with_value, variables};
+use super::{
+    NOTICE, code_list, default, flags_with_value, spelled_with_value, spellings_with_value,
+    variables,
+};
 use crate::setting::{Section, Setting, Status};
+use crate::spelling::Means;
 use crate::table::SECTIONS;
 
 /// `docs/reference/settings.md`.
@@ -23,9 +27,15 @@ A setting can be set in several places. From the weakest to the strongest:
    command line;
 4. the command line.
 
+A program that calls `oxicorn.run` says its settings as arguments, in the place of 3 and 4, and names
+the configuration file if it wants one (`config`).
+
 `oxicorn --print-config` shows every value in effect and where it comes from. In the environment lists
 are written with commas, truth values as `true` or `false`, and a variable that is empty counts as
 not set. Sizes can be written as text with a unit: `64K`, `10M`, `1G`.
+
+Some settings have uvicorn's flags beside their own. Those and their names as arguments are for the
+command line and for `oxicorn.run`: in a configuration file and in the environment a setting has one name.
 ";
 
 fn contents(section: &Section) -> String {
@@ -57,9 +67,12 @@ fn fact((label, text): (&str, String)) -> String {
     format!("- {label}: {text}\n")
 }
 
-fn facts(setting: &Setting) -> [(&'static str, String); 6] {
+fn facts(setting: &Setting) -> [(&'static str, String); 9] {
     [
         ("Command line", code_list(flags_with_value(setting))),
+        ("As with uvicorn", code_list(spellings_with_value(setting))),
+        ("Argument of `oxicorn.run`", arguments(setting)),
+        ("Not as with uvicorn", refusals(setting)),
         ("Environment", code_list(variables(setting))),
         ("Value", setting.kind.expected()),
         (
@@ -69,6 +82,26 @@ fn facts(setting: &Setting) -> [(&'static str, String); 6] {
         ("Examples", code_list(setting.examples)),
         ("Compared with gunicorn", comparison(setting.status)),
     ]
+}
+
+/// The words besides the setting's own name.
+fn arguments(setting: &Setting) -> String {
+    let words: Vec<_> = setting.offered().map(|one| one.argument).collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    code_list([setting.name].into_iter().chain(words))
+}
+
+fn refusals(setting: &Setting) -> String {
+    let advice = setting.spellings.iter().filter_map(|one| match one.means {
+        Means::Refused { advice, .. } => {
+            let flags = code_list(spelled_with_value(setting, one));
+            Some(format!("{flags} is refused: {advice}"))
+        }
+        _ => None,
+    });
+    advice.collect::<Vec<_>>().join("; ")
 }
 
 fn comparison(status: Status) -> String {

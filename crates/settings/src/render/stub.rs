@@ -3,15 +3,64 @@
 use super::NOTICE;
 use crate::kind::Kind;
 use crate::setting::{Preset, Setting};
+use crate::spelling::Takes;
 use crate::table;
 
-/// `python/oxicorn/_settings.pyi`: a class with one attribute for each setting.
+/// `python/oxicorn/_settings.pyi`: a class with one attribute for each setting, and the arguments of
+/// `oxicorn.run`.
 pub fn stub() -> String {
     let attributes: String = table::settings().map(attribute).collect();
+    let arguments: String = table::settings().map(arguments).collect();
     format!(
-        "# {NOTICE}\n\nfrom collections.abc import Callable\nfrom typing import Any, Literal\n\n\
-         class Config:\n{attributes}"
+        "# {NOTICE}\n\n{IMPORTS}\nclass Config:\n{attributes}\n\
+         class Arguments(TypedDict, total=False):\n{arguments}"
     )
+}
+
+const IMPORTS: &str = "\
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal, TypedDict
+";
+
+/// The setting's name as an argument, and the words of others that do something.
+fn arguments(setting: &Setting) -> String {
+    let own = given(setting);
+    let others = setting.offered().map(|one| {
+        let annotation = match one.takes() {
+            None => own.clone(),
+            Some(Takes::Nothing) => "bool".into(),
+            Some(Takes::One("INT" | "PORT")) => "int".into(),
+            Some(Takes::One("LEVEL")) => "str | int".into(),
+            Some(Takes::One("FILE")) => PATH.into(),
+            Some(Takes::One(_)) => "str".into(),
+            Some(Takes::Each("PAIR")) => "Sequence[tuple[str, str]]".into(),
+            Some(Takes::Each(_)) => format!("Sequence[str] | {PATH}"),
+        };
+        (one.argument, annotation)
+    });
+    let all = [(setting.name, own.clone())].into_iter().chain(others);
+    let lines = all.map(|(name, annotation)| format!("    {name}: {annotation} | None\n"));
+    lines.collect::<Vec<_>>().concat()
+}
+
+const PATH: &str = "str | PathLike[str]";
+
+/// The type of the values that a setting takes as an argument.
+fn given(setting: &Setting) -> String {
+    match setting.kind {
+        Kind::Bool => "bool".into(),
+        Kind::Int { .. } | Kind::Mode => "int".into(),
+        Kind::Size => "int | str".into(),
+        Kind::Seconds => "float".into(),
+        Kind::Text => PATH.into(),
+        Kind::Account => "str | int".into(),
+        Kind::Choice(_) | Kind::Hook => annotation_of(setting.kind),
+        Kind::Class => "str".into(),
+        Kind::List | Kind::Commas => "Sequence[str] | str".into(),
+        Kind::Dict => "Mapping[str, str]".into(),
+        Kind::Any => "Any".into(),
+    }
 }
 
 fn attribute(setting: &Setting) -> String {
@@ -20,7 +69,16 @@ fn attribute(setting: &Setting) -> String {
 
 /// The type of the value as the server reports it.
 fn annotation(setting: &Setting) -> String {
-    let plain = match setting.kind {
+    let plain = annotation_of(setting.kind);
+    if setting.default == Preset::None && setting.kind != Kind::Any {
+        format!("{plain} | None")
+    } else {
+        plain
+    }
+}
+
+fn annotation_of(kind: Kind) -> String {
+    match kind {
         Kind::Bool => "bool".into(),
         Kind::Int { .. } | Kind::Mode | Kind::Size => "int".into(),
         Kind::Seconds => "float".into(),
@@ -32,11 +90,6 @@ fn annotation(setting: &Setting) -> String {
         Kind::List | Kind::Commas => "list[str]".into(),
         Kind::Dict => "dict[str, str]".into(),
         Kind::Hook => "Callable[..., Any]".into(),
-        Kind::Any => return "Any".into(),
-    };
-    if setting.default == Preset::None {
-        format!("{plain} | None")
-    } else {
-        plain
+        Kind::Any => "Any".into(),
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status};
+use crate::spelling::{Spelling, Takes};
 use crate::stored::store;
 
 /// What the rows of this section start from.
@@ -18,6 +19,7 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "asgi_loop",
             cli: &["--asgi-loop"],
+            spellings: &[Spelling::same("--loop", "loop")],
             kind: Kind::Choice(&["auto", "asyncio", "uvloop"]),
             default: Preset::Text("auto"),
             meta: "NAME",
@@ -30,6 +32,15 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "asgi_lifespan",
             cli: &["--asgi-lifespan"],
+            spellings: &[
+                Spelling::same("--lifespan", "lifespan"),
+                Spelling::refused(
+                    "--reset-contextvars",
+                    "reset_contextvars",
+                    Takes::Nothing,
+                    "remove it; no request sees the context variables that the lifespan has set",
+                ),
+            ],
             kind: Kind::Choice(&["auto", "on", "off"]),
             default: Preset::Text("auto"),
             meta: "MODE",
@@ -80,7 +91,8 @@ pub(super) static SECTION: Section = Section {
         },
         Setting {
             name: "websocket_max_message_size",
-            cli: &["--websocket-max-message-size", "--ws-max-size"],
+            cli: &["--websocket-max-message-size"],
+            spellings: &[Spelling::same("--ws-max-size", "ws_max_size")],
             kind: Kind::Size,
             default: Preset::Int(16_777_216),
             meta: "BYTES",

@@ -2,7 +2,9 @@
 
 use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status};
+use crate::spelling::{Said, Spelling, Takes};
 use crate::stored::store;
+use crate::value::Value;
 
 pub(super) static SECTION: Section = Section {
     title: "Development and debugging",
@@ -33,13 +35,65 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "reload_extra_files",
             cli: &["--reload-extra-file"],
+            spellings: &[
+                Spelling::form(
+                    "--reload-dir",
+                    "reload_dirs",
+                    Takes::Each("DIR"),
+                    "A further directory to watch; repeatable.",
+                ),
+                Spelling::form(
+                    "--reload-include",
+                    "reload_includes",
+                    Takes::Each("PATTERN"),
+                    "What to watch in these directories; repeatable. [*.py]",
+                ),
+            ],
+            reads: |said| Ok(patterns(said)),
             kind: Kind::List,
             default: Preset::List(&[]),
             meta: "FILE",
             summary: "A further file or pattern to watch; repeatable.",
-            doc: "Templates, for example: `templates/**/*.html`. Patterns also find files that appear later.",
+            doc: "Templates, for example: `templates/**/*.html`. Patterns also find files that appear later. The files \
+                  of imported modules are watched in any case.\n\n\
+                  `--reload-dir DIR` stands for `DIR/**/*.py`, with `--reload-include '*.html'` for `DIR/**/*.html`; \
+                  the latter alone looks in the current directory.",
             examples: &["settings.toml", "templates/**/*.html"],
             apply: |config, value| store(&mut config.reload_extra_files, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "reload_exclude",
+            cli: &["--reload-exclude"],
+            spellings: &[Spelling::same("", "reload_excludes")],
+            kind: Kind::List,
+            default: Preset::List(&[]),
+            meta: "PATTERN",
+            status: Status::Ours,
+            summary: "A file, directory or pattern that is not watched; repeatable.",
+            doc: "A pattern is compared with the end of a file's path: `*_pb2.py`, `generated/*.py`. A directory leaves out \
+                  all that is in it.",
+            examples: &["generated", "*_pb2.py"],
+            apply: |config, value| store(&mut config.reload_exclude, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "reload_delay",
+            cli: &["--reload-delay"],
+            kind: Kind::Seconds,
+            default: Preset::Float(1.0),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long to wait between two looks at the files under reload.",
+            doc: "The shorter, the sooner a change is seen, and the more processor time it takes.",
+            examples: &["0.25"],
+            apply: |config, value| {
+                store(&mut config.reload_delay, value)?;
+                if config.reload_delay.is_zero() {
+                    return Err("expected a number of seconds of at least 0.001".into());
+                }
+                Ok(())
+            },
             ..Setting::ROW
         },
         Setting {
@@ -76,3 +130,24 @@ pub(super) static SECTION: Section = Section {
         },
     ],
 };
+
+/// Each of uvicorn's patterns, in each of its directories.
+fn patterns(said: &Said) -> Value {
+    let directories = or(said.texts("reload_dirs"), ".");
+    let includes = or(said.texts("reload_includes"), "*.py");
+    let mut all = said.texts("reload_extra_files");
+    for directory in &directories {
+        let directory = directory.trim_end_matches('/');
+        let inside = |pattern: &String| format!("{directory}/**/{pattern}");
+        all.extend(includes.iter().map(inside));
+    }
+    Value::texts(all)
+}
+
+fn or(found: Vec<String>, default: &str) -> Vec<String> {
+    if found.is_empty() {
+        vec![default.to_owned()]
+    } else {
+        found
+    }
+}

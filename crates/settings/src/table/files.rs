@@ -45,6 +45,17 @@ pub(super) static SECTION: Section = Section {
             ..Setting::ROW
         },
         Setting {
+            name: "factory",
+            cli: &["--factory"],
+            status: Status::Ours,
+            summary: "The name is a function that makes the application.",
+            doc: "It is called without arguments when the module is loaded, and what it returns is served. Without a name in \
+                  the specification `create_app` and `make_app` are tried. `MODULE:create_app()` says the same without \
+                  the flag, and can have arguments.",
+            apply: |config, value| store(&mut config.factory, value),
+            ..Setting::SWITCH
+        },
+        Setting {
             name: "paste",
             cli: &["--paste", "--paster"],
             meta: "FILE",

@@ -2,6 +2,7 @@
 
 use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status, Variable};
+use crate::spelling::{Said, Spelling, Takes};
 use crate::stored::store;
 use crate::value::Value;
 
@@ -90,8 +91,67 @@ pub(super) static SECTION: Section = Section {
             ..Setting::SWITCH
         },
         Setting {
+            name: "server_header",
+            cli: &["--server-header"],
+            cli_off: &["--no-server-header"],
+            default: Preset::Bool(true),
+            status: Status::Ours,
+            summary: "Say `Server: oxicorn` in responses of the application.",
+            doc: "A `Server` field of the application's own, or in `header`, takes its place. What the server answers \
+                  by itself, such as 400 to what is no request, carries the field in any case.",
+            apply: |config, value| store(&mut config.server_header, value),
+            ..Setting::SWITCH
+        },
+        Setting {
+            name: "date_header",
+            cli: &["--date-header"],
+            cli_off: &["--no-date-header"],
+            default: Preset::Bool(true),
+            status: Status::Ours,
+            summary: "Say the date in responses of the application.",
+            doc: "A server with a clock has to say it (RFC 9110 §6.6.1). A `Date` field of the application's own, or in \
+                  `header`, takes its place. What the server answers by itself carries the field in any case.",
+            apply: |config, value| store(&mut config.date_header, value),
+            ..Setting::SWITCH
+        },
+        Setting {
+            name: "header",
+            cli: &["--header"],
+            spellings: &[Spelling::form(
+                "",
+                "headers",
+                Takes::Each("PAIR"),
+                "Fields for every response, as pairs of name and value.",
+            )],
+            reads: pairs,
+            kind: Kind::List,
+            default: Preset::List(&[]),
+            meta: "NAME:VALUE",
+            status: Status::Ours,
+            summary: "A header field for every response of the application; repeatable.",
+            doc: "It is added to what the application says; if that has a field of the same name, both are sent. `Server` \
+                  and `Date` take the place of the server's own. The fields that frame a message or concern the connection, \
+                  such as `Content-Length` and `Connection`, are the server's business and are refused.",
+            examples: &[
+                "X-Served-By: web-1",
+                "Strict-Transport-Security:max-age=3600",
+            ],
+            apply: |config, value| {
+                config.header = fields(value)?;
+                Ok(())
+            },
+            ..Setting::ROW
+        },
+        Setting {
             name: "http_parser",
             cli: &["--http-parser"],
+            spellings: &[Spelling::form(
+                "--http",
+                "http",
+                Takes::One("NAME"),
+                "Which of uvicorn's parsers to use; there is only one here.",
+            )],
+            reads: any_parser,
             kind: Kind::Choice(&["auto", "fast", "python"]),
             default: Preset::Text("auto"),
             meta: "NAME",
@@ -105,6 +165,84 @@ pub(super) static SECTION: Section = Section {
         },
     ],
 };
+
+/// The pairs of `headers`, as `header` has them.
+fn pairs(said: &Said) -> Result<Value, String> {
+    let own = said.texts("header");
+    let items = match said.get("headers") {
+        Some(Value::List(items)) => items.as_slice(),
+        _ => return Err("expected a list of pairs of name and value".into()),
+    };
+    let pairs = items.iter().map(|item| match item {
+        Value::List(pair) => match pair.as_slice() {
+            [Value::Text(name), Value::Text(value)] => Ok(format!("{name}: {value}")),
+            _ => Err(format!("{item} is not a pair of name and value")),
+        },
+        Value::Text(text) => Ok(text.clone()),
+        _ => Err(format!("{item} is not a pair of name and value")),
+    });
+    let all: Result<Vec<_>, _> = own.into_iter().map(Ok).chain(pairs).collect();
+    Ok(Value::texts(all?))
+}
+
+/// Header fields that are the server's business.
+const OURS: [&str; 8] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Texts of the form `NAME:VALUE` as names and values.
+fn fields(value: &Value) -> Result<Vec<(String, String)>, String> {
+    let items = match value {
+        Value::List(items) => items.iter().filter_map(Value::as_text).collect(),
+        _ => Vec::new(),
+    };
+    items.into_iter().map(field).collect()
+}
+
+fn field(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or_else(|| format!("'{text}' is not a field; expected NAME:VALUE"))?;
+    let (name, value) = (name.trim(), value.trim());
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(format!("'{name}' is not the name of a field"));
+    }
+    if OURS.contains(&name.to_ascii_lowercase().as_str()) {
+        return Err(format!("{name} is the server's own business"));
+    }
+    if value
+        .bytes()
+        .any(|byte| byte != b'\t' && !(b' '..=b'~').contains(&byte))
+    {
+        return Err(format!(
+            "the value of {name} has characters beyond visible ASCII"
+        ));
+    }
+    Ok((name.into(), value.into()))
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// uvicorn's parsers are all the one that there is.
+fn any_parser(said: &Said) -> Result<Value, String> {
+    if let Some(own) = said.get("http_parser") {
+        return Ok(own.clone());
+    }
+    match said.text("http").as_deref() {
+        Some("auto" | "h11" | "httptools" | "zttp") => Ok(Value::text("auto")),
+        _ => Err("there is one parser; expected auto, h11 or httptools".into()),
+    }
+}
 
 /// `SENDFILE` knows four words for yes; anything else is a no.
 fn asked_for(text: &str) -> Value {

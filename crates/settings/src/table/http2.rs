@@ -2,6 +2,8 @@
 
 use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status};
+use crate::spelling::{Said, Spelling};
+use crate::value::Value;
 
 /// What the rows of this section start from.
 const ROW: Setting = Setting {
@@ -17,6 +19,13 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "http_protocols",
             cli: &["--http-protocols"],
+            spellings: &[Spelling::switch(
+                "--http2",
+                "",
+                "http2",
+                "Offer HTTP/2 too.",
+            )],
+            reads: both_versions,
             kind: Kind::Commas,
             default: Preset::List(&["h1"]),
             meta: "NAMES",
@@ -91,3 +100,11 @@ pub(super) static SECTION: Section = Section {
         },
     ],
 };
+
+/// uvicorn's `--http2`.
+fn both_versions(said: &Said) -> Result<Value, String> {
+    match said.switch("http2")? {
+        Some(true) => Ok(Value::texts(["h2", "h1"])),
+        _ => Ok(Value::texts(["h1"])),
+    }
+}

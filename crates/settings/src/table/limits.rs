@@ -2,6 +2,7 @@
 
 use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status};
+use crate::spelling::{Spelling, Takes};
 use crate::stored::store;
 
 pub(super) static SECTION: Section = Section {
@@ -37,6 +38,12 @@ pub(super) static SECTION: Section = Section {
             name: "limit_request_field_size",
             cli: &["--limit-request-field_size"],
             cli_hidden: &["--limit-request-field-size"],
+            spellings: &[Spelling::refused(
+                "--h11-max-incomplete-event-size",
+                "h11_max_incomplete_event_size",
+                Takes::One("BYTES"),
+                "use limit_request_line, limit_request_fields and limit_request_field_size",
+            )],
             kind: Kind::COUNT,
             default: Preset::Int(8190),
             meta: "BYTES",

@@ -2,7 +2,9 @@
 
 use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status};
+use crate::spelling::{Said, Spelling, Takes};
 use crate::stored::store;
+use crate::value::Value;
 
 const LOGGING_LATER: Status = Status::Later {
     meanwhile: "use errorlog, accesslog, loglevel and access_log_format; the application's own \
@@ -19,6 +21,13 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "accesslog",
             cli: &["--access-logfile"],
+            spellings: &[Spelling::switch(
+                "--access-log",
+                "--no-access-log",
+                "access_log",
+                "Write the access log, to standard output.",
+            )],
+            reads: access_log,
             meta: "FILE",
             summary: "The access log's file; - for standard output.",
             doc: "One line for each request. Without it there is no access log. The signal USR1 reopens the file.",
@@ -76,6 +85,13 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "loglevel",
             cli: &["--log-level"],
+            spellings: &[Spelling::form(
+                "",
+                "log_level",
+                Takes::One("LEVEL"),
+                "The same by name, or by number as in Python's logging.",
+            )],
+            reads: |said| Ok(level(said)),
             kind: Kind::Choice(&["debug", "info", "warning", "error", "critical"]),
             default: Preset::Text("info"),
             meta: "LEVEL",
@@ -97,6 +113,27 @@ pub(super) static SECTION: Section = Section {
             ..Setting::SWITCH
         },
         Setting {
+            name: "color",
+            cli: &["--color"],
+            spellings: &[Spelling::switch(
+                "--use-colors",
+                "--no-use-colors",
+                "use_colors",
+                "Show the banner in colour.",
+            )],
+            reads: colors,
+            kind: Kind::Choice(&["auto", "always", "never"]),
+            default: Preset::Text("auto"),
+            meta: "WHEN",
+            status: Status::Ours,
+            summary: "Whether the banner is in colour: auto, always or never.",
+            doc: "The banner is what a terminal gets at the start. `auto` looks at `NO_COLOR` and `TERM`. The logs are \
+                  never coloured.",
+            examples: &["never"],
+            apply: |config, value| store(&mut config.color, value),
+            ..Setting::ROW
+        },
+        Setting {
             name: "logger_class",
             cli: &["--logger-class"],
             kind: Kind::Class,
@@ -111,6 +148,7 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "logconfig",
             cli: &["--log-config"],
+            spellings: &[Spelling::same("", "log_config")],
             meta: "FILE",
             status: LOGGING_LATER,
             summary: "A file in the format of Python's logging.config.fileConfig.",
@@ -188,3 +226,35 @@ pub(super) static SECTION: Section = Section {
         },
     ],
 };
+
+/// uvicorn's switch, which knows one place for the access log.
+fn access_log(said: &Said) -> Result<Value, String> {
+    match (said.switch("access_log")?, said.get("accesslog")) {
+        (Some(false), None) => Ok(Value::None),
+        (Some(false), Some(_)) => Err("no access log contradicts accesslog".into()),
+        (_, Some(file)) => Ok(file.clone()),
+        (_, None) => Ok(Value::text("-")),
+    }
+}
+
+/// A level by Python's number, or by a name of uvicorn's own.
+fn level(said: &Said) -> Value {
+    match said.get("log_level").or(said.get("loglevel")) {
+        Some(Value::Int(number)) => Value::text(match number {
+            ..=19 => "debug",
+            20..=29 => "info",
+            30..=39 => "warning",
+            40..=49 => "error",
+            50.. => "critical",
+        }),
+        Some(Value::Text(name)) if name.eq_ignore_ascii_case("trace") => Value::text("debug"),
+        other => other.cloned().unwrap_or_default(),
+    }
+}
+
+fn colors(said: &Said) -> Result<Value, String> {
+    match (said.switch("use_colors")?, said.get("color")) {
+        (Some(on), None) => Ok(Value::text(if on { "always" } else { "never" })),
+        _ => Err("it is said twice, as color and as use_colors".into()),
+    }
+}

@@ -1,7 +1,8 @@
 //! The process itself: where it runs, as whom, under which name.
 
 use crate::kind::Kind;
-use crate::setting::{Preset, Section, Setting};
+use crate::setting::{Preset, Section, Setting, Status};
+use crate::spelling::Spelling;
 use crate::stored::store;
 
 pub(super) static SECTION: Section = Section {
@@ -21,6 +22,7 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "pythonpath",
             cli: &["--pythonpath"],
+            spellings: &[Spelling::same("--app-dir", "app_dir")],
             meta: "DIRS",
             summary: "Directories to import from, separated by commas.",
             doc: "They come before those that Python knows by itself.",
@@ -38,6 +40,20 @@ pub(super) static SECTION: Section = Section {
             doc: "It is set before the application is loaded.",
             examples: &["DJANGO_SETTINGS_MODULE=site.settings", "EMPTY="],
             apply: |config, value| store(&mut config.raw_env, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "env_file",
+            cli: &["--env-file"],
+            meta: "FILE",
+            status: Status::Ours,
+            summary: "A file of variables for the application's environment.",
+            doc: "Lines of the form `NAME=VALUE`, as the package `python-dotenv` reads them, which has to be installed. A \
+                  variable that is set already keeps its value, and `raw_env` is stronger. The path counts from the directory \
+                  where the server was started. A restart reads the file again. It is for the application: the server's own \
+                  settings are not read from it.",
+            examples: &[".env"],
+            apply: |config, value| store(&mut config.env_file, value),
             ..Setting::ROW
         },
         Setting {

@@ -26,12 +26,28 @@ pub(super) static SECTION: Section = Section {
             default: Preset::List(&["127.0.0.1", "::1"]),
             meta: "ADDRESSES",
             summary: "The proxies to trust: addresses and networks with commas, or *.",
-            doc: "Only from these peers `secure_scheme_headers` and `forwarder_headers` count. A peer on a Unix \
-                  socket is trusted. `*` trusts everyone, which is right only where nobody but the proxy can \
-                  connect.",
+            doc: "Only from these peers `secure_scheme_headers` and `forwarder_headers` count, and for ASGI \
+                  applications `X-Forwarded-For`: the scope's `client` is then the last host in it that is no proxy of \
+                  these, with port 0. `REMOTE_ADDR` of a WSGI application stays the proxy's address, as with gunicorn. A peer on a \
+                  Unix socket is trusted. `*` trusts everyone, which is right only where nobody but the proxy can \
+                  connect.\n\n\
+                  Names of hosts and paths of sockets are not understood here, unlike with uvicorn; neither are a port in \
+                  `X-Forwarded-For`, and the field `Forwarded` (RFC 7239).",
             examples: &["127.0.0.1,::1", "10.0.0.0/8", "*"],
             apply: |config, value| store(&mut config.forwarded_allow_ips, value),
             ..Setting::ROW
+        },
+        Setting {
+            name: "proxy_headers",
+            cli: &["--proxy-headers"],
+            cli_off: &["--no-proxy-headers"],
+            default: Preset::Bool(true),
+            status: Status::Ours,
+            summary: "Believe what trusted proxies say of their clients.",
+            doc: "Without it nobody is trusted, whatever `forwarded_allow_ips` says, nor are the peers of a Unix socket: \
+                  `secure_scheme_headers`, `forwarder_headers` and `X-Forwarded-For` are for the application to read.",
+            apply: |config, value| store(&mut config.proxy_headers, value),
+            ..Setting::SWITCH
         },
         Setting {
             name: "secure_scheme_headers",

@@ -2,6 +2,7 @@
 
 use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status};
+use crate::spelling::{Spelling, Takes};
 use crate::stored::store;
 
 pub(super) static SECTION: Section = Section {
@@ -10,6 +11,12 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "timeout",
             cli: &["-t", "--timeout"],
+            spellings: &[Spelling::refused(
+                "--timeout-worker-healthcheck",
+                "timeout_worker_healthcheck",
+                Takes::One("SECONDS"),
+                "remove it; a worker whose event loop hangs is found by timeout",
+            )],
             kind: Kind::WHOLE_SECONDS,
             default: Preset::Int(30),
             meta: "SECONDS",
@@ -30,6 +37,10 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "graceful_timeout",
             cli: &["--graceful-timeout"],
+            spellings: &[Spelling::same(
+                "--timeout-graceful-shutdown",
+                "timeout_graceful_shutdown",
+            )],
             kind: Kind::WHOLE_SECONDS,
             default: Preset::Int(30),
             meta: "SECONDS",
@@ -71,6 +82,7 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "keepalive",
             cli: &["--keep-alive"],
+            spellings: &[Spelling::same("--timeout-keep-alive", "timeout_keep_alive")],
             kind: Kind::WHOLE_SECONDS,
             default: Preset::Int(2),
             meta: "SECONDS",

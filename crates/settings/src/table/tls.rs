@@ -2,6 +2,7 @@
 
 use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status};
+use crate::spelling::{Spelling, Takes};
 
 /// What the rows of this section start from.
 const ROW: Setting = Setting {
@@ -18,6 +19,15 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "keyfile",
             cli: &["--keyfile"],
+            spellings: &[
+                Spelling::same("--ssl-keyfile", "ssl_keyfile"),
+                Spelling::refused(
+                    "--ssl-keyfile-password",
+                    "ssl_keyfile_password",
+                    Takes::One("TEXT"),
+                    "there is no TLS yet; let a proxy in front terminate it",
+                ),
+            ],
             meta: "FILE",
             summary: "The file of the private key.",
             doc: "In PEM form.",
@@ -27,6 +37,7 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "certfile",
             cli: &["--certfile"],
+            spellings: &[Spelling::same("--ssl-certfile", "ssl_certfile")],
             meta: "FILE",
             summary: "The file of the certificate and its chain.",
             doc: "In PEM form, the server's certificate first.",
@@ -48,6 +59,7 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "cert_reqs",
             cli: &["--cert-reqs"],
+            spellings: &[Spelling::same("--ssl-cert-reqs", "ssl_cert_reqs")],
             kind: Kind::Int { min: 0, max: 2 },
             default: Preset::Int(0),
             meta: "INT",
@@ -59,6 +71,7 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "ca_certs",
             cli: &["--ca-certs"],
+            spellings: &[Spelling::same("--ssl-ca-certs", "ssl_ca_certs")],
             meta: "FILE",
             summary: "The authorities that may sign clients' certificates.",
             doc: "In PEM form.",
@@ -88,6 +101,7 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "ciphers",
             cli: &["--ciphers"],
+            spellings: &[Spelling::same("--ssl-ciphers", "ssl_ciphers")],
             meta: "TEXT",
             summary: "The ciphers to offer.",
             doc: "In OpenSSL's notation.",
@@ -96,6 +110,7 @@ pub(super) static SECTION: Section = Section {
         },
         Setting {
             name: "ssl_context",
+            spellings: &[Spelling::same("", "ssl_context_factory")],
             kind: Kind::Hook,
             meta: "FUNCTION",
             summary: "Called to make the TLS context.",

@@ -2,6 +2,7 @@
 
 use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status, Variable};
+use crate::spelling::{Spelling, Takes};
 use crate::stored::store;
 use crate::value::Value;
 
@@ -53,15 +54,16 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "interface",
             cli: &["--interface"],
-            kind: Kind::Choice(&["auto", "wsgi", "asgi"]),
+            kind: Kind::Choice(&["auto", "wsgi", "asgi", "asgi2", "asgi3"]),
             default: Preset::Text("auto"),
             meta: "NAME",
             status: Status::Ours,
-            summary: "What the application is called by: auto, wsgi or asgi.",
+            summary: "What the application is called by: auto, wsgi, asgi or asgi2.",
             doc: "`auto` takes an application that is a coroutine function, or an object whose `__call__` is one, \
                   for an ASGI application, any other for a WSGI application. The worker class follows; `asgi` \
-                  as worker class says that it is an ASGI application.",
-            examples: &["asgi"],
+                  as worker class says that it is an ASGI application. `asgi2` is for applications that are called \
+                  twice, with the scope and then with receive and send; `asgi3` is `asgi`.",
+            examples: &["asgi", "wsgi"],
             apply: |config, value| store(&mut config.interface, value),
             ..Setting::ROW
         },
@@ -82,6 +84,12 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "worker_connections",
             cli: &["--worker-connections"],
+            spellings: &[Spelling::refused(
+                "--limit-concurrency",
+                "limit_concurrency",
+                Takes::One("INT"),
+                "use worker_connections; connections above it wait to be accepted, where uvicorn answers 503",
+            )],
             kind: Kind::POSITIVE,
             default: Preset::Int(10_000),
             meta: "INT",
@@ -100,6 +108,7 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "max_requests",
             cli: &["--max-requests"],
+            spellings: &[Spelling::same("--limit-max-requests", "limit_max_requests")],
             kind: Kind::COUNT,
             default: Preset::Int(0),
             meta: "INT",
@@ -113,6 +122,10 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "max_requests_jitter",
             cli: &["--max-requests-jitter"],
+            spellings: &[Spelling::same(
+                "--limit-max-requests-jitter",
+                "limit_max_requests_jitter",
+            )],
             kind: Kind::COUNT,
             default: Preset::Int(0),
             meta: "INT",
