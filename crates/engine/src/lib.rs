@@ -8,6 +8,7 @@ mod clock;
 mod codec;
 mod connection;
 mod deadlines;
+mod edge;
 mod engine;
 mod exchange;
 mod forwarded;
@@ -29,6 +30,7 @@ mod writing;
 
 pub use access::percent_decoded;
 pub use clock::Now;
+pub use edge::{Edge, Origin};
 pub use engine::{Engine, Notice, Running, Stuck, Turn, WatchId};
 pub use exchange::{Body, Exchange, Response, Scheme};
 pub use forwarded::TrustPolicy;
