@@ -177,7 +177,9 @@ def test_twenty_megabytes_are_uploaded(
 
 
 def test_nginx_uses_one_connection_for_many_requests(serve: Serve, front: Open, bind: str) -> None:
-    server = serve(PROBE, "--access-logfile", "-", "--access-logformat", "from %({REMOTE_PORT}e)s", bind=bind)
+    server = serve(
+        PROBE, "--access-logfile", "-", "--access-logformat", "from %({REMOTE_PORT}e)s", bind=bind
+    )
     opened = front(
         f"location / {{ proxy_pass http://kept; {KEPT} }}",
         f"upstream kept {{ server {upstream(server)}; keepalive 4; }}",
@@ -268,7 +270,9 @@ def test_a_response_of_unknown_length_ends_with_its_connection(serve: Serve, fro
 
 
 def test_nginx_stream_names_the_client(serve: Serve, tmp_path: Path, bind: str) -> None:
-    server = serve(PROBE, "--proxy-protocol", "v1", "--proxy-protocol-required", bind=bind, launch=True)
+    server = serve(
+        PROBE, "--proxy-protocol", "v1", "--proxy-protocol-required", bind=bind, launch=True
+    )
     server.wait_for_log("Listening at")
     port = free_port()
     stream = f"""
@@ -286,7 +290,9 @@ def test_nginx_stream_names_the_client(serve: Serve, tmp_path: Path, bind: str) 
             assert (seen["PROXY_ADDR"], seen["PROXY_PORT"]) == ("127.0.0.1", str(port))
 
 
-@pytest.mark.parametrize("option", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c"])
+@pytest.mark.parametrize(
+    "option", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c"]
+)
 def test_haproxy_names_the_client(serve: Serve, tmp_path: Path, option: str) -> None:
     server = serve(PROBE, "--proxy-protocol", "auto")
     port = free_port()

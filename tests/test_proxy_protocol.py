@@ -53,7 +53,9 @@ def proxied(seen: dict[str, Any]) -> dict[str, Any]:
     return {key: seen[key] for key in seen if key.startswith("PROXY_")}
 
 
-@pytest.mark.parametrize("flag", [["--proxy-protocol", "--threads", "1"], ["--proxy-protocol", "v1"]])
+@pytest.mark.parametrize(
+    "flag", [["--proxy-protocol", "--threads", "1"], ["--proxy-protocol", "v1"]]
+)
 def test_the_environ_names_the_client_for_every_request(shared: Serve, flag: list[str]) -> None:
     with shared(PROBE, *flag).connect() as connection:
         connection.send(LINE)
