@@ -1,6 +1,6 @@
-"""Behind nginx and HAProxy as they come with Debian: over TCP, a Unix socket, the PROXY protocol and
-uwsgi, with TLS in front. Client address, scheme and path are right; uploads, kept-alive upstream
-connections and restarts beneath go unnoticed. The configurations are those of
+"""Behind nginx and HAProxy as they come with Debian: over TCP, a Unix socket, the PROXY protocol
+and uwsgi, with TLS in front. Client address, scheme and path are right; uploads, kept-alive
+upstream connections and restarts beneath go unnoticed. The configurations are those of
 `docs/guide/behind-a-proxy.md`.
 """
 

@@ -1,5 +1,5 @@
-"""A PROXY header in front of a connection, on the real server: what applications and logs see of the
-client, who may send one, and that a restart loses nothing of it. The headers themselves are
+"""A PROXY header in front of a connection, on the real server: what applications and logs see of
+the client, who may send one, and that a restart loses nothing of it. The headers themselves are
 `spec/edge/proxy.md`.
 """
 
@@ -199,7 +199,8 @@ def test_a_header_that_never_ends_is_answered_with_408(serve: Serve) -> None:
 def test_the_client_stays_known_through_restarts(serve: Serve, tmp_path: Path) -> None:
     text = """
 def app(environ, start_response):
-    body = ("{version} " + environ["REMOTE_ADDR"] + " " + environ.get("PROXY_PROTOCOL", "")).encode()
+    said = ["{version}", environ["REMOTE_ADDR"], environ.get("PROXY_PROTOCOL", "")]
+    body = " ".join(said).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
 """

@@ -1,5 +1,6 @@
-"""`protocol = uwsgi` on the real server: what applications see of a packet, how responses leave, who
-may speak, and the limits. Packets themselves are `spec/edge/uwsgi.md`; nginx is in `test_nginx.py`.
+"""`protocol = uwsgi` on the real server: what applications see of a packet, how responses leave,
+who may speak, and the limits. Packets themselves are in `spec/edge/uwsgi.md`, nginx in
+`test_nginx.py`.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def free_port() -> int:
 
 @contextmanager
 def nginx(folder: Path, port: int, servers: str = "", stream: str = "") -> Iterator[Front]:
-    """nginx with these `server` blocks; one of them listens on `port`."""
+    """Nginx with these `server` blocks; one of them listens on `port`."""
     folder.mkdir(parents=True, exist_ok=True)
     modules = f"load_module {_STREAM};" if stream else ""
     blocks = _HTTP.format(folder=folder, servers=servers) if servers else ""
@@ -142,7 +142,7 @@ def _listens(front: Front) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """nginx's processes end with its master's TERM; whoever does not is killed with its group."""
+    """Nginx's processes end with its master's TERM; whoever does not is killed with its group."""
     process.terminate()
     try:
         process.wait(PATIENCE)

@@ -20,6 +20,7 @@ mod peer;
 mod poller;
 mod question;
 mod reading;
+mod refusal;
 mod slab;
 mod spool;
 mod stats;

@@ -5,75 +5,26 @@
 use std::io;
 
 use oxicorn_board::Count;
-use oxicorn_http1::{
-    Body as Decoder, Framing, Head, Reject, Span, Step, Version, response, worth_parsing,
-};
-use oxicorn_logs::http_date;
+use oxicorn_http1::{Body as Decoder, Framing, Head, Span, Step, Version, worth_parsing};
 use rustix::net::{RecvFlags, recv};
 
 use crate::clock::Now;
 use crate::connection::{Arrival, Connection, Phase, Reading};
-use crate::edge::{Fault, Language};
+use crate::edge::Language;
 use crate::engine::{Engine, Notice};
 use crate::exchange::{Body, Exchange, READ, Scheme};
 use crate::options::Options;
 use crate::outbox::retry;
+use crate::refusal::Refusal;
 use crate::slab::Id;
 use crate::spool::Spool;
 use crate::streaming::Course;
-
-/// The `Server` field of error pages.
-const SERVER: &[u8] = b"oxicorn";
 
 /// System calls spent on one body before others get a turn.
 pub(crate) const BODY_READS: usize = 8;
 
 /// The longest request line kept for the log of a stuck request.
 const LINE_KEPT: usize = 512;
-
-/// Why a request is not served.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    Parse(Reject),
-    Edge(Fault),
-    BodyTooLarge,
-    Scheme,
-    SlowHead,
-    SlowBody,
-    SlowApplication,
-    Spool(io::Error),
-}
-
-impl Refusal {
-    fn status(&self) -> u16 {
-        match self {
-            Self::Parse(reject) => reject.status(),
-            Self::Edge(fault) => fault.status(),
-            Self::BodyTooLarge => 413,
-            Self::Scheme => 400,
-            Self::SlowHead | Self::SlowBody => 408,
-            Self::SlowApplication => 504,
-            Self::Spool(_) => 500,
-        }
-    }
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Parse(reject) => reject.fmt(f),
-            Self::Edge(fault) => fault.fmt(f),
-            Self::BodyTooLarge => f.write_str("the body is larger than limit_request_body"),
-            Self::Scheme => f.write_str("the proxy's scheme fields contradict each other"),
-            Self::SlowHead => f.write_str("the request head did not arrive within head_timeout"),
-            Self::SlowBody => f.write_str(
-                "the request body came slower than body_timeout and body_min_rate allow",
-            ),
-            Self::SlowApplication => f.write_str("the application did not answer within timeout"),
-            Self::Spool(_) => f.write_str("the body could not be stored"),
-        }
-    }
-}
 
 /// How far a body has come.
 enum Progress {
@@ -502,54 +453,6 @@ impl Engine {
             }
         }
         self.enqueue(id);
-    }
-
-    /// Answers with an error page and ends the connection. What the client sends from here on is dropped unread.
-    pub(crate) fn refuse(&mut self, id: Id, refusal: &Refusal, now: Now) {
-        self.note_refusal(id, refusal);
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        connection.inbuf = Vec::new();
-        connection.phase = Phase::Flush { close: true };
-        connection.show(self.board, Some(Count::Sending));
-        self.set_deadline(id, self.write_deadline(now));
-        self.queue_page(id, refusal, now);
-    }
-
-    /// Logs and counts a refusal.
-    pub(crate) fn note_refusal(&mut self, id: Id, refusal: &Refusal) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        let (status, peer) = (refusal.status(), connection.peer);
-        match refusal {
-            Refusal::Spool(error) => log::error!(
-                target: "oxicorn",
-                "A request from ip={peer} failed: {refusal} in tmp_upload_dir: {error} ({status})"
-            ),
-            Refusal::SlowApplication => {}
-            _ => {
-                log::warn!(target: "oxicorn", "Invalid request from ip={peer}: {refusal} ({status})");
-            }
-        }
-        if !matches!(refusal, Refusal::SlowApplication) {
-            self.board.add(Count::Refused, 1);
-        }
-        if matches!(refusal, Refusal::SlowHead | Refusal::SlowBody) {
-            self.board.add(Count::TimedOut, 1);
-        }
-    }
-
-    /// Sends the page for a refusal.
-    pub(crate) fn queue_page(&mut self, id: Id, refusal: &Refusal, now: Now) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        let (status, text, date) = (refusal.status(), refusal.to_string(), http_date(now.unix));
-        let page = response::error_page(status, &text, &date, SERVER);
-        connection.outbox.get_or_insert_default().push_memory(&page);
-        self.flush(id, now);
     }
 }
 

@@ -11,7 +11,8 @@ use crate::engine::Engine;
 use crate::exchange::{Exchange, Scheme};
 use crate::forwarded::TrustPolicy;
 use crate::peer::Peer;
-use crate::reading::{Gathered, Refusal};
+use crate::reading::Gathered;
+use crate::refusal::Refusal;
 use crate::slab::Id;
 
 impl Engine {

@@ -10,7 +10,8 @@ use crate::engine::Engine;
 use crate::exchange::Exchange;
 use crate::options::Options;
 use crate::peer::Peer;
-use crate::reading::{Gathered, Refusal};
+use crate::reading::Gathered;
+use crate::refusal::Refusal;
 use crate::slab::Id;
 
 /// What the bytes so far mean.
