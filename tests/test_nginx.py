@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import http.client
+import re
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,7 +20,14 @@ from typing import Any
 import pytest
 
 from conftest import Serve
-from harness.front import Front, free_port, haproxy, nginx
+from harness.front import (
+    Front,
+    free_port,
+    haproxy,
+    haproxy_command,
+    nginx,
+    nginx_command,
+)
 from harness.load import Load
 from harness.server import Server
 from harness.site import Site, restart
@@ -343,3 +351,44 @@ def test_a_hot_restart_beneath_nginx_fails_no_request(
         restart(server)
         load.wait_for("two", 50)
     assert "upstream" not in opened.log, opened.log
+
+
+# The guide
+
+
+def guide(language: str) -> list[str]:
+    """The blocks of the guide in this language."""
+    text = (Path(__file__).parent.parent / "docs/guide/behind-a-proxy.md").read_text()
+    found = re.findall(rf"^```{language}\n(.*?)^```$", text, re.M | re.S)
+    assert found
+    return found
+
+
+def on_free_ports(text: str, certificate: Path) -> str:
+    """A configuration with ports of loopback and a certificate that is there."""
+    both = certificate / "both.pem"
+    both.write_bytes(
+        (certificate / "cert.pem").read_bytes() + (certificate / "key.pem").read_bytes()
+    )
+    text = text.replace("/etc/ssl/shop", str(certificate))
+    text = re.sub(r"(?<=listen )\d+", lambda _: f"127.0.0.1:{free_port()}", text)
+    return re.sub(r"(?<=bind ):\d+", lambda _: f"127.0.0.1:{free_port()}", text)
+
+
+@pytest.mark.parametrize("block", guide("nginx"), ids=lambda text: text.split()[0])
+def test_nginx_accepts_what_the_guide_shows(tmp_path: Path, certificate: Path, block: str) -> None:
+    text = on_free_ports(block, certificate)
+    is_stream = text.startswith("stream")
+    servers, stream = ("", text[8:].strip()[:-1]) if is_stream else (text, "")
+    command = nginx_command(tmp_path / "nginx", servers, stream)
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("block", guide("haproxy"), ids=["tcp", "http"])
+def test_haproxy_accepts_what_the_guide_shows(
+    tmp_path: Path, certificate: Path, block: str
+) -> None:
+    command = haproxy_command(tmp_path / "haproxy", on_free_ports(block, certificate))
+    checked = subprocess.run([*command, "-c"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -101,6 +101,7 @@ def test_on_a_unix_socket_who_has_no_address_gets_nobodys(serve: Serve, tmp_path
         (block(1, 0x31, bytes(216)), "UNIX"),
         (b"PROXY UNKNOWN\r\n", "UNKNOWN"),
     ],
+    ids=["local", "unspecified", "unix", "unknown"],
 )
 def test_a_header_without_addresses_leaves_the_connections_own(
     shared: Serve, header: bytes, name: str

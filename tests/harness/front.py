@@ -85,7 +85,13 @@ def free_port() -> int:
 
 @contextmanager
 def nginx(folder: Path, port: int, servers: str = "", stream: str = "") -> Iterator[Front]:
-    """Nginx with these `server` blocks; one of them listens on `port`."""
+    """Runs nginx with these `server` blocks; one of them listens on `port`."""
+    with _running(folder, nginx_command(folder, servers, stream), port) as front:
+        yield front
+
+
+def nginx_command(folder: Path, servers: str = "", stream: str = "") -> list[str]:
+    """Writes the configuration; the command that runs it."""
     folder.mkdir(parents=True, exist_ok=True)
     modules = f"load_module {_STREAM};" if stream else ""
     blocks = _HTTP.format(folder=folder, servers=servers) if servers else ""
@@ -95,19 +101,22 @@ def nginx(folder: Path, port: int, servers: str = "", stream: str = "") -> Itera
     user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
     text = _NGINX.format(folder=folder, modules=modules, blocks=blocks, user=user, group=group)
     path.write_text(text)
-    command = [program("nginx"), "-p", str(folder), "-c", str(path), "-e", f"{folder}/error.log"]
-    with _running(folder, command, port) as front:
-        yield front
+    return [program("nginx"), "-p", str(folder), "-c", str(path), "-e", f"{folder}/error.log"]
 
 
 @contextmanager
 def haproxy(folder: Path, port: int, sections: str) -> Iterator[Front]:
-    """HAProxy with these sections; one of them binds `port`."""
+    """Runs HAProxy with these sections; one of them binds `port`."""
+    with _running(folder, [*haproxy_command(folder, sections), "-db"], port) as front:
+        yield front
+
+
+def haproxy_command(folder: Path, sections: str) -> list[str]:
+    """Writes the configuration; the command that runs it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "haproxy.cfg"
     path.write_text(_HAPROXY.format(sections=sections))
-    with _running(folder, [program("haproxy"), "-db", "-f", str(path)], port) as front:
-        yield front
+    return [program("haproxy"), "-f", str(path)]
 
 
 def program(name: str) -> str:
