@@ -88,6 +88,40 @@ pub(crate) fn set_item(
     }
 }
 
+/// The values of `keys` in `dict`. Keys that are written in the program's text are interned, as those here are: one walk finds
+/// them by their identity. Only if there are others as well is each looked up that was not found.
+pub(crate) fn values<'py, const COUNT: usize>(
+    dict: &Bound<'py, PyDict>,
+    keys: [&Bound<'py, PyString>; COUNT],
+) -> PyResult<[Option<Bound<'py, PyAny>>; COUNT]> {
+    let mut values = [const { None }; COUNT];
+    // Without the interpreter's lock somebody else may change the dict meanwhile.
+    let mut strangers = cfg!(Py_GIL_DISABLED);
+    let (mut at, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+    while !strangers {
+        // SAFETY: a live dict, and places for what is found. Nothing changes the dict during the walk: no Python code runs.
+        if unsafe { ffi::PyDict_Next(dict.as_ptr(), &raw mut at, &raw mut key, &raw mut value) }
+            == 0
+        {
+            return Ok(values);
+        }
+        let place = keys.iter().position(|known| known.as_ptr() == key);
+        match place.and_then(|index| values.get_mut(index)) {
+            Some(place) => {
+                // SAFETY: the walk gives live objects, borrowed from the dict.
+                *place = Some(unsafe { Bound::from_borrowed_ptr(dict.py(), value) });
+            }
+            None => strangers = true,
+        }
+    }
+    for (key, value) in keys.into_iter().zip(&mut values) {
+        if value.is_none() {
+            *value = dict.get_item(key)?;
+        }
+    }
+    Ok(values)
+}
+
 /// How many references there are to `object`, the caller's included.
 pub(crate) fn references(object: &Bound<'_, PyAny>) -> usize {
     // SAFETY: a live object.
@@ -147,6 +181,11 @@ impl<'a, 'py> Arguments<'a, 'py> {
             .iter()
             .position(|known| known.cast::<PyString>().is_ok_and(|text| text == name))?;
         self.value(py, self.positional + at)
+    }
+
+    /// Argument `index`; those with keywords come behind the positional ones.
+    pub(crate) fn nth(&self, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {
+        self.value(self.this.py(), index)
     }
 
     /// The number of keyword arguments.

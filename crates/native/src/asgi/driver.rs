@@ -195,6 +195,10 @@ impl Driver {
 
     /// The exchange with this token is over.
     pub(crate) fn forget_token(&self, token: u64) {
+        if self.entering.load(Ordering::Relaxed) == token {
+            // It is noted only when its task is suspended.
+            return;
+        }
         let forgotten = self.inner().out.remove(&token);
         drop(forgotten);
     }
