@@ -294,6 +294,62 @@ unsafe extern "C" fn trampoline<N: Native>(
     }
 }
 
+/// What comes of stepping an awaitable.
+pub(crate) enum Step {
+    /// It waits: this is for the task.
+    Given(Py<PyAny>),
+    /// It is done, with this value.
+    Done(Py<PyAny>),
+}
+
+/// An awaitable that the interpreter steps by a C call.
+pub(crate) trait Steps: pyo3::PyClass {
+    /// One step.
+    fn step(this: &Bound<'_, Self>) -> PyResult<Step>;
+}
+
+/// Gives the class `S` the slot `am_send`, which the safe bindings do not know. A class without it is stepped by `__next__`,
+/// where the end costs an exception.
+pub(crate) fn give_send_slot<S: Steps>(py: Python<'_>) {
+    let class = py.get_type::<S>();
+    // SAFETY: a live class on the heap, of our own and without subclasses; its slots for awaitables are part of it, and the
+    // interpreter's lock is held, so nobody reads them now.
+    unsafe {
+        let slots = (*class.as_type_ptr()).tp_as_async;
+        if let Some(slots) = slots.as_mut() {
+            slots.am_send = Some(send_slot::<S>);
+        }
+    }
+}
+
+unsafe extern "C" fn send_slot<S: Steps>(
+    this: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    let body = || {
+        // SAFETY: the interpreter calls this with a thread state attached.
+        let py = unsafe { Python::assume_attached() };
+        // SAFETY: the slot is that of the class `S`: `this` is one of its objects, alive during the call.
+        let this = unsafe { Bound::from_borrowed_ptr(py, this).cast_into_unchecked::<S>() };
+        S::step(&this).map_err(|error| error.restore(py))
+    };
+    let (outcome, value) = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(Step::Given(value))) => (ffi::PySendResult::PYGEN_NEXT, value.into_ptr()),
+        Ok(Ok(Step::Done(value))) => (ffi::PySendResult::PYGEN_RETURN, value.into_ptr()),
+        Ok(Err(())) => (ffi::PySendResult::PYGEN_ERROR, std::ptr::null_mut()),
+        Err(_) => {
+            // SAFETY: still inside the interpreter's call.
+            let py = unsafe { Python::assume_attached() };
+            PySystemError::new_err("internal error in an awaitable").restore(py);
+            (ffi::PySendResult::PYGEN_ERROR, std::ptr::null_mut())
+        }
+    };
+    // SAFETY: the protocol gives a place for the result, which takes over the reference.
+    unsafe { *result = value };
+    outcome
+}
+
 /// A descriptor number from Python, for the moment of duplicating it.
 pub(crate) fn borrow_descriptor<'fd>(fd: i32) -> Option<std::os::fd::BorrowedFd<'fd>> {
     // SAFETY: not −1, the one value that is not allowed. Whether the descriptor is open is for the system call to say: the

@@ -1,9 +1,10 @@
 //! How the application's coroutine becomes a task whose first step runs at once. It is a real `asyncio.Task` for its whole
 //! life, entered and left by the interpreter itself, so that nothing can tell that it did not wait for the loop.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyString};
@@ -11,16 +12,28 @@ use pyo3::types::{PyAny, PyDict, PyString};
 use crate::ffi::{self, Arguments, Native};
 
 /// How tasks are started on this interpreter.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     /// `Task(…, eager_start=True)`, from 3.12 on.
     Eager,
     /// Before: the first step, which a new task gives to `call_soon`, is caught there and run at once.
-    Caught(Py<Catcher>),
+    Caught,
 }
 
-/// Stands before the loop's `call_soon`, and catches the first step of a task while it is made. Everything else goes on to
-/// the loop. It stands before the set of all tasks in the same way.
+/// What the catcher waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Armed {
+    /// For nothing.
+    No,
+    /// `call_soon(step, context=…)`.
+    Start,
+    /// `call_soon(wakeup, future, context=…)`.
+    Wake,
+}
+
+/// Stands before the loop's `call_soon`, and catches the first step of a task while it is made, and the next one when what
+/// the task waits for is there. Everything else goes on to the loop. It stands before the set of all tasks in the same way.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
 struct Catcher {
@@ -29,7 +42,7 @@ struct Catcher {
     add: Py<PyAny>,
     /// `contextvars.Context.run`.
     run: Py<PyAny>,
-    armed: AtomicBool,
+    armed: AtomicU8,
     /// The task whose step was caught last is about to enter the set of all tasks.
     enters: AtomicBool,
     caught: Mutex<Option<Step>>,
@@ -45,12 +58,13 @@ struct Step {
 }
 
 impl Catcher {
-    /// Stands before the `call_soon` of `event_loop` and before the set of all tasks from now on.
+    /// Stands before the `call_soon` of `event_loop` from now on, and, if tasks are started through it, before the set of all
+    /// tasks.
     ///
     /// The set, of which each task becomes a member while it is made, is a `WeakSet`: Python code, an eighth of what a short
     /// request costs. Most tasks are done after their first step. So only those that go on become members; for the one that
     /// makes its first step a single permanent reference in the set speaks, [`First`].
-    fn install(event_loop: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
+    fn install(event_loop: &Bound<'_, PyAny>, way: Way) -> PyResult<Py<Self>> {
         let py = event_loop.py();
         let all_tasks = py.import("asyncio.tasks")?.getattr("_all_tasks")?;
         let context = py.import("contextvars")?.getattr("Context")?;
@@ -58,7 +72,7 @@ impl Catcher {
             call_soon: event_loop.getattr(intern!(py, "call_soon"))?.unbind(),
             add: all_tasks.getattr("add")?.unbind(),
             run: context.getattr("run")?.unbind(),
-            armed: AtomicBool::new(false),
+            armed: AtomicU8::new(Armed::No as u8),
             enters: AtomicBool::new(false),
             caught: Mutex::new(None),
             first: Mutex::new(None),
@@ -66,9 +80,11 @@ impl Catcher {
         let catcher = Bound::new(py, catcher)?;
         let this = catcher.as_any();
         event_loop.setattr("call_soon", ffi::native_function::<CallSoon>(this)?)?;
-        all_tasks.setattr("add", ffi::native_function::<Add>(this)?)?;
-        let members = all_tasks.getattr("data")?;
-        members.call_method1("add", (ffi::native_function::<First>(this)?,))?;
+        if way == Way::Caught {
+            all_tasks.setattr("add", ffi::native_function::<Add>(this)?)?;
+            let members = all_tasks.getattr("data")?;
+            members.call_method1("add", (ffi::native_function::<First>(this)?,))?;
+        }
         Ok(catcher.unbind())
     }
 
@@ -86,10 +102,7 @@ impl Catcher {
         make: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
         is_done: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<bool>,
     ) -> PyResult<(Bound<'py, PyAny>, bool)> {
-        self.armed.store(true, Ordering::Relaxed);
-        let made = make();
-        self.armed.store(false, Ordering::Relaxed);
-        let caught = self.caught().take();
+        let (made, caught) = self.catch(Armed::Start, make);
         self.enters.store(false, Ordering::Relaxed);
         let task = made?;
         let Some(step) = caught else {
@@ -105,6 +118,28 @@ impl Catcher {
             // What ends a process is raised by the step as well; the task has it.
             Err(error) if !done => Err(error),
             _ => Ok((task, done)),
+        }
+    }
+
+    /// What `work` gives to `call_soon` of the kind `armed`.
+    fn catch<T>(&self, armed: Armed, work: impl FnOnce() -> T) -> (T, Option<Step>) {
+        self.armed.store(armed as u8, Ordering::Relaxed);
+        let result = work();
+        self.armed.store(Armed::No as u8, Ordering::Relaxed);
+        (result, self.caught().take())
+    }
+
+    /// Ends `future`, and lets the task that waits for it go on at once.
+    fn wake(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = future.py();
+        let (ended, caught) = self.catch(Armed::Wake, || end(future));
+        ended?;
+        let Some(step) = caught else { return Ok(()) };
+        let (context, callback) = (step.context.bind(py), step.callback.bind(py));
+        match ffi::call(self.run.bind(py), [context, callback, future]) {
+            // What ends a process is raised by the step as well; the task has it.
+            Err(error) if !is_fatal(py, &error) => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -131,19 +166,28 @@ impl Native for CallSoon {
     fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.this.py();
         let catcher = arguments.this.cast::<Catcher>()?.get();
-        if !catcher.armed.swap(false, Ordering::Relaxed)
-            || (arguments.positional(), arguments.keywords()) != (1, 1)
-        {
-            return arguments.forward(catcher.call_soon.bind(py));
-        }
-        // A callback, and the one keyword that there is: its context.
-        let (Some(callback), Some(context)) = (arguments.nth(0), arguments.nth(1)) else {
+        // The one keyword that there is, behind the others, is the context.
+        let armed = catcher.armed.swap(Armed::No as u8, Ordering::Relaxed);
+        let expected = match (arguments.positional(), arguments.keywords()) {
+            (1, 1) => Armed::Start,
+            (2, 1) => Armed::Wake,
+            _ => Armed::No,
+        };
+        let context = arguments.nth(arguments.positional());
+        let (Some(callback), Some(context), true) = (
+            arguments.nth(0),
+            context,
+            armed == expected as u8 && expected != Armed::No,
+        ) else {
             return arguments.forward(catcher.call_soon.bind(py));
         };
         *catcher.caught() = Some(Step {
             callback: callback.to_owned().unbind(),
             context: context.to_owned().unbind(),
         });
+        if expected == Armed::Wake {
+            return Ok(py.None().into_bound(py));
+        }
         // What makes the task goes on with the set at once, without a line of Python in between in which another thread
         // could make one.
         catcher.enters.store(true, Ordering::Relaxed);
@@ -189,6 +233,7 @@ impl Native for First {
 #[derive(Debug)]
 pub(crate) struct Starter {
     way: Way,
+    catcher: Py<Catcher>,
     class: Class,
     options: Py<PyDict>,
     get_factory: Py<PyAny>,
@@ -221,12 +266,10 @@ impl Starter {
         if eager {
             options.set_item("eager_start", true)?;
         }
+        let way = if eager { Way::Eager } else { Way::Caught };
         Ok(Self {
-            way: if eager {
-                Way::Eager
-            } else {
-                Way::Caught(Catcher::install(event_loop)?)
-            },
+            way,
+            catcher: Catcher::install(event_loop, way)?,
             class: Class::new(py)?,
             options: options.unbind(),
             get_factory: event_loop
@@ -257,6 +300,16 @@ impl Starter {
         ffi::latin1(py, name.get(..len).unwrap_or(NAME))
     }
 
+    /// Ends `future`, which a task waits for. `at_once`: no other task is inside a step, so that the waiting one can go on here
+    /// and now, as it would in the loop's next round.
+    pub(crate) fn wake(&self, future: &Bound<'_, PyAny>, at_once: bool) -> PyResult<()> {
+        if at_once {
+            self.catcher.get().wake(future)
+        } else {
+            end(future)
+        }
+    }
+
     /// Runs the application's coroutine as far as it comes at once.
     pub(crate) fn start<'py>(
         &self,
@@ -285,7 +338,10 @@ impl Starter {
                 let done = self.class.is_done(&task)?;
                 (task, done)
             }
-            Way::Caught(catcher) => catcher.get().start(make, |task| self.class.is_done(task))?,
+            Way::Caught => self
+                .catcher
+                .get()
+                .start(make, |task| self.class.is_done(task))?,
         };
         Ok(if done {
             Task::Done(self.class.outcome(&task))
@@ -315,6 +371,17 @@ impl Class {
     fn outcome<'py>(&self, task: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         ffi::call(self.result.bind(task.py()), [task])
     }
+}
+
+fn end(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    let set_result = future.getattr(intern!(py, "set_result"))?;
+    ffi::call(&set_result, [&py.None().into_bound(py)]).map(drop)
+}
+
+/// What is to end the process.
+fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
 }
 
 /// What a task that is done has returned or raised.
