@@ -93,7 +93,7 @@ complete -c oxicorn -l reload-exclude -x -d 'A file, directory or pattern that i
 complete -c oxicorn -l reload-delay -x -d 'How long to wait between two looks at the files under reload.'
 complete -c oxicorn -l check-config -d 'Check the configuration and the application, then leave.'
 complete -c oxicorn -l print-config -d 'Print the configuration, then leave.'
-complete -c oxicorn -l asgi-loop -l loop -x -a 'auto asyncio uvloop' -d 'The event loop: auto, asyncio or uvloop.'
+complete -c oxicorn -l asgi-loop -l loop -x -a 'auto asyncio uvloop' -d 'The event loop: auto, asyncio, uvloop, or what makes one.'
 complete -c oxicorn -l asgi-lifespan -l lifespan -x -a 'auto on off' -d 'Whether to run the application\'s start-up and shutdown: auto, on, off.'
 complete -c oxicorn -l root-path -x -d 'The path below which an ASGI application lives.'
 complete -c oxicorn -l ws -x -a 'auto none websockets websockets-sansio wsproto' -d 'Whether WebSockets are served; not if it is none.'
