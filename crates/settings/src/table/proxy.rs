@@ -110,8 +110,8 @@ pub(super) static SECTION: Section = Section {
                   `REMOTE_PORT`, an ASGI scope's `client` and the access log then have that address; a WSGI environ \
                   has `PROXY_PROTOCOL` (`TCP4`, `TCP6`, ...), `PROXY_ADDR` and `PROXY_PORT` besides. The checksum of \
                   version 2 is checked, its other values are skipped.\n\n\
-                  A header is optional, as with gunicorn: see `proxy_protocol_required`. It has to come before a TLS \
-                  handshake. Without a value the flag means `auto`.\n\n\
+                  A header is optional, as with gunicorn: see `proxy_protocol_required`. Without a value the flag \
+                  means `auto`.\n\n\
                   Who is in `forwarded_allow_ips` is believed as before, and the fields of a request come from \
                   whoever the balancer passes on: take balancers that pass on HTTP unread out of that list.",
             examples: &["off", "v2"],
