@@ -317,3 +317,22 @@ fn a_client_of_the_same_address_as_a_trusted_proxy_is_not_believed_for_that() {
     assert!(!exchange.trusted, "nor after the move");
     pair.new.respond(exchange, b"");
 }
+
+#[test]
+fn a_request_that_nobody_has_seen_keeps_its_address_when_it_is_put_back() {
+    let mut pair = Pair::with(strict);
+    let mut client = pair.old.client();
+    pair.send(&mut client, &[LINE, GET].concat());
+    pair.until("the request", |pair| pair.old.has_exchange());
+    let exchange = pair.old.exchange();
+    pair.old.engine.hold(&exchange);
+    pair.connect();
+    pair.until("readiness", |pair| pair.old.engine.gives_readily());
+    let now = pair.old.now();
+    assert!(pair.old.engine.put_back(exchange, now).is_ok());
+    pair.until("the request elsewhere", |pair| pair.new.has_exchange());
+    let exchange = pair.new.exchange();
+    check(&exchange, &client);
+    pair.new.respond(exchange, b"new");
+    pair.expect(&mut client, b"new");
+}

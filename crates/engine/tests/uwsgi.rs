@@ -248,6 +248,27 @@ fn a_body_in_a_file_moves() {
 }
 
 #[test]
+fn a_request_that_nobody_has_seen_is_put_back_and_moves() {
+    for content in [&b""[..], b"hello", &noise(300_000)] {
+        let mut pair = Pair::with(speaks);
+        let mut client = pair.old.client();
+        pair.send(&mut client, &post(content));
+        pair.until("the request", |pair| pair.old.has_exchange());
+        let exchange = pair.old.exchange();
+        pair.old.engine.hold(&exchange);
+        pair.connect();
+        pair.until("readiness", |pair| pair.old.engine.gives_readily());
+        let now = pair.old.now();
+        assert!(pair.old.engine.put_back(exchange, now).is_ok());
+        pair.until("the request elsewhere", |pair| pair.new.has_exchange());
+        let exchange = pair.new.exchange();
+        assert!(exchange.is_packet && body(&exchange) == content);
+        pair.new.respond(exchange, b"new");
+        assert_eq!(ends(&mut pair.new, &mut client), response(b"new"));
+    }
+}
+
+#[test]
 fn a_packet_stays_one_where_http_is_spoken_now() {
     let mut pair = Pair::with(speaks);
     pair.new = pair.old.heir(None, |_| {});
