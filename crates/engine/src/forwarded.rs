@@ -45,8 +45,8 @@ impl TrustPolicy {
         address.is_ok_and(|address| self.proxies.contains(address))
     }
 
-    /// What a trusted peer's fields say of the scheme. `None`: they contradict each other.
-    pub(crate) fn scheme(&self, head: &Head, bytes: &[u8]) -> Option<Scheme> {
+    /// What a trusted peer's fields say of the scheme; `own` if they say nothing. `None`: they contradict each other.
+    pub(crate) fn scheme(&self, head: &Head, bytes: &[u8], own: Scheme) -> Option<Scheme> {
         let mut said = None;
         for field in &head.fields {
             let name = field.name.of(bytes);
@@ -65,7 +65,7 @@ impl TrustPolicy {
             }
             said = Some(scheme);
         }
-        Some(said.unwrap_or_default())
+        Some(said.unwrap_or(own))
     }
 }
 
@@ -74,13 +74,17 @@ mod tests {
     use super::*;
 
     fn scheme_of(fields: &str) -> Option<Scheme> {
+        scheme_over(Scheme::Http, fields)
+    }
+
+    fn scheme_over(own: Scheme, fields: &str) -> Option<Scheme> {
         let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let mut head = Head::default();
         assert!(
             head.parse(bytes.as_bytes(), &oxicorn_http1::Policy::default(), true)
                 .unwrap()
         );
-        TrustPolicy::default().scheme(&head, bytes.as_bytes())
+        TrustPolicy::default().scheme(&head, bytes.as_bytes(), own)
     }
 
     #[test]
@@ -95,5 +99,13 @@ mod tests {
             scheme_of("X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n"),
             None
         );
+    }
+
+    #[test]
+    fn a_proxy_that_says_nothing_speaks_for_itself_and_one_that_speaks_is_believed() {
+        let own = Scheme::Https;
+        assert_eq!(scheme_over(own, ""), Some(Scheme::Https));
+        let said = scheme_over(own, "X-Forwarded-Proto: http\r\n");
+        assert_eq!(said, Some(Scheme::Http));
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use oxicorn_http1::Policy;
 
 use crate::forwarded::TrustPolicy;
+use crate::tls::Acceptor;
 
 /// The engine's limits and timeouts. Zero switches a timeout or a limit off unless said otherwise.
 #[derive(Clone, Debug)]
@@ -16,6 +17,10 @@ pub struct Options {
     pub trust: TrustPolicy,
     /// Milliseconds from accept, or from the first byte of a later request, until its head is complete (`head_timeout`).
     pub head_timeout: u64,
+    /// What connections are encrypted with; `None`: they are not (`certfile`).
+    pub tls: Option<Acceptor>,
+    /// Milliseconds from accept until the TLS handshake is done (`tls_handshake_timeout`).
+    pub handshake_timeout: u64,
     /// Milliseconds a request body may make no progress, and the grace before `body_min_rate` counts (`body_timeout`).
     pub body_timeout: u64,
     /// Bytes per second a request body must average once the grace is over (`body_min_rate`).
@@ -65,6 +70,8 @@ impl Default for Options {
             http: Policy::default(),
             trust: TrustPolicy::default(),
             head_timeout: 10_000,
+            tls: None,
+            handshake_timeout: 10_000,
             body_timeout: 30_000,
             body_min_rate: 240,
             keep_alive: 2_000,

@@ -10,6 +10,7 @@ use crate::capsule::Place;
 use crate::clock::Now;
 use crate::engine::Engine;
 use crate::peer::Peer;
+use crate::transport::Transport;
 
 impl Engine {
     /// Serves `socket`, a non-blocking stream, as a connection to the first listener from this machine. It is trusted as a
@@ -18,7 +19,7 @@ impl Engine {
         if self.is_draining() {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        let id = self.admit(socket, self.own_peer(), 0, now);
+        let id = self.admit(Transport::plain(socket), self.own_peer(), 0, now);
         let connection = id.and_then(|id| self.connections.get_mut(id));
         let unregistered = || io::Error::other("it could not be registered");
         connection.ok_or_else(unregistered)?.trusted = true;

@@ -9,17 +9,16 @@ use oxicorn_http1::{
     Body as Decoder, Framing, Head, Reject, Span, Step, Version, response, worth_parsing,
 };
 use oxicorn_logs::http_date;
-use rustix::net::{RecvFlags, recv};
 
 use crate::clock::Now;
 use crate::connection::{Arrival, Connection, Phase, Reading};
 use crate::engine::{Engine, Notice};
 use crate::exchange::{Body, Exchange, READ, Scheme};
 use crate::options::Options;
-use crate::outbox::retry;
 use crate::slab::Id;
 use crate::spool::Spool;
 use crate::streaming::Course;
+use crate::transport::Received;
 
 /// The `Server` field of error pages.
 const SERVER: &[u8] = b"oxicorn";
@@ -36,6 +35,8 @@ pub(crate) enum Refusal {
     Parse(Reject),
     BodyTooLarge,
     Scheme,
+    /// Over plain TCP where TLS is spoken.
+    PlainHttp,
     SlowHead,
     SlowBody,
     SlowApplication,
@@ -47,7 +48,7 @@ impl Refusal {
         match self {
             Self::Parse(reject) => reject.status(),
             Self::BodyTooLarge => 413,
-            Self::Scheme => 400,
+            Self::Scheme | Self::PlainHttp => 400,
             Self::SlowHead | Self::SlowBody => 408,
             Self::SlowApplication => 504,
             Self::Spool(_) => 500,
@@ -61,6 +62,7 @@ impl std::fmt::Display for Refusal {
             Self::Parse(reject) => reject.fmt(f),
             Self::BodyTooLarge => f.write_str("the body is larger than limit_request_body"),
             Self::Scheme => f.write_str("the proxy's scheme fields contradict each other"),
+            Self::PlainHttp => f.write_str("The plain HTTP request was sent to HTTPS port"),
             Self::SlowHead => f.write_str("the request head did not arrive within head_timeout"),
             Self::SlowBody => f.write_str(
                 "the request body came slower than body_timeout and body_min_rate allow",
@@ -79,13 +81,6 @@ enum Progress {
     Done(usize),
 }
 
-/// What a `recv` brought.
-pub(crate) enum Received {
-    Bytes(usize),
-    Nothing,
-    End,
-}
-
 impl Engine {
     /// Reads and advances one connection, as its phase allows.
     pub(crate) fn read(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
@@ -99,6 +94,7 @@ impl Engine {
         }
         match self.connections.get_mut(id)?.phase {
             Phase::Head => self.read_head(id, now),
+            Phase::Handshake => self.shake(id, now),
             Phase::Body(_) => self.read_body(id, now),
             Phase::Linger { .. } => {
                 self.read_linger(id, now);
@@ -172,12 +168,13 @@ impl Engine {
     fn begin(&mut self, id: Id, filled: usize, now: Now) -> Option<Box<Exchange>> {
         let connection = self.connections.get_mut(id)?;
         connection.partial = false;
+        let own = connection.transport.scheme();
         let scheme = if connection.trusted {
             self.options
                 .trust
-                .scheme(&self.spare.head, &self.spare.bytes)
+                .scheme(&self.spare.head, &self.spare.bytes, own)
         } else {
-            Some(Scheme::Http)
+            Some(own)
         };
         let Some(scheme) = scheme else {
             self.refuse(id, &Refusal::Scheme, now);
@@ -398,11 +395,12 @@ impl Engine {
         line.extend_from_slice(whole.get(..LINE_KEPT).unwrap_or(whole));
         exchange.id = Some(id);
         exchange.keep_alive =
-            exchange.head.keep_alive && self.options.keep_alive > 0 && self.keeps_alive();
+            exchange.head.keep_alive && self.options.keep_alive > 0 && self.goes_on(id);
         exchange.started = self.access.is_some().then(std::time::Instant::now);
         if let Some(connection) = self.connections.get_mut(id) {
             exchange.peer = connection.peer;
             exchange.listener = usize::from(connection.listener);
+            exchange.tls = connection.transport.facts();
             connection.phase = Phase::App {
                 line,
                 since: now.mono,
@@ -427,7 +425,7 @@ impl Engine {
             if !connection.readable {
                 return;
             }
-            let received = receive(connection, &mut self.spare.bytes, 0);
+            let received = discard(connection, &mut self.spare.bytes);
             let Phase::Linger { until } = connection.phase else {
                 return;
             };
@@ -563,8 +561,7 @@ pub(crate) fn copy_to(bytes: &mut [u8], kept: &[u8]) {
     }
 }
 
-/// One `recv` behind the first `kept` bytes. A short read means that the socket is empty: the next
-/// byte is a new edge. After the client's end was announced there is no further edge, so the end itself must be read.
+/// Receives behind the first `kept` bytes.
 pub(crate) fn receive(
     connection: &mut Connection,
     bytes: &mut [u8],
@@ -574,17 +571,15 @@ pub(crate) fn receive(
         return Ok(Received::Nothing);
     }
     let room = bytes.get_mut(kept..).unwrap_or_default();
-    let space = room.len();
-    let transport = &connection.transport;
-    match retry(|| recv(transport, &mut *room, RecvFlags::empty()))? {
-        None => {
-            connection.readable = false;
-            Ok(Received::Nothing)
-        }
-        Some((0, _)) => Ok(Received::End),
-        Some((n, _)) => {
-            connection.readable = n == space || connection.ended;
-            Ok(Received::Bytes(n))
-        }
-    }
+    let (received, more) = connection.transport.receive(room, connection.ended)?;
+    connection.readable = more;
+    connection.keep_sending();
+    Ok(received)
+}
+
+/// Receives what nobody wants, encrypted or not.
+fn discard(connection: &mut Connection, bytes: &mut [u8]) -> io::Result<Received> {
+    let (received, more) = connection.transport.discard(bytes, connection.ended)?;
+    connection.readable = more;
+    Ok(received)
 }

@@ -41,6 +41,7 @@ use crate::engine::{Engine, token};
 use crate::outbox::{FilePart, Outbox};
 use crate::slab::Id;
 use crate::stats::forget;
+use crate::transport::Transport;
 
 pub(crate) use giving::Giving;
 pub(crate) use taking::Taking;
@@ -161,7 +162,8 @@ impl Engine {
         let Parcel { socket, capsule } = parcel;
         let listener = self.listener_at(&capsule.listener);
         let trusted = self.options.trust.trusts(capsule.peer);
-        let mut connection = Connection::new(socket, capsule.peer, listener, trusted, now);
+        let transport = Transport::plain(socket);
+        let mut connection = Connection::new(transport, capsule.peer, listener, trusted, now);
         connection.served = capsule.served;
         connection.active = now.mono.saturating_sub(capsule.idle);
         connection.deadline = capsule
@@ -202,6 +204,13 @@ impl Engine {
     /// Whether connections may go on after their response: here, or in the process that takes them.
     pub(crate) fn keeps_alive(&self) -> bool {
         self.is_giving() || !self.draining
+    }
+
+    /// Whether this connection may: one that cannot move ends here, when everything else leaves.
+    pub(crate) fn goes_on(&mut self, id: Id) -> bool {
+        let found = self.connections.get_mut(id);
+        let moves = found.is_none_or(|found| found.transport.moves());
+        self.keeps_alive() && (moves || !self.is_giving())
     }
 
     /// Hand-over work that no event announces. Whether there is more to do at once.
