@@ -69,6 +69,8 @@ pub struct Setup {
     pub notify: NotifyOptions,
     /// Where the server can be asked for things.
     pub control: ControlSocket,
+    /// The workers speak TLS, so that the addresses are those of `https`.
+    pub secure: bool,
     /// How the server was started.
     pub command: StartCommand,
     /// What another arbiter left, if one started this process.
@@ -91,6 +93,7 @@ pub struct Arbiter<H> {
     signals: SignalPipe,
     pidfile: Option<Pidfile>,
     control: Control,
+    secure: bool,
     oom: OomCounter,
     notifier: Notifier,
     origin: Origin,
@@ -116,6 +119,7 @@ struct Woken {
     partner: bool,
     orphans: bool,
     check: bool,
+    host: bool,
 }
 
 /// Whether the loop goes on after an action.
@@ -175,6 +179,7 @@ impl<H: Host> Arbiter<H> {
             signals,
             pidfile,
             control: Control::open(&setup.control, pid),
+            secure: setup.secure,
             oom: OomCounter::of_this_process(),
             notifier,
             origin: Origin::now(),
@@ -193,6 +198,12 @@ impl<H: Host> Arbiter<H> {
     /// The listening sockets.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    /// Their URLs.
+    pub fn urls(&self) -> Vec<String> {
+        let urls = self.listeners.iter();
+        urls.map(|one| one.local.url(self.secure)).collect()
     }
 
     /// Runs the server until it is stopped. Returns once in the arbiter, and once in every worker
@@ -229,8 +240,8 @@ impl<H: Host> Arbiter<H> {
     }
 
     fn announce(&mut self) {
-        let urls: Vec<String> = self.listeners.iter().map(|l| l.local.to_string()).collect();
-        log::info!(target: TARGET, "Listening at: {} ({})", urls.join(","), own_pid());
+        let urls = self.urls().join(",");
+        log::info!(target: TARGET, "Listening at: {urls} ({})", own_pid());
         self.host.notify(Notice::Ready {
             listeners: &self.listeners,
         });
@@ -476,6 +487,9 @@ impl<H: Host> Arbiter<H> {
         }
         self.events.extend(others);
         self.control.turn(&woken.control);
+        if woken.host {
+            self.host.look();
+        }
         if woken.check {
             self.hear_check();
         }
@@ -505,6 +519,8 @@ impl<H: Host> Arbiter<H> {
         );
         let check = self.upgrading.check.as_ref().and_then(Check::output);
         fds.extend(check.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let host = self.host.interest();
+        fds.extend(host.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let orphans = self.orphans.interests();
         fds.extend(orphans.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let partner = self.partner.interests();
@@ -531,6 +547,7 @@ impl<H: Host> Arbiter<H> {
         let control = clients.iter().map(|(source, ..)| *source);
         let control = control.filter(|_| is_woken()).collect();
         let check = check.is_some_and(|_| is_woken());
+        let host = host.is_some_and(|_| is_woken());
         let orphans = self.orphans.interests().filter(|_| is_woken()).count() > 0;
         let partner = woken.any(|is_woken| is_woken);
         Woken {
@@ -541,6 +558,7 @@ impl<H: Host> Arbiter<H> {
             partner,
             orphans,
             check,
+            host,
         }
     }
 

@@ -24,6 +24,7 @@ use crate::crew::{self, Bell, Crew, ReadyCheck};
 use crate::ffi;
 use crate::head::Always;
 use crate::logs;
+use crate::tls;
 use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway};
 
 /// What `SERVER_SOFTWARE` says.
@@ -40,6 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Worker {
     config: Arc<settings::Config>,
+    tls: tls::Stock,
     seed: Mutex<Option<WorkerSeed>>,
     /// When this process began.
     since: Instant,
@@ -69,10 +71,11 @@ impl Worker {
         // Until the application is loaded a signal simply ends the worker.
         signals::reset_to_default().map_err(PyErr::from)?;
         log::info!(target: "oxicorn", "Booting worker with pid: {}", std::process::id());
-        let config = config.config.clone();
+        let (config, tls) = (config.config.clone(), config.tls.clone());
         let (serving, stopped_early) = (OnceLock::new(), Mutex::new(false));
         Ok(Self {
             config,
+            tls,
             seed: Mutex::new(Some(seed)),
             since: Instant::now(),
             serving,
@@ -110,7 +113,10 @@ impl Worker {
             .collect();
         let (access, wanted) = logs::access_log(&self.config)?;
         let setup = crew::Setup {
-            options: options(&self.config, asynchronous),
+            options: Options {
+                tls: tls::acceptor(&self.tls)?,
+                ..options(&self.config, asynchronous)
+            },
             access,
             listeners: seed.listeners,
             channel: seed.channel,
@@ -259,7 +265,8 @@ impl Worker {
     fn ready_check(&self) -> Option<ReadyCheck> {
         let check = self.config.ready_check.as_ref();
         let check = check.filter(|_| !self.config.reload)?;
-        let said: &[_] = if check.https {
+        // To the application it is what its clients' requests are.
+        let said: &[_] = if check.https || self.config.certfile.is_some() {
             &self.config.secure_scheme_headers
         } else {
             &[]
@@ -405,6 +412,7 @@ fn options(config: &settings::Config, asynchronous: bool) -> Options {
         http: policy(config),
         trust: trust(config),
         head_timeout: millis(config.head_timeout),
+        handshake_timeout: millis(config.tls_handshake_timeout),
         body_timeout: millis(config.body_timeout),
         body_min_rate: config.body_min_rate,
         keep_alive: millis(config.keepalive),
@@ -429,6 +437,7 @@ fn options(config: &settings::Config, asynchronous: bool) -> Options {
         message_limit: config.websocket_max_message_size,
         ping_interval: millis(config.ws_ping_interval),
         ping_timeout: millis(config.ws_ping_timeout),
+        ..Options::default()
     }
 }
 

@@ -8,11 +8,12 @@ use crate::failure;
 
 /// What each crate may depend on among those that the arrows of ARCHITECTURE.md are about: our own
 /// crates and the one that knows Python.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("board", &[]),
     ("http1", &[]),
     ("settings", &[]),
     ("logs", &[]),
+    ("tls", &[]),
     ("websocket", &[]),
     (
         "engine",
@@ -35,6 +36,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
             "oxicorn-websocket",
             "oxicorn-engine",
             "oxicorn-arbiter",
+            "oxicorn-tls",
             "pyo3",
             "pyo3-build-config",
             "pyo3-ffi",

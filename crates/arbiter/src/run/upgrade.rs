@@ -68,6 +68,7 @@ impl<H: Host> Arbiter<H> {
             signals,
             pidfile: Pidfile::read(&entries, own_pid()).map_err(damaged)?,
             control: Control::read(&entries).map_err(damaged)?,
+            secure: setup.secure,
             oom: OomCounter::read(&entries).map_err(damaged)?,
             notifier: Notifier::read(&setup.notify, &entries).map_err(damaged)?,
             origin: Origin::at(origin),
