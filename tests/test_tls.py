@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -25,7 +27,7 @@ from harness.certificates import Authority, Identity, openssl
 from harness.client import Ended, message
 from harness.server import Server
 from harness.wait import until
-from harness.websocket import TEXT, WebSocket
+from harness.websocket import WebSocket
 from test_idle import SECONDS, rests
 
 SIZE = 20 << 20
@@ -155,9 +157,8 @@ def test_websockets_are_spoken_over_tls(serve: Serve, authority: Authority) -> N
     options = ("--worker-class", "asgi", *authority.issue().options)
     server = serve("apps.websocket_probe:application", *options, tls=authority.client())
     with WebSocket(server.connect(), "/echo") as websocket:
-        for text in (b"hello", b"x" * 300_000):
-            websocket.send(TEXT, text)
-            assert websocket.receive() == (TEXT, text)
+        for text in ("hello", "x" * 300_000):
+            assert websocket.send(text).receive() == text
 
 
 def test_uploads_are_taken_while_they_come(asgi: Server) -> None:
@@ -177,7 +178,9 @@ def test_plain_http_gets_a_readable_answer_and_a_log_line(probe: Server) -> None
     probe.wait_for_log("The plain HTTP request was sent to HTTPS port", since=mark)
 
 
-@pytest.mark.parametrize("words", [("-tls1_1", "-cipher", "ALL:@SECLEVEL=0"), ("-tls1_2", "-cipher", "AES128-SHA")])
+@pytest.mark.parametrize(
+    "words", [("-tls1_1", "-cipher", "ALL:@SECLEVEL=0"), ("-tls1_2", "-cipher", "AES128-SHA")]
+)
 def test_what_is_not_sound_is_refused_with_an_alert(probe: Server, words: tuple[str, ...]) -> None:
     mark = probe.mark()
     printed = connects(probe, *words)
@@ -202,6 +205,28 @@ def test_handshakes_occupy_nobody_and_are_closed_in_time(
         assert one.recv(1) == b""
         one.close()
     server.wait_for_log("did not finish the TLS handshake within tls_handshake_timeout", 500)
+
+
+def test_a_scan_finds_nothing_but_that_the_tests_authority_is_unknown(
+    serve: Serve, authority: Authority, tmp_path: Path
+) -> None:
+    """Mozilla's intermediate configuration, with a certificate of each kind."""
+    for rsa in (False, True):
+        options = authority.issue(rsa=rsa).options
+        server = serve("apps.probe:application", *options, tls=authority.client())
+        found = tmp_path / f"scan-{rsa}.json"
+        words = ("--mozilla_config=intermediate", f"--json_out={found}", f"127.0.0.1:{server.port}")
+        command = [sys.executable, "-W", "ignore", "-m", "sslyze", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        _, _, verdict = done.stdout.partition("COMPLIANCE AGAINST TLS CONFIGURATION")
+        findings = re.findall(r"^ +\* (\w+): ", verdict, re.MULTILINE)
+        assert findings == ["certificate_path_validation"], done.stdout + done.stderr
+        [result] = json.loads(found.read_text())["server_scan_results"]
+        assert result["scan_status"] == "COMPLETED"
+        scan = result["scan_result"]
+        renegotiation = scan["session_renegotiation"]["result"]
+        assert not renegotiation["is_vulnerable_to_client_renegotiation_dos"]
+        assert not scan["heartbleed"]["result"]["is_vulnerable_to_heartbleed"]
 
 
 # clients' certificates

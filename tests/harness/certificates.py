@@ -16,9 +16,7 @@ _NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
 def openssl(*words: str | Path, feed: bytes = b"", seconds: float = 60) -> str:
     """What the command prints; it has to succeed."""
     command = ["openssl", *map(str, words)]
-    done = subprocess.run(
-        command, input=feed, capture_output=True, timeout=seconds, check=False
-    )
+    done = subprocess.run(command, input=feed, capture_output=True, timeout=seconds, check=False)
     assert done.returncode == 0, (command, done.stderr.decode())
     return done.stdout.decode(errors="replace")
 

@@ -80,9 +80,7 @@ class Connection:
         if family != socket.AF_UNIX:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
-            self.socket = tls.wrap_socket(
-                self.socket, server_hostname="localhost", session=session
-            )
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost", session=session)
         self._buffer = bytearray()
 
     def __enter__(self) -> Connection:
