@@ -196,6 +196,12 @@ def test_an_upgrade_in_place_fails_no_request_over_tls(
     with Load(server, clients=4) as load:
         load.wait_for("one", 50)
         site.write("two")
+        with server.connect() as connection:
+            connection.request()
+            session = connection.tls.session
         code, printed = site.ctl("upgrade", "--wait")
         assert code == 0, printed
         load.wait_for("two", 50)
+    with server.connect(tls=server.tls, session=session) as connection:
+        connection.request()
+        assert connection.tls.session_reused

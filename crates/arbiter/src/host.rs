@@ -48,6 +48,13 @@ pub trait Host {
     /// Learns what happened. Called in the arbiter's process, between two of its steps.
     fn notify(&mut self, notice: Notice<'_>);
 
+    /// What the embedder of the next version is to have, in an upgrade: [`Predecessor::heirloom`] there.
+    ///
+    /// [`Predecessor::heirloom`]: crate::Predecessor::heirloom
+    fn heirloom(&self) -> Option<String> {
+        None
+    }
+
     /// A descriptor of the embedder's own, for which the arbiter waits as well: when it becomes readable,
     /// [`look`](Self::look) is called. Asked for each time.
     fn interest(&self) -> Option<BorrowedFd<'_>> {
@@ -77,6 +84,10 @@ impl<H: Host + ?Sized> Host for &mut H {
 
     fn notify(&mut self, notice: Notice<'_>) {
         (**self).notify(notice);
+    }
+
+    fn heirloom(&self) -> Option<String> {
+        (**self).heirloom()
     }
 
     fn interest(&self) -> Option<BorrowedFd<'_>> {

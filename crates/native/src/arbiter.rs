@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
     ControlPlace, ControlSocket, Fork, Host, Inheritance, ListenFds, Notice, NotifyOptions,
-    Outcome, Policy, Setup, SocketOptions, StartCommand, StemSeed, WorkerSeed,
+    Outcome, Policy, Predecessor, Setup, SocketOptions, StartCommand, StemSeed, WorkerSeed,
 };
 use oxicorn_settings as settings;
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -94,6 +94,10 @@ impl Host for Interpreter {
         }
     }
 
+    fn heirloom(&self) -> Option<String> {
+        tls::bequest()
+    }
+
     fn interest(&self) -> Option<BorrowedFd<'_>> {
         self.renewal.interest()
     }
@@ -156,6 +160,10 @@ impl Arbiter {
     fn bind(&self, py: Python<'_>) -> PyResult<()> {
         let listen_fds = take_listen_fds(py)?;
         let predecessor = upgrade::take_predecessor(py)?;
+        let heirloom = predecessor.as_ref().and_then(Predecessor::heirloom);
+        if let Some(text) = &heirloom {
+            tls::inherit(text);
+        }
         let setup = Setup {
             notify: take_notify_options(py)?,
             inheritance: take_inheritance(py, &listen_fds)?,

@@ -29,6 +29,18 @@ pub(crate) fn forget_old_tickets() {
     }
 }
 
+/// What the next version of this program needs to read the tickets of this one.
+pub(crate) fn bequest() -> Option<String> {
+    TICKETS.get()?.bequest()
+}
+
+/// What the former version of this program has left.
+pub(crate) fn inherit(bequest: &str) {
+    if !tickets().inherit(bequest) {
+        log::warn!(target: "oxicorn", "The session tickets of the former version are not understood: TLS sessions begin anew");
+    }
+}
+
 /// Reads the files that the settings name, which may be relative to `directory`.
 pub(crate) fn stock(config: &settings::Config, directory: &Path) -> Result<Option<Shelf>, Problem> {
     let Some(certfile) = &config.certfile else {

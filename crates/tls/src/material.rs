@@ -171,7 +171,9 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
 
 fn put_all(out: &mut Vec<u8>, all: &[Vec<u8>]) {
     out.extend((all.len() as u64).to_le_bytes());
-    all.iter().for_each(|one| put(out, one));
+    for one in all {
+        put(out, one);
+    }
 }
 
 fn number(bytes: &mut &[u8]) -> Option<usize> {

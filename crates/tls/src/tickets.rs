@@ -1,7 +1,7 @@
 //! Session tickets (RFC 8446 §4.6.1, RFC 5077) that every worker of every generation can read, so that clients resume
 //! wherever they come out. Nobody hands out keys: they follow from a secret that all processes are forked with, and from the
-//! time. Every six hours each process turns the secret into the next one by a hash and forgets it, so that whoever gets hold
-//! of it later cannot read older tickets. Invariant: two processes whose clocks agree have the same keys.
+//! time. Every six hours each process turns the secret into the next one by a hash, and forgets it when its tickets are over, so
+//! that whoever gets hold of what there is later cannot read older tickets. Invariant: two processes whose clocks agree have the same keys.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -46,14 +46,14 @@ impl fmt::Debug for Tickets {
 /// Secrets of the present epoch and of those before it that still count.
 struct Ring {
     epoch: u64,
-    secret: Secret,
-    /// The newest last.
+    /// The newest, which is that of the epoch, last.
     keys: VecDeque<Key>,
 }
 
 struct Key {
+    secret: Secret,
     name: [u8; NAME],
-    key: LessSafeKey,
+    sealing: LessSafeKey,
 }
 
 impl Tickets {
@@ -81,6 +81,21 @@ impl Tickets {
             ring: Mutex::new(None),
             clock: seconds,
         }
+    }
+
+    /// The secrets that still count, for another program in the place of this one; see [`Tickets::inherit`].
+    pub fn bequest(&self) -> Option<String> {
+        self.with_ring(|ring| Some(ring.bequest()))
+    }
+
+    /// Goes on with what [`Tickets::bequest`] said. Whether that was understood.
+    pub fn inherit(&self, bequest: &str) -> bool {
+        let inherited = Ring::inherited(bequest);
+        let understood = inherited.is_some();
+        if understood {
+            *self.lock() = inherited;
+        }
+        understood
     }
 
     /// Forgets what is over. Whoever forks others and makes no tickets calls it now and then.
@@ -130,36 +145,63 @@ impl ProducesTickets for Tickets {
 
 impl Ring {
     fn new(epoch: u64, secret: Secret) -> Self {
-        let mut ring = Self {
-            epoch,
-            secret,
-            keys: VecDeque::with_capacity(KEYS),
-        };
-        ring.keys.extend(Key::of(&ring.secret));
-        ring
+        let mut keys = VecDeque::with_capacity(KEYS);
+        keys.extend(Key::of(secret));
+        Self { epoch, keys }
+    }
+
+    /// The oldest secret, from which the others follow, and its epoch.
+    fn bequest(&self) -> String {
+        let oldest = self
+            .keys
+            .front()
+            .map_or(Secret::default(), |key| key.secret);
+        let first = (self.epoch + 1).saturating_sub(self.keys.len() as u64);
+        let digits: Vec<String> = oldest.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{} {first} {}", self.epoch, digits.concat())
+    }
+
+    fn inherited(bequest: &str) -> Option<Self> {
+        let mut words = bequest.split(' ');
+        let mut number = || words.next()?.parse::<u64>().ok();
+        let (epoch, first) = (number()?, number()?);
+        let digits = words.next()?.as_bytes();
+        let mut secret = Secret::default();
+        let pairs = digits.chunks_exact(2);
+        let whole = digits.len() == 2 * secret.len() && words.next().is_none();
+        for (byte, pair) in secret.iter_mut().zip(pairs) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        let mut ring = Self::new(first, secret);
+        ring.advance(epoch);
+        whole.then_some(ring)
     }
 
     /// Goes on to the present. A clock that went back is not followed.
     fn advance(&mut self, epoch: u64) {
         let end = epoch.min(self.epoch.saturating_add(LONGEST));
         while self.epoch < end {
-            self.secret = derived(&self.secret, b"next secret");
+            let Some(present) = self.keys.back() else {
+                return;
+            };
+            let next = derived(&present.secret, b"next secret");
             self.epoch += 1;
             if self.keys.len() == KEYS {
                 self.keys.pop_front();
             }
-            self.keys.extend(Key::of(&self.secret));
+            self.keys.extend(Key::of(next));
         }
     }
 }
 
 impl Key {
-    fn of(secret: &Secret) -> Option<Self> {
-        let key = UnboundKey::new(&AES_256_GCM, &derived(secret, b"ticket key")).ok()?;
-        let name = derived(secret, b"ticket name");
+    fn of(secret: Secret) -> Option<Self> {
+        let key = UnboundKey::new(&AES_256_GCM, &derived(&secret, b"ticket key")).ok()?;
+        let name = derived(&secret, b"ticket name");
         Some(Self {
+            secret,
             name: *name.first_chunk()?,
-            key: LessSafeKey::new(key),
+            sealing: LessSafeKey::new(key),
         })
     }
 
@@ -167,7 +209,7 @@ impl Key {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).ok()?;
         let mut body = plain.to_vec();
-        self.key
+        self.sealing
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(self.name),
@@ -182,7 +224,7 @@ impl Key {
         let mut body = body.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let plain = self
-            .key
+            .sealing
             .open_in_place(nonce, Aad::from(self.name), &mut body);
         plain.ok().map(|plain| plain.to_vec())
     }
@@ -238,6 +280,27 @@ mod tests {
         }
         ring.advance(4);
         assert!(!opens(&ring, &made));
+    }
+
+    #[test]
+    fn what_is_bequeathed_reads_all_tickets_that_count_and_no_other_text_is_understood() {
+        let mut ring = at(1, [3; 32]);
+        let mut made = vec![ticket(&ring)];
+        for epoch in 2..=4 {
+            ring.advance(epoch);
+            made.push(ticket(&ring));
+        }
+        let bequest = ring.bequest();
+        let heir = Ring::inherited(&bequest).unwrap();
+        assert_eq!(heir.epoch, 4);
+        let read: Vec<bool> = made.iter().map(|one| opens(&heir, one)).collect();
+        assert_eq!(read, [false, true, true, true]);
+        assert!(opens(&ring, &ticket(&heir)));
+        for cut in 0..bequest.len() {
+            assert!(Ring::inherited(&bequest[..cut]).is_none(), "{cut}");
+        }
+        assert!(Ring::inherited(&format!("{bequest} 1")).is_none());
+        assert!(Ring::inherited(&bequest.replace(' ', "x")).is_none());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! a new symbolic link, in the place of the old one. Invariant: nothing wakes up while nothing happens to those directories.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -93,7 +93,7 @@ impl Watch {
         loop {
             match reader.next() {
                 Ok(event) => {
-                    let name = event.file_name().map(|name| name.to_bytes());
+                    let name = event.file_name().map(CStr::to_bytes);
                     // Without a name it is the directory itself, or that events were lost.
                     counts |= name.is_none_or(|name| self.is_known(name));
                 }

@@ -221,22 +221,22 @@ fn becomes_due(watch: &Watch) -> bool {
     false
 }
 
-fn watch(file: PathBuf) -> Watch {
-    Watch::new([file.as_path()].into_iter()).unwrap()
+fn watch(file: &Path) -> Watch {
+    Watch::new(std::iter::once(file)).unwrap()
 }
 
 #[test]
 fn a_watch_calls_after_every_way_of_renewing_and_for_nothing_else() {
     let folder = Folder::new();
     folder.issue("first", -1);
-    let in_place = watch(folder.file("cert.pem"));
+    let in_place = watch(&folder.file("cert.pem"));
     fs::write(folder.file("unrelated"), "").unwrap();
     while is_readable(&in_place, 50) {
         assert!(!in_place.is_due(), "another file");
     }
     fs::write(folder.file("cert.pem"), "in place").unwrap();
     assert!(becomes_due(&in_place));
-    let replaced = watch(folder.file("cert.pem"));
+    let replaced = watch(&folder.file("cert.pem"));
     folder.put("cert.pem", "another file of the name");
     assert!(becomes_due(&replaced));
 }
@@ -252,7 +252,7 @@ fn links_that_are_turned_are_seen_wherever_they_are_in_the_path() {
     fs::create_dir(folder.file("live")).unwrap();
     let live = folder.file("live").join("cert.pem");
     symlink("../current/cert.pem", &live).unwrap();
-    let watch = watch(live.clone());
+    let watch = watch(&live);
     symlink("2", folder.file("next")).unwrap();
     fs::rename(folder.file("next"), folder.file("current")).unwrap();
     assert!(becomes_due(&watch));

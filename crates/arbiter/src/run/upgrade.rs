@@ -226,6 +226,9 @@ impl<H: Host> Arbiter<H> {
         if let Some(kept) = &self.upgrading.kept {
             kept.write(&mut ledger);
         }
+        if let Some(heirloom) = self.host.heirloom() {
+            ledger.put("heirloom", [heirloom.write()]);
+        }
         for signal in waiting.iter().filter(|signal| **signal != Signal::Chld) {
             ledger.put("signal", [signal.number().write()]);
         }

@@ -32,6 +32,18 @@ pub(super) enum Shaken {
     Gone,
 }
 
+/// How a client begins.
+enum Opening {
+    /// Not yet.
+    Silence,
+    /// Not at all.
+    End,
+    /// With a letter, as requests do and records of TLS do not.
+    Letter,
+    /// With something else.
+    Record,
+}
+
 /// What rustls got of the socket.
 enum Taken {
     /// As much as it had room for; there may be more.
@@ -86,11 +98,11 @@ impl Session {
     /// Goes on with the handshake as far as the socket allows. `ended`: the client's end was announced.
     pub(super) fn shake(&mut self, ended: bool) -> io::Result<Shaken> {
         if !self.begun {
-            match first_byte(&self.socket)? {
-                None => return Ok(Shaken::Waits),
-                Some(None) => return Ok(Shaken::Gone),
-                Some(Some(first)) if first.is_ascii_alphabetic() => return Ok(Shaken::Plain),
-                Some(Some(_)) => self.begun = true,
+            match opening(&self.socket)? {
+                Opening::Silence => return Ok(Shaken::Waits),
+                Opening::End => return Ok(Shaken::Gone),
+                Opening::Letter => return Ok(Shaken::Plain),
+                Opening::Record => self.begun = true,
             }
         }
         while self.link.is_handshaking() {
@@ -221,11 +233,15 @@ impl Session {
     }
 }
 
-/// `None`: nothing has come. `Some(None)`: the client's side has ended.
-fn first_byte(socket: &OwnedFd) -> io::Result<Option<Option<u8>>> {
-    let mut first = [0u8; 1];
+fn opening(socket: &OwnedFd) -> io::Result<Opening> {
+    let mut first = [0u8];
     let seen = retry(|| recv(socket, &mut first, RecvFlags::PEEK))?;
-    Ok(seen.map(|(len, _)| first.first().copied().filter(|_| len > 0)))
+    Ok(match (seen, first) {
+        (None, _) => Opening::Silence,
+        (Some((0, _)), _) => Opening::End,
+        (Some(_), [byte]) if byte.is_ascii_alphabetic() => Opening::Letter,
+        (Some(_), _) => Opening::Record,
+    })
 }
 
 /// The next block of `parts`, of which `taken` bytes are done with.
