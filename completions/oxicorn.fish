@@ -94,7 +94,7 @@ complete -c oxicorn -l certfile -l ssl-certfile -r -F -d 'The file of the certif
 complete -c oxicorn -l cert-reqs -l ssl-cert-reqs -x -d 'Ask clients for a certificate: 0 no, 1 optional, 2 required.'
 complete -c oxicorn -l ca-certs -l ssl-ca-certs -r -F -d 'The authorities that may sign clients\' certificates.'
 complete -c oxicorn -l ciphers -l ssl-ciphers -x -d 'The ciphers to offer with TLS 1.2, or with both versions.'
-complete -c oxicorn -l asgi-loop -l loop -x -a 'auto asyncio uvloop' -d 'The event loop: auto, asyncio or uvloop.'
+complete -c oxicorn -l asgi-loop -l loop -x -a 'auto asyncio uvloop' -d 'The event loop: auto, asyncio, uvloop, or what makes one.'
 complete -c oxicorn -l asgi-lifespan -l lifespan -x -a 'auto on off' -d 'Whether to run the application\'s start-up and shutdown: auto, on, off.'
 complete -c oxicorn -l root-path -x -d 'The path below which an ASGI application lives.'
 complete -c oxicorn -l ws -x -a 'auto none websockets websockets-sansio wsproto' -d 'Whether WebSockets are served; not if it is none.'

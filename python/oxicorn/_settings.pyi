@@ -136,7 +136,7 @@ class Config:
     http2_initial_window_size: int
     http2_max_frame_size: int
     http2_max_header_list_size: int
-    asgi_loop: Literal["auto", "asyncio", "uvloop"]
+    asgi_loop: str
     asgi_lifespan: Literal["auto", "on", "off"]
     asgi_disconnect_grace_period: int
     root_path: str
@@ -317,8 +317,8 @@ class Arguments(TypedDict, total=False):
     http2_initial_window_size: int | None
     http2_max_frame_size: int | None
     http2_max_header_list_size: int | None
-    asgi_loop: Literal["auto", "asyncio", "uvloop"] | None
-    loop: Literal["auto", "asyncio", "uvloop"] | None
+    asgi_loop: str | None
+    loop: str | None
     asgi_lifespan: Literal["auto", "on", "off"] | None
     lifespan: Literal["auto", "on", "off"] | None
     asgi_disconnect_grace_period: int | None

@@ -30,6 +30,8 @@ pub enum Kind {
     Account,
     /// One of a few words, in any case.
     Choice(&'static [&'static str]),
+    /// One of a few words, in any case, or the path of something to import, `MODULE:NAME`.
+    ChoiceOrImport(&'static [&'static str]),
     /// A list of texts; a single text is a list of one.
     List,
     /// A list of texts, also as one text with commas.
@@ -87,6 +89,7 @@ impl Kind {
             Self::Text => text(value),
             Self::Account => account(value),
             Self::Choice(words) => choice(words, value),
+            Self::ChoiceOrImport(words) => choice(words, value).or_else(|| import_path(value)),
             Self::List => list(value),
             Self::Commas => commas(value),
             Self::Dict => dict(value),
@@ -107,6 +110,9 @@ impl Kind {
             Self::Text => "a text".into(),
             Self::Account => "a name or a number".into(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::ChoiceOrImport(words) => {
+                format!("one of {}, or MODULE:NAME", words.join(", "))
+            }
             Self::List => "a list of texts".into(),
             Self::Commas => "texts separated by commas, or a list of them".into(),
             Self::Dict => "a dictionary of texts".into(),
@@ -185,6 +191,13 @@ fn choice(words: &[&'static str], value: &Value) -> Option<Value> {
         _ => None,
     };
     word.map(|word| Value::text(*word))
+}
+
+fn import_path(value: &Value) -> Option<Value> {
+    let path = value.as_text()?.trim();
+    let (module, name) = path.split_once(':')?;
+    let is_path = !module.is_empty() && !name.is_empty() && !path.contains(char::is_whitespace);
+    is_path.then(|| Value::text(path))
 }
 
 fn list(value: &Value) -> Option<Value> {
@@ -286,6 +299,20 @@ mod tests {
         assert_eq!(checked(Kind::Seconds, "2.5"), Ok(Value::Float(2.5)));
         for wrong in ["-1", "inf", "nan", "1e300", "0.0001", "soon", ""] {
             assert!(checked(Kind::Seconds, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_of_the_words_may_be_a_path_to_import() {
+        let kind = Kind::ChoiceOrImport(&["auto", "uvloop"]);
+        let check = |text: &str| kind.check(&Value::text(text));
+        assert_eq!(check("UVLOOP"), Ok(Value::text("uvloop")));
+        assert_eq!(check(" site.loops:Own "), Ok(Value::text("site.loops:Own")));
+        for wrong in ["fast", ":Own", "site.loops:", "site: Own"] {
+            assert_eq!(
+                check(wrong),
+                Err("expected one of auto, uvloop, or MODULE:NAME".into())
+            );
         }
     }
 
