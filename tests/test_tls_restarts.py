@@ -205,3 +205,18 @@ def test_an_upgrade_in_place_fails_no_request_over_tls(
     with server.connect(tls=server.tls, session=session) as connection:
         connection.request()
         assert connection.tls.session_reused
+
+
+def test_the_ready_check_asks_as_a_client_would(
+    tmp_path: Path, serve: Serve, authority: Authority, identity: Identity
+) -> None:
+    (tmp_path / "site_app.py").write_text(
+        "def app(environ, start_response):\n"
+        "    secure = environ['wsgi.url_scheme'] == 'https'\n"
+        "    status = '200 OK' if secure else '500 Plain'\n"
+        "    start_response(status, [('Content-Length', '0')])\n"
+        "    return [b'']\n"
+    )
+    options = (*identity.options, "--ready-check", "/")
+    server = serve("site_app:app", *options, cwd=tmp_path, tls=authority.client())
+    assert server.request().status == 200

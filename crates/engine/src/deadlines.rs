@@ -122,7 +122,7 @@ impl Engine {
             Phase::App { .. } if connection.is_upgraded() => self.websocket_due(id, now),
             Phase::App { .. } if self.options.streams => self.overdue(id, now),
             Phase::App { .. } => self.report_stuck(id, now),
-            Phase::Handshake => self.stop_shaking(id),
+            Phase::Handshake => self.stop_shaking(id, now),
             Phase::Head if connection.is_idle() && connection.has_input() => {
                 // Its event is in the same batch, behind the timer's.
                 connection.readable = true;
@@ -208,11 +208,12 @@ impl Engine {
     pub(crate) fn hurry_idle(&mut self, now: Now) {
         let (limit, giving) = (now.mono + DRAIN_GRACE, self.is_giving());
         let stays = |one: &Connection| giving && one.transport.moves();
+        let waits = |one: &Connection| one.is_idle() || matches!(one.phase, Phase::Handshake);
         let idle: Vec<Id> = self
             .connections
             .iter_mut()
             .filter(|(_, connection)| {
-                connection.is_idle() && connection.deadline > limit && !stays(connection)
+                waits(connection) && connection.deadline > limit && !stays(connection)
             })
             .map(|(id, _)| id)
             .collect();

@@ -344,6 +344,29 @@ fn an_idle_connection_is_told_when_the_worker_leaves() {
 }
 
 #[test]
+fn whoever_has_not_begun_does_not_hold_up_a_worker_that_leaves() {
+    let mut rig = secure_rig(|_| {});
+    let mut silent = rig.client();
+    let mut slow = Secure::new(&rig);
+    let hello = slow.flight();
+    rig.send(&mut slow.raw, &hello[..50]);
+    rig.until("both are here", |rig| rig.stats().connections == 2);
+    rig.round(std::time::Duration::from_millis(20));
+    rig.engine.drain(true, rig.now());
+    rig.nudge();
+    rig.advance(1_100);
+    assert_eq!(rig.end_of(&mut silent), End::Closed);
+    assert_eq!(rig.stats().connections, 1);
+    assert_eq!(count_logged("did not finish"), 0);
+    rig.send(&mut slow.raw, &hello[50..]);
+    slow.say(GET);
+    rig.with_secure(&mut slow, "the request", |rig, _| rig.has_exchange());
+    let exchange = rig.exchange();
+    rig.respond(exchange, b"last");
+    assert_eq!(rig.secure_end(&mut slow), SecureEnd::Clean);
+}
+
+#[test]
 fn encrypted_connections_stay_when_others_move_and_end_with_their_next_response() {
     let mut pair = Pair::with(encrypt);
     let mut client = Secure::new(&pair.old);

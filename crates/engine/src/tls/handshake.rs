@@ -98,11 +98,24 @@ impl Engine {
         self.after_response(id, now);
     }
 
-    pub(crate) fn stop_shaking(&mut self, id: Id) {
-        if let Some(connection) = self.connections.get_mut(id) {
+    /// The time is over; or, if the worker is about to leave, that of a client who has not even begun.
+    pub(crate) fn stop_shaking(&mut self, id: Id, now: Now) {
+        let timeout = self.options.handshake_timeout;
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let limit = match timeout {
+            0 => u64::MAX,
+            timeout => connection.active.saturating_add(timeout),
+        };
+        let begun = matches!(&connection.transport, Transport::Tls(session) if session.has_begun());
+        if limit > now.mono && (begun || connection.has_input()) {
+            return self.set_deadline(id, limit);
+        }
+        if limit <= now.mono {
             log::info!(target: "oxicorn", "Closed: {} did not finish the TLS handshake within tls_handshake_timeout", connection.peer);
             self.board.add(Count::TimedOut, 1);
-            self.drop_connection(id);
         }
+        self.drop_connection(id);
     }
 }

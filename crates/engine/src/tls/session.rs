@@ -95,6 +95,11 @@ impl Session {
         self.facts.clone()
     }
 
+    /// Whether the client has said anything.
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Goes on with the handshake as far as the socket allows. `ended`: the client's end was announced.
     pub(super) fn shake(&mut self, ended: bool) -> io::Result<Shaken> {
         if !self.begun {
