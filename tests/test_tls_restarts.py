@@ -177,6 +177,15 @@ def test_a_certificate_that_cannot_be_used_changes_nothing(
     assert server.request().text == "two"
 
 
+def test_recycling_fails_no_request_over_tls(
+    site: Deployment, authority: Authority, identity: Identity
+) -> None:
+    server = start(site, authority, identity, "--max-requests", "60")
+    with Load(server, clients=4) as load:
+        load.wait_for("one", 500)
+    assert server.log.count("Booting worker") > 4
+
+
 def test_a_stop_ends_idle_connections_with_a_word(
     serve: Serve, authority: Authority, identity: Identity
 ) -> None:

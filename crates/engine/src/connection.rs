@@ -198,10 +198,11 @@ impl Connection {
         matches!(self.phase, Phase::Head) && self.inbuf.is_empty()
     }
 
-    /// Bytes of the client are in the socket. Asked before an idle connection is closed: a request that the kernel has
+    /// Bytes of the client are in the socket, or decrypted. Asked before an idle connection is closed: a request that the kernel has
     /// accepted is answered.
     pub(crate) fn has_input(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(recv(&self.transport, &mut [0u8; 1], flags), Ok((1.., _)))
+        self.transport.has_unread()
+            || matches!(recv(&self.transport, &mut [0u8; 1], flags), Ok((1.., _)))
     }
 }

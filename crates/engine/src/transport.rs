@@ -70,6 +70,14 @@ impl Transport {
         }
     }
 
+    /// Whether bytes have left the socket that nobody has received.
+    pub(crate) fn has_unread(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Tls(session) => session.has_unread(),
+        }
+    }
+
     /// Whether another process can go on with it: keys of a session cannot be given away.
     pub(crate) fn moves(&self) -> bool {
         matches!(self, Self::Plain(_))

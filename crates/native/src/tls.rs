@@ -93,6 +93,22 @@ impl Renewal {
     pub(crate) fn follow<'s>(&mut self, stocks: impl Iterator<Item = &'s Stock>) {
         self.shelves = stocks.filter_map(|stock| stock.get().cloned()).collect();
         self.watch_anew();
+        // What has changed between the first reading and now. Half a renewal is heard of again.
+        self.renew(|_| {});
+    }
+
+    /// Reads all files again; `complain` hears what is wrong with them.
+    fn renew(&self, complain: impl Fn(&Problem)) {
+        for shelf in &self.shelves {
+            match shelf.renew() {
+                Ok(true) => {
+                    let file = shelf.sources().certfile.display();
+                    log::info!(target: "oxicorn", "The certificate was renewed: '{file}'");
+                }
+                Ok(false) => {}
+                Err(problem) => complain(&problem),
+            }
+        }
     }
 
     /// The way to a file may have changed with it.
@@ -124,18 +140,9 @@ impl Renewal {
         }
         // First, so that no change falls between the two.
         self.watch_anew();
-        for shelf in &self.shelves {
-            match shelf.renew() {
-                Ok(true) => {
-                    let file = shelf.sources().certfile.display();
-                    log::info!(target: "oxicorn", "The certificate was renewed: '{file}'");
-                }
-                Ok(false) => {}
-                Err(problem) => {
-                    log::error!(target: "oxicorn", "The certificate is not renewed, the old one stays: {problem}");
-                }
-            }
-        }
+        self.renew(|problem| {
+            log::error!(target: "oxicorn", "The certificate is not renewed, the old one stays: {problem}");
+        });
     }
 }
 

@@ -95,6 +95,10 @@ impl Session {
         self.facts.clone()
     }
 
+    pub(crate) fn has_unread(&self) -> bool {
+        self.unread > 0
+    }
+
     /// Whether the client has said anything.
     pub(super) fn has_begun(&self) -> bool {
         self.begun
