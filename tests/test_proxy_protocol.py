@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from conftest import Serve
+from harness.certificates import Authority
 from harness.client import Connection, message
 from harness.server import Server
 from harness.site import Site, restart
@@ -217,3 +218,62 @@ def app(environ, start_response):
         assert fresh.request("/").text == "two 192.0.2.7 TCP4"
         half.send(LINE[30:])
         assert half.request("/").text == "two 192.0.2.7 TCP4"
+
+
+# In front of TLS, where load balancers that pass it on send it.
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+def secured(connection: Connection, authority: Authority) -> Connection:
+    """Goes on with TLS."""
+    connection.socket = authority.client().wrap_socket(
+        connection.socket, server_hostname="localhost"
+    )
+    return connection
+
+
+@pytest.mark.parametrize("header", [LINE, block_of("192.0.2.7", "198.51.100.1")])
+def test_a_header_stands_in_front_of_the_handshake(
+    serve: Serve, authority: Authority, header: bytes
+) -> None:
+    options = ("--proxy-protocol", "auto", "--proxy-protocol-required")
+    tls = authority.issue().options
+    server = serve(PROBE, *options, *tls, launch=True).wait_for_log("Booting worker")
+    with server.connect(tls=None) as whole, server.connect(tls=None) as pieces:
+        pieces.send(header[:20])
+        secured(whole.send(header), authority)
+        assert client(environ(whole)) == ("192.0.2.7", "56324")
+        # The worker has looked at the first piece meanwhile.
+        secured(pieces.send(header[20:]), authority)
+        for _ in range(2):
+            seen = environ(pieces)
+            assert (client(seen), seen["wsgi.url_scheme"]) == (("192.0.2.7", "56324"), "https")
+
+
+def test_what_stands_in_front_of_the_handshake_has_to_be_a_header(
+    serve: Serve, authority: Authority
+) -> None:
+    options = ("--proxy-protocol", "auto", "--proxy-protocol-required")
+    tls = authority.issue().options
+    server = serve(PROBE, *options, *tls, launch=True).wait_for_log("Booting worker")
+    with server.connect(tls=None) as connection, pytest.raises(OSError):
+        secured(connection, authority)
+    server.wait_for_log("no PROXY header, which is required here")
+    with server.connect(tls=None) as connection:
+        response = connection.send(b"PROXY TCP4 nobody\r\n").receive()
+        assert (response.status, connection.is_closed()) == (400, True)
+    with server.connect(tls=None) as connection:
+        connection.send(LINE[:20]).end()
+        assert connection.is_closed()
+
+
+def test_over_tls_a_header_may_be_left_out(serve: Serve, authority: Authority) -> None:
+    options = ("--proxy-protocol", "auto", *authority.issue().options)
+    server = serve(PROBE, *options, tls=authority.client())
+    with server.connect() as plain, server.connect(tls=None) as named:
+        assert client(environ(plain))[0] == "127.0.0.1"
+        assert client(environ(secured(named.send(LINE), authority)))[0] == "192.0.2.7"

@@ -29,6 +29,7 @@ class Config:
     orphan_timeout: float
     shutdown_delay: float
     keepalive: int
+    tls_handshake_timeout: float
     head_timeout: float
     body_timeout: float
     body_min_rate: int
@@ -193,6 +194,7 @@ class Arguments(TypedDict, total=False):
     shutdown_delay: float | None
     keepalive: int | None
     timeout_keep_alive: int | None
+    tls_handshake_timeout: float | None
     head_timeout: float | None
     body_timeout: float | None
     body_min_rate: int | str | None

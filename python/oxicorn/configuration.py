@@ -85,6 +85,8 @@ class Source:
         if config.app is None:
             raise OperatorError("No application was named: oxicorn [OPTIONS] MODULE[:VARIABLE]")
         _check(config)
+        # By the arbiter, which keeps its rights. Absolute: it is about to change its directory.
+        config.read_certificates(os.path.join(os.getcwd(), config.chdir or ""))
         if config.reload and self.script and not isinstance(self.script.application, str):
             raise OperatorError("reload needs the application by its name, such as 'main:app'.")
         return config, warnings

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -62,7 +63,14 @@ class Ended(Exception):
 class Connection:
     """One connection to the server."""
 
-    def __init__(self, address: Address, timeout: float = PATIENCE, receive_buffer: int = 0):
+    def __init__(
+        self,
+        address: Address,
+        timeout: float = PATIENCE,
+        receive_buffer: int = 0,
+        tls: ssl.SSLContext | None = None,
+        session: ssl.SSLSession | None = None,
+    ):
         family = socket.AF_UNIX if isinstance(address, str) else _family(address[0])
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
@@ -71,6 +79,8 @@ class Connection:
         self.socket.connect(address)
         if family != socket.AF_UNIX:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost", session=session)
         self._buffer = bytearray()
 
     def __enter__(self) -> Connection:
@@ -78,6 +88,12 @@ class Connection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def tls(self) -> ssl.SSLSocket:
+        """The socket of an encrypted connection."""
+        assert isinstance(self.socket, ssl.SSLSocket)
+        return self.socket
 
     def close(self) -> None:
         """Closes the socket; the server sees the end."""

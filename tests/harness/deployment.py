@@ -48,7 +48,11 @@ class Deployment:
 
     def restart(self, *words: str) -> tuple[int, str]:
         """`oxicornctl restart --wait`: its exit code, and all that it printed."""
-        where = ("--socket", str(self.socket), "restart", "--wait", *words)
+        return self.ctl("restart", "--wait", *words)
+
+    def ctl(self, *words: str) -> tuple[int, str]:
+        """`oxicornctl`: its exit code, and all that it printed."""
+        where = ("--socket", str(self.socket), *words)
         done = subprocess.run(
             [sys.executable, "-m", "oxicorn.ctl", *where],
             capture_output=True,

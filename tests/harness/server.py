@@ -12,6 +12,7 @@ import os
 import re
 import select
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -42,11 +43,14 @@ class Server:
         bind: str | None = "127.0.0.1:0",
         env: dict[str, str] | None = None,
         cwd: Path = TESTS,
+        tls: ssl.SSLContext | None = None,
     ):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.path = folder / "server.log"
         self.bind = bind
+        self.tls = tls
+        """What clients speak TLS with, if they do."""
         self.shown = 0
         """How much of the log earlier tests have already produced."""
         where = ["--bind", bind] if bind else []
@@ -236,7 +240,7 @@ class Server:
 
     def connect(self, **how: Any) -> Connection:
         """A new connection."""
-        return Connection(self.address, **how)
+        return Connection(self.address, **{"tls": self.tls, **how})
 
     def refuses(self) -> bool:
         """Nobody listens."""

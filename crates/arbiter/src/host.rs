@@ -5,6 +5,7 @@
 //! [`WorkerSeed`].
 
 use std::io;
+use std::os::fd::BorrowedFd;
 
 use oxicorn_board::Floor;
 
@@ -46,6 +47,22 @@ pub trait Host {
 
     /// Learns what happened. Called in the arbiter's process, between two of its steps.
     fn notify(&mut self, notice: Notice<'_>);
+
+    /// What the embedder of the next version is to have, in an upgrade: [`Predecessor::heirloom`] there.
+    ///
+    /// [`Predecessor::heirloom`]: crate::Predecessor::heirloom
+    fn heirloom(&self) -> Option<String> {
+        None
+    }
+
+    /// A descriptor of the embedder's own, for which the arbiter waits as well: when it becomes readable,
+    /// [`look`](Self::look) is called. Asked for each time.
+    fn interest(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// What was waited for has come. Must not block.
+    fn look(&mut self) {}
 }
 
 impl<H: Host + ?Sized> Host for &mut H {
@@ -67,6 +84,18 @@ impl<H: Host + ?Sized> Host for &mut H {
 
     fn notify(&mut self, notice: Notice<'_>) {
         (**self).notify(notice);
+    }
+
+    fn heirloom(&self) -> Option<String> {
+        (**self).heirloom()
+    }
+
+    fn interest(&self) -> Option<BorrowedFd<'_>> {
+        (**self).interest()
+    }
+
+    fn look(&mut self) {
+        (**self).look();
     }
 }
 

@@ -4,7 +4,7 @@
 //! deadline; there is no tick, so an idle arbiter never wakes up (but for a service manager's
 //! watchdog). No policy here: every "whether" and "when" is in `core`.
 //!
-//! `run/stems.rs` is about the stems, `run/orphans.rs` about workers of an arbiter that was killed.
+//! `run/waiting.rs` is that poll, `run/stems.rs` is about the stems, `run/orphans.rs` about workers of an arbiter that was killed.
 //!
 //! Invariants: one thread, and nothing in it blocks but that one poll. What an action brings about
 //! (a fork, an exit) is told to the core before any event that was waiting, so that the core never
@@ -16,6 +16,7 @@ mod dance;
 mod orphans;
 mod stems;
 mod upgrade;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::io;
@@ -31,7 +32,7 @@ use rustix::process::{
 };
 
 use crate::channel::{self, ArbiterChannel};
-use crate::control::{self, Control, ControlSocket, Request, Source};
+use crate::control::{self, Control, ControlSocket, Request};
 use crate::core::{Action, Asker, Event, Exit, Pid, Policy, Signal, State, WorkerId, signal_name};
 use crate::crew::Crew;
 use crate::fatal::Fatal;
@@ -49,7 +50,7 @@ use crate::stem::Stems;
 use crate::sys::board::SharedBoard;
 use crate::sys::signals::{self, SignalPipe};
 use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
-use crate::upgrade::{Check, Kept, Upgrading};
+use crate::upgrade::{Kept, Upgrading};
 use dance::Estate;
 
 /// What the operator asked for, as far as the arbiter is concerned.
@@ -69,6 +70,8 @@ pub struct Setup {
     pub notify: NotifyOptions,
     /// Where the server can be asked for things.
     pub control: ControlSocket,
+    /// The workers speak TLS, so that the addresses are those of `https`.
+    pub secure: bool,
     /// How the server was started.
     pub command: StartCommand,
     /// What another arbiter left, if one started this process.
@@ -91,6 +94,7 @@ pub struct Arbiter<H> {
     signals: SignalPipe,
     pidfile: Option<Pidfile>,
     control: Control,
+    secure: bool,
     oom: OomCounter,
     notifier: Notifier,
     origin: Origin,
@@ -100,22 +104,6 @@ pub struct Arbiter<H> {
     partner: Partner,
     orphans: Orphans,
     estate: Option<Estate>,
-}
-
-/// Who has something to say.
-#[derive(Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one who may have something to say"
-)]
-struct Woken {
-    signals: bool,
-    stems: bool,
-    workers: Vec<WorkerId>,
-    control: Vec<Source>,
-    partner: bool,
-    orphans: bool,
-    check: bool,
 }
 
 /// Whether the loop goes on after an action.
@@ -175,6 +163,7 @@ impl<H: Host> Arbiter<H> {
             signals,
             pidfile,
             control: Control::open(&setup.control, pid),
+            secure: setup.secure,
             oom: OomCounter::of_this_process(),
             notifier,
             origin: Origin::now(),
@@ -193,6 +182,12 @@ impl<H: Host> Arbiter<H> {
     /// The listening sockets.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
+    }
+
+    /// Their URLs.
+    pub fn urls(&self) -> Vec<String> {
+        let urls = self.listeners.iter();
+        urls.map(|one| one.local.url(self.secure)).collect()
     }
 
     /// Runs the server until it is stopped. Returns once in the arbiter, and once in every worker
@@ -229,8 +224,8 @@ impl<H: Host> Arbiter<H> {
     }
 
     fn announce(&mut self) {
-        let urls: Vec<String> = self.listeners.iter().map(|l| l.local.to_string()).collect();
-        log::info!(target: TARGET, "Listening at: {} ({})", urls.join(","), own_pid());
+        let urls = self.urls().join(",");
+        log::info!(target: TARGET, "Listening at: {urls} ({})", own_pid());
         self.host.notify(Notice::Ready {
             listeners: &self.listeners,
         });
@@ -453,95 +448,6 @@ impl<H: Host> Arbiter<H> {
         self.control.retire();
         self.host.notify(Notice::Exiting { code });
         Outcome::Exit(code)
-    }
-
-    fn wait(&mut self) {
-        let deadline = self.state.next_deadline();
-        let wake_at = deadline.into_iter().chain(self.notifier.due()).min();
-        let patience = wake_at.map(|at| at.saturating_sub(self.origin.elapsed()));
-        let woken = self.poll(patience.into_iter().chain(self.control.patience()).min());
-        let (forked, others) = if woken.stems {
-            self.hear_stems()
-        } else {
-            Default::default()
-        };
-        self.events.extend(forked);
-        if woken.signals {
-            let mut signals = self.signals.received();
-            signals.sort_by_key(|signal| *signal == Signal::Chld);
-            self.events.extend(signals.into_iter().map(Event::Signal));
-        }
-        for id in woken.workers {
-            self.read_channel(id);
-        }
-        self.events.extend(others);
-        self.control.turn(&woken.control);
-        if woken.check {
-            self.hear_check();
-        }
-        if woken.partner {
-            self.hear_partner();
-        }
-        if woken.orphans {
-            self.hear_orphans();
-        }
-        if deadline.is_some_and(|at| at <= self.origin.elapsed()) {
-            self.events.push_back(Event::DeadlineReached);
-        }
-        self.notifier.keep_up(self.origin.elapsed());
-    }
-
-    fn poll(&self, patience: Option<Duration>) -> Woken {
-        let clients = self.control.interests();
-        let mut fds: Vec<PollFd<'_>> = vec![PollFd::new(&self.signals, PollFlags::IN)];
-        let stems = self.stems.open();
-        fds.extend(stems.map(|link| PollFd::new(link, PollFlags::IN)));
-        let channels = self.crew.open();
-        fds.extend(channels.map(|(_, channel)| PollFd::new(channel, PollFlags::IN)));
-        fds.extend(
-            clients
-                .iter()
-                .map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)),
-        );
-        let check = self.upgrading.check.as_ref().and_then(Check::output);
-        fds.extend(check.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        let orphans = self.orphans.interests();
-        fds.extend(orphans.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        let partner = self.partner.interests();
-        fds.extend(partner.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
-        match poll(&mut fds, patience.map(timespec).as_ref()) {
-            Ok(_) => {}
-            Err(error) => {
-                if error != Errno::INTR {
-                    log::error!(target: TARGET, "The arbiter cannot wait: {error}");
-                }
-                let signals = true;
-                return Woken {
-                    signals,
-                    ..Woken::default()
-                };
-            }
-        }
-        let mut woken = fds.iter().map(|fd| !fd.revents().is_empty());
-        let signals = woken.next() == Some(true);
-        let mut is_woken = || woken.next() == Some(true);
-        let stems = self.stems.open().filter(|_| is_woken()).count() > 0;
-        let workers = self.crew.open().map(|(id, _)| id);
-        let workers = workers.filter(|_| is_woken()).collect();
-        let control = clients.iter().map(|(source, ..)| *source);
-        let control = control.filter(|_| is_woken()).collect();
-        let check = check.is_some_and(|_| is_woken());
-        let orphans = self.orphans.interests().filter(|_| is_woken()).count() > 0;
-        let partner = woken.any(|is_woken| is_woken);
-        Woken {
-            signals,
-            stems,
-            workers,
-            control,
-            partner,
-            orphans,
-            check,
-        }
     }
 
     fn read_channel(&mut self, worker: WorkerId) {

@@ -2,7 +2,7 @@
 //! `accept` has said that its queue is empty.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use mio::Interest;
 use mio::unix::SourceFd;
@@ -17,6 +17,7 @@ use crate::connection::{Connection, Phase};
 use crate::engine::{Engine, LISTENERS, token};
 use crate::peer::Peer;
 use crate::slab::Id;
+use crate::transport::Transport;
 
 /// The most idle connections closed at once to make room, so that the search for them pays.
 const EVICTION: usize = 16;
@@ -182,7 +183,10 @@ impl Engine {
         ) {
             Ok((socket, address)) => {
                 let ip = address.and_then(|any| SocketAddr::try_from(any).ok());
-                let newcomer = self.admit(socket, Peer::from(ip), index, now);
+                let peer = Peer::from(ip);
+                let transport = self.transport_for(socket, peer);
+                let newcomer =
+                    transport.and_then(|transport| self.admit(transport, peer, index, now));
                 if self.connections.len() > self.options.connections {
                     self.make_room(newcomer);
                 }
@@ -223,36 +227,49 @@ impl Engine {
 
     pub(crate) fn admit(
         &mut self,
-        socket: OwnedFd,
+        transport: Transport,
         peer: Peer,
         listener: usize,
         now: Now,
     ) -> Option<Id> {
         if peer.ip().is_some() {
             // Responses leave in whole blocks; waiting for more only delays the last one. A failure costs speed only.
-            let _ = rustix::net::sockopt::set_tcp_nodelay(&socket, true);
+            let _ = rustix::net::sockopt::set_tcp_nodelay(&transport, true);
         }
         let registry = &self.registry;
         let trusted = self.options.trust.trusts(peer);
         let language = self.options.edge.language();
         let inserted = self.connections.insert_with(|id| {
-            let fd = socket.as_raw_fd();
+            let fd = transport.as_fd().as_raw_fd();
             let interest = Interest::READABLE | Interest::WRITABLE;
             registry
                 .register(&mut SourceFd(&fd), token(id.token()), interest)
                 .ok()?;
-            let mut connection = Connection::new(socket, peer, listener, trusted, now);
+            let mut connection = Connection::new(transport, peer, listener, trusted, now);
             connection.language = language;
             Some(connection)
         });
         if let Some(id) = inserted {
             self.board.add(Count::Accepted, 1);
             self.board.add(Count::Open, 1);
-            self.set_deadline(id, self.head_deadline(now));
+            self.begin_waiting(id, now);
         } else {
             log::error!(target: "oxicorn", "A connection from {peer} could not be registered and was closed");
         }
         inserted
+    }
+
+    /// Whether for a handshake or for a request: nobody is waited for without end.
+    fn begin_waiting(&mut self, id: Id, now: Now) {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        connection.show(self.board, connection.state());
+        let deadline = match connection.phase {
+            Phase::Handshake => self.handshake_deadline(now),
+            _ => self.head_deadline(now),
+        };
+        self.set_deadline(id, deadline);
     }
 
     /// Closes the connections that have been idle for longest; if there are none, those that have been longest in sending
@@ -263,7 +280,10 @@ impl Engine {
         if closed == 0 {
             let slow = self.candidates(newcomer, |connection| {
                 !connection.is_idle()
-                    && matches!(connection.phase, Phase::Head | Phase::Linger { .. })
+                    && matches!(
+                        connection.phase,
+                        Phase::Handshake | Phase::Head | Phase::Linger { .. }
+                    )
             });
             closed = self.evict_oldest(slow);
         }

@@ -2,13 +2,10 @@
 //! `deadlines`) act on it. Invariant: `phase` says who may touch the socket: the engine in every phase, for reading in `App`
 //! only as far as it is asked to.
 
-use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
-
 use oxicorn_board::Count;
 use oxicorn_http1::{Head, Step};
 use rustix::net::{RecvFlags, recv};
+use std::fs::File;
 
 use crate::capsule::Stored;
 use crate::clock::Now;
@@ -18,22 +15,8 @@ use crate::outbox::Outbox;
 use crate::peer::Peer;
 use crate::spool::Spool;
 use crate::streaming::{Course, Inflow};
+use crate::transport::Transport;
 use crate::websocket::WebSocket;
-
-/// How bytes travel. Plain today; TLS is a second variant, matched in `recv` and `send` of this module's users only.
-#[derive(Debug)]
-pub(crate) enum Transport {
-    /// The socket as it is. Shared with an application thread only while that thread waits for room to write.
-    Plain(Arc<OwnedFd>),
-}
-
-impl AsFd for Transport {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Plain(fd) => fd.as_fd(),
-        }
-    }
-}
 
 /// A request whose body is still coming.
 #[derive(Debug)]
@@ -86,6 +69,8 @@ pub(crate) struct Arrival {
 /// What the connection is doing.
 #[derive(Debug)]
 pub(crate) enum Phase {
+    /// TLS has not begun yet, or its keys are being agreed.
+    Handshake,
     /// Silent, idle, or in the middle of a request head.
     Head,
     /// In the middle of a request body.
@@ -161,14 +146,18 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection of which nothing is known yet but who is there, and on which nothing has happened.
     pub(crate) fn new(
-        socket: OwnedFd,
+        transport: Transport,
         peer: Peer,
         listener: usize,
         trusted: bool,
         now: Now,
     ) -> Self {
+        let phase = match transport {
+            Transport::Plain(_) => Phase::Head,
+            Transport::Tls(_) => Phase::Handshake,
+        };
         Self {
-            transport: Transport::Plain(Arc::new(socket)),
+            transport,
             peer,
             origin: None,
             language: Language::Http,
@@ -178,7 +167,7 @@ impl Connection {
             ended: false,
             queued: false,
             offered: false,
-            phase: Phase::Head,
+            phase,
             inflow: None,
             course: Course::default(),
             websocket: None,
@@ -201,7 +190,14 @@ impl Connection {
             self.phase,
             Phase::App { .. } | Phase::Parting | Phase::Skip { .. } | Phase::Linger { .. }
         );
-        !here && !self.broken && self.inflow.is_none()
+        !here && !self.broken && self.inflow.is_none() && self.transport.moves()
+    }
+
+    /// What was encrypted and the socket has not taken is unsent, whoever caused it.
+    pub(crate) fn keep_sending(&mut self) {
+        if !self.transport.is_flushed() {
+            self.outbox.get_or_insert_default();
+        }
     }
 
     /// Nothing of a request has been received since the last response.
@@ -209,10 +205,11 @@ impl Connection {
         matches!(self.phase, Phase::Head) && self.inbuf.is_empty()
     }
 
-    /// Bytes of the client are in the socket. Asked before an idle connection is closed: a request that the kernel has
+    /// Bytes of the client are in the socket, or decrypted. Asked before an idle connection is closed: a request that the kernel has
     /// accepted is answered.
     pub(crate) fn has_input(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        matches!(recv(&self.transport, &mut [0u8; 1], flags), Ok((1.., _)))
+        self.transport.has_unread()
+            || matches!(recv(&self.transport, &mut [0u8; 1], flags), Ok((1.., _)))
     }
 }

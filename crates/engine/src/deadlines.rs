@@ -4,7 +4,7 @@
 use oxicorn_board::Count;
 
 use crate::clock::Now;
-use crate::connection::Phase;
+use crate::connection::{Connection, Phase};
 use crate::engine::{Engine, Notice, Running, Stuck};
 use crate::refusal::Refusal;
 use crate::slab::Id;
@@ -43,11 +43,12 @@ impl Engine {
     }
 
     pub(crate) fn idle_deadline(&self, now: Now) -> u64 {
-        let grace = if self.keeps_alive() {
-            u64::MAX
-        } else {
-            DRAIN_GRACE
-        };
+        self.idle_limit(self.keeps_alive(), now)
+    }
+
+    /// `goes_on`: the connection is served for as long as its client likes, here or elsewhere.
+    pub(crate) fn idle_limit(&self, goes_on: bool, now: Now) -> u64 {
+        let grace = if goes_on { u64::MAX } else { DRAIN_GRACE };
         now.mono.saturating_add(self.options.keep_alive.min(grace))
     }
 
@@ -121,6 +122,7 @@ impl Engine {
             Phase::App { .. } if connection.is_upgraded() => self.websocket_due(id, now),
             Phase::App { .. } if self.options.streams => self.overdue(id, now),
             Phase::App { .. } => self.report_stuck(id, now),
+            Phase::Handshake => self.stop_shaking(id, now),
             Phase::Head if connection.is_idle() && connection.has_input() => {
                 // Its event is in the same batch, behind the timer's.
                 connection.readable = true;
@@ -188,7 +190,7 @@ impl Engine {
         let idle = self
             .connections
             .iter_mut()
-            .filter(|(_, connection)| connection.is_idle());
+            .filter(|(_, connection)| connection.is_idle() && connection.transport.moves());
         for (_, connection) in idle {
             let usual = if connection.served > 0 {
                 kept_alive
@@ -201,13 +203,18 @@ impl Engine {
         }
     }
 
-    /// When draining: idle connections get a moment for a request that is on its way, then close.
+    /// When draining: idle connections get a moment for a request that is on its way, then close. Not those that are being
+    /// given to another process.
     pub(crate) fn hurry_idle(&mut self, now: Now) {
-        let limit = now.mono + DRAIN_GRACE;
+        let (limit, giving) = (now.mono + DRAIN_GRACE, self.is_giving());
+        let stays = |one: &Connection| giving && one.transport.moves();
+        let waits = |one: &Connection| one.is_idle() || matches!(one.phase, Phase::Handshake);
         let idle: Vec<Id> = self
             .connections
             .iter_mut()
-            .filter(|(_, connection)| connection.is_idle() && connection.deadline > limit)
+            .filter(|(_, connection)| {
+                waits(connection) && connection.deadline > limit && !stays(connection)
+            })
             .map(|(id, _)| id)
             .collect();
         for id in idle {

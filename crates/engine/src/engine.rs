@@ -460,9 +460,7 @@ impl Engine {
         self.disarm_listeners();
         self.listeners.clear();
         self.draining = true;
-        if !self.is_giving() {
-            self.hurry_idle(now);
-        }
+        self.hurry_idle(now);
     }
 
     /// Whether [`Engine::drain`] was called.
@@ -487,10 +485,13 @@ impl Engine {
 
     /// Removes a connection; the socket closes with it.
     pub(crate) fn drop_connection(&mut self, id: Id) {
-        let Some(connection) = self.connections.remove(id) else {
+        let Some(mut connection) = self.connections.remove(id) else {
             return;
         };
         forget(self.board, connection.shown);
+        if connection.is_idle() {
+            connection.transport.say_goodbye();
+        }
         // Shut first: a process forked by the application may hold a copy of the descriptor, and the client must see the
         // end all the same. An error means that the client was faster.
         let _ = rustix::net::shutdown(&connection.transport, rustix::net::Shutdown::Both);

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::sync::Arc;
 
 use oxicorn_http1::{Head, Span, Version};
 
@@ -12,6 +13,7 @@ use crate::access::percent_decoded;
 use crate::edge::Origin;
 use crate::peer::Peer;
 use crate::slab::Id;
+use crate::tls::Facts;
 
 /// The size of an exchange's read buffer in bytes. One `recv` takes this much at the most.
 pub(crate) const READ: usize = 32 * 1024;
@@ -72,8 +74,10 @@ pub struct Exchange {
     pub is_packet: bool,
     /// Index of the listener in the order given to the engine.
     pub listener: usize,
-    /// `http`, or what a trusted proxy said.
+    /// What the connection is, or what a trusted proxy said.
     pub scheme: Scheme,
+    /// What was agreed with the client, if the connection is encrypted.
+    pub tls: Option<Arc<Facts>>,
     /// Whether the connection may go on after this response. The driver may clear it, never set it.
     pub keep_alive: bool,
     /// The response, for the access log.
@@ -97,6 +101,7 @@ impl Exchange {
             is_packet: false,
             listener: 0,
             scheme: Scheme::Http,
+            tls: None,
             keep_alive: false,
             response: Response::default(),
             environ: Vec::new(),
@@ -174,6 +179,7 @@ impl Exchange {
     pub(crate) fn recycle(&mut self) {
         self.id = None;
         self.body = Body::Empty;
+        self.tls = None;
         self.started = None;
         self.environ.clear();
         self.response.status = 0;

@@ -84,8 +84,8 @@ impl TrustPolicy {
         Some((address.to_string(), port.unwrap_or(0)))
     }
 
-    /// What a trusted peer's fields say of the scheme. `None`: they contradict each other.
-    pub(crate) fn scheme(&self, head: &Head, bytes: &[u8]) -> Option<Scheme> {
+    /// What a trusted peer's fields say of the scheme; `own` if they say nothing. `None`: they contradict each other.
+    pub(crate) fn scheme(&self, head: &Head, bytes: &[u8], own: Scheme) -> Option<Scheme> {
         let mut said = None;
         for field in &head.fields {
             let name = field.name.of(bytes);
@@ -99,7 +99,10 @@ impl TrustPolicy {
             }
             said = Some(scheme);
         }
-        Some(said.unwrap_or_else(|| self.standard_scheme(head, bytes)))
+        Some(
+            said.or_else(|| self.standard_scheme(head, bytes))
+                .unwrap_or(own),
+        )
     }
 
     fn secure_field(&self, name: &[u8]) -> Option<&(String, String)> {
@@ -108,14 +111,14 @@ impl TrustPolicy {
             .find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()))
     }
 
-    fn standard_scheme(&self, head: &Head, bytes: &[u8]) -> Scheme {
-        let element = self.standard_element(head, bytes);
-        let proto = element.as_ref().and_then(|one| one.proto.as_deref());
-        if proto.is_some_and(|proto| proto.eq_ignore_ascii_case(b"https")) {
+    fn standard_scheme(&self, head: &Head, bytes: &[u8]) -> Option<Scheme> {
+        let element = self.standard_element(head, bytes)?;
+        let proto = element.proto?;
+        Some(if proto.eq_ignore_ascii_case(b"https") {
             Scheme::Https
         } else {
             Scheme::Http
-        }
+        })
     }
 
     /// The element of `Forwarded` about the client: the last one whose `for` is no trusted proxy, else the first.
@@ -163,8 +166,12 @@ mod tests {
     }
 
     fn scheme_of(fields: &str) -> Option<Scheme> {
+        scheme_over(Scheme::Http, fields)
+    }
+
+    fn scheme_over(own: Scheme, fields: &str) -> Option<Scheme> {
         let exchange = exchange(fields);
-        TrustPolicy::default().scheme(&exchange.head, exchange.bytes())
+        TrustPolicy::default().scheme(&exchange.head, exchange.bytes(), own)
     }
 
     /// With 10.0.0.0/8 as the trusted proxies.
@@ -218,7 +225,7 @@ mod tests {
             ..TrustPolicy::default()
         };
         let exchange = exchange(nearest);
-        let scheme = policy.scheme(&exchange.head, exchange.bytes());
+        let scheme = policy.scheme(&exchange.head, exchange.bytes(), Scheme::Http);
         assert_eq!(scheme, Some(Scheme::Https));
     }
 
@@ -271,5 +278,13 @@ mod tests {
         };
         exchange.trusted = true;
         assert_eq!(policy.client(&exchange), None);
+    }
+
+    #[test]
+    fn a_proxy_that_says_nothing_speaks_for_itself_and_one_that_speaks_is_believed() {
+        let own = Scheme::Https;
+        assert_eq!(scheme_over(own, ""), Some(Scheme::Https));
+        let said = scheme_over(own, "X-Forwarded-Proto: http\r\n");
+        assert_eq!(said, Some(Scheme::Http));
     }
 }

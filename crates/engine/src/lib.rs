@@ -26,6 +26,8 @@ mod spool;
 mod stats;
 mod streaming;
 mod timer;
+mod tls;
+mod transport;
 mod websocket;
 mod writing;
 
@@ -43,5 +45,6 @@ pub use poller::{Poller, Waker};
 pub use question::{Answer, answer, question};
 pub use stats::Stats;
 pub use streaming::Input;
+pub use tls::{Acceptor, Facts, Terms};
 pub use websocket::{Disconnect, Heard, Message};
 pub use writing::{Ending, Flow, wait_writable};

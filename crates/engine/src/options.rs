@@ -7,6 +7,7 @@ use oxicorn_http1::Policy;
 
 use crate::edge::Edge;
 use crate::forwarded::TrustPolicy;
+use crate::tls::Acceptor;
 
 /// The engine's limits and timeouts. Zero switches a timeout or a limit off unless said otherwise.
 #[derive(Clone, Debug)]
@@ -19,6 +20,10 @@ pub struct Options {
     pub edge: Edge,
     /// Milliseconds from accept, or from the first byte of a later request, until its head is complete (`head_timeout`).
     pub head_timeout: u64,
+    /// What connections are encrypted with; `None`: they are not (`certfile`).
+    pub tls: Option<Acceptor>,
+    /// Milliseconds from accept until the TLS handshake is done (`tls_handshake_timeout`).
+    pub handshake_timeout: u64,
     /// Milliseconds a request body may make no progress, and the grace before `body_min_rate` counts (`body_timeout`).
     pub body_timeout: u64,
     /// Bytes per second a request body must average once the grace is over (`body_min_rate`).
@@ -69,6 +74,8 @@ impl Default for Options {
             trust: TrustPolicy::default(),
             edge: Edge::default(),
             head_timeout: 10_000,
+            tls: None,
+            handshake_timeout: 10_000,
             body_timeout: 30_000,
             body_min_rate: 240,
             keep_alive: 2_000,

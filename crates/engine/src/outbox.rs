@@ -18,12 +18,17 @@ use rustix::net::{SendFlags, send};
 
 use crate::capsule::Unsent;
 use crate::spool::unlinked_file;
+use crate::tls::Session;
+use crate::transport::Transport;
 
 /// How much one flush sends at the most, so that one fast reader cannot keep the engine to itself.
 const BURST: u64 = 1 << 20;
 
 /// Bytes after which a new spool file is begun, so that the old one can go once it is sent.
 const SEGMENT: u64 = 32 << 20;
+
+/// Bytes of a file that are in memory at a time, while they are encrypted.
+const FILE_BLOCK: usize = 64 * 1024;
 
 /// Where flushing stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,18 +284,21 @@ impl Outbox {
     }
 
     /// Sends what the socket takes, up to a burst. An error means that the connection is of no more use.
-    pub(crate) fn flush(&mut self, socket: impl AsFd) -> io::Result<Flushed> {
+    pub(crate) fn flush(&mut self, transport: &mut Transport) -> io::Result<Flushed> {
         let mut budget = BURST;
         while let Some(part) = self.parts.front_mut() {
             if budget == 0 {
                 return Ok(Flushed::Burst);
             }
-            let Some(sent) = part.send(&socket, budget)? else {
+            let Some(sent) = part.send(transport, budget)? else {
                 return Ok(Flushed::Blocked);
             };
             budget = budget.saturating_sub(sent);
             self.left_so_far += sent;
             self.account(sent);
+        }
+        if !transport.flush()? {
+            return Ok(Flushed::Blocked);
         }
         Ok(Flushed::Empty)
     }
@@ -339,10 +347,14 @@ impl Part {
         rest.unwrap_or_default()
     }
 
-    /// The next `count` bytes of a part in memory are done with.
+    /// The next `count` bytes are done with.
     fn skip(&mut self, count: usize) {
-        if let Self::Bytes { sent, .. } | Self::Kept { sent, .. } = self {
-            *sent += count;
+        match self {
+            Self::Bytes { sent, .. } | Self::Kept { sent, .. } => *sent += count,
+            Self::Spool { offset, left, .. } | Self::File { offset, left, .. } => {
+                *offset += count as u64;
+                *left -= count as u64;
+            }
         }
     }
 
@@ -376,8 +388,35 @@ impl Part {
         Unsent::File { file, offset, len }
     }
 
-    /// One system call's worth. `None` when the socket takes no more.
-    fn send(&mut self, socket: impl AsFd, budget: u64) -> io::Result<Option<u64>> {
+    /// As much as the socket takes at once. `None` when it takes no more.
+    fn send(&mut self, transport: &mut Transport, budget: u64) -> io::Result<Option<u64>> {
+        match transport {
+            Transport::Plain(socket) => self.send_plain(socket, budget),
+            Transport::Tls(session) => self.send_encrypted(session, budget),
+        }
+    }
+
+    /// Files are read a block at a time.
+    fn send_encrypted(&mut self, session: &mut Session, budget: u64) -> io::Result<Option<u64>> {
+        let most = usize::try_from(budget).unwrap_or(usize::MAX);
+        let taken = match self {
+            Self::Bytes { .. } | Self::Kept { .. } => {
+                let rest = self.bytes();
+                session.send(&[rest.get(..most).unwrap_or(rest)])?
+            }
+            Self::Spool { file, offset, left } => {
+                session.send(&[&read_block(file, *offset, (*left).min(budget))?])?
+            }
+            Self::File { file, offset, left } => {
+                session.send(&[&read_block(file, *offset, (*left).min(budget))?])?
+            }
+        };
+        self.skip(taken);
+        Ok((taken > 0).then_some(taken as u64))
+    }
+
+    /// One system call's worth.
+    fn send_plain(&mut self, socket: impl AsFd, budget: u64) -> io::Result<Option<u64>> {
         match self {
             Self::Bytes { data, sent } => {
                 let len = data.len();
@@ -428,6 +467,24 @@ fn send_file_part(
     Ok(Some(sent as u64))
 }
 
+/// The next bytes of a file, for those that the kernel cannot send from it: `most` or a block.
+fn read_block(file: &File, offset: u64, most: u64) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(most).map_or(FILE_BLOCK, |most| most.min(FILE_BLOCK));
+    let mut block = vec![0; len];
+    let read = loop {
+        match file.read_at(&mut block, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => break other?,
+        }
+    };
+    if read == 0 {
+        // It became shorter than it was when its length was promised to the client.
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    block.truncate(read);
+    Ok(block)
+}
+
 /// Runs a non-blocking call again when a signal interrupted it; `None` when it would block.
 pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> io::Result<Option<T>> {
     loop {
@@ -447,10 +504,14 @@ mod tests {
 
     use super::*;
 
+    fn transport(socket: &UnixStream) -> Transport {
+        Transport::plain(socket.try_clone().unwrap().into())
+    }
+
     fn drain(outbox: &mut Outbox, ours: &UnixStream, theirs: &mut UnixStream) -> Vec<u8> {
         let mut got = Vec::new();
         let mut buffer = vec![0; 1 << 16];
-        while outbox.flush(ours).unwrap() != Flushed::Empty {
+        while outbox.flush(&mut transport(ours)).unwrap() != Flushed::Empty {
             let n = theirs.read(&mut buffer).unwrap();
             got.extend_from_slice(&buffer[..n]);
         }
@@ -492,12 +553,12 @@ mod tests {
         let limit = 1 << 20;
         while outbox.in_memory() + 4096 <= limit {
             outbox.push(&[b'x'; 4096], limit, &dir).unwrap();
-            outbox.flush(&ours).unwrap();
+            outbox.flush(&mut transport(&ours)).unwrap();
         }
         let mut block = [0; 4096];
         for _ in 0..10_000 {
             theirs.read_exact(&mut block).unwrap();
-            outbox.flush(&ours).unwrap();
+            outbox.flush(&mut transport(&ours)).unwrap();
             while outbox.in_memory() + 4096 <= limit {
                 outbox.push(&block, limit, &dir).unwrap();
             }
@@ -520,7 +581,7 @@ mod tests {
         outbox.push_memory(b"head");
         outbox.push_kept(Box::new(block.clone()), 7..block.len(), &kept);
         outbox.push(b"last", 0, &dir).unwrap();
-        outbox.flush(&ours).unwrap();
+        outbox.flush(&mut transport(&ours)).unwrap();
         while outbox.kept() > 0 {
             outbox.spill(100_000, &dir).unwrap();
         }
@@ -538,7 +599,7 @@ mod tests {
             offset: 0,
             len: 10,
         });
-        let error = outbox.flush(&ours).unwrap_err();
+        let error = outbox.flush(&mut transport(&ours)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -11,6 +11,7 @@ use crate::clock::Now;
 use crate::edge::Language;
 use crate::engine::Engine;
 use crate::peer::Peer;
+use crate::transport::Transport;
 
 impl Engine {
     /// Serves `socket`, a non-blocking stream, as a connection to the first listener from this machine. It is trusted as a
@@ -19,7 +20,7 @@ impl Engine {
         if self.is_draining() {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        let id = self.admit(socket, self.own_peer(), 0, now);
+        let id = self.admit(Transport::plain(socket), self.own_peer(), 0, now);
         let connection = id.and_then(|id| self.connections.get_mut(id));
         let unregistered = || io::Error::other("it could not be registered");
         let connection = connection.ok_or_else(unregistered)?;

@@ -6,7 +6,6 @@ use std::io;
 
 use oxicorn_board::Count;
 use oxicorn_http1::{Body as Decoder, Framing, Head, Span, Step, Version, worth_parsing};
-use rustix::net::{RecvFlags, recv};
 
 use crate::clock::Now;
 use crate::connection::{Arrival, Connection, Phase, Reading};
@@ -14,11 +13,11 @@ use crate::edge::Language;
 use crate::engine::{Engine, Notice};
 use crate::exchange::{Body, Exchange, READ, Scheme};
 use crate::options::Options;
-use crate::outbox::retry;
 use crate::refusal::Refusal;
 use crate::slab::Id;
 use crate::spool::Spool;
 use crate::streaming::Course;
+use crate::transport::Received;
 
 /// System calls spent on one body before others get a turn.
 pub(crate) const BODY_READS: usize = 8;
@@ -56,13 +55,6 @@ impl Gathered {
     }
 }
 
-/// What a `recv` brought.
-pub(crate) enum Received {
-    Bytes(usize),
-    Nothing,
-    End,
-}
-
 impl Engine {
     /// Reads and advances one connection, as its phase allows.
     pub(crate) fn read(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
@@ -76,6 +68,7 @@ impl Engine {
         }
         match self.connections.get_mut(id)?.phase {
             Phase::Head => self.read_head(id, now),
+            Phase::Handshake => self.shake(id, now),
             Phase::Body(_) => self.read_body(id, now),
             Phase::Linger { .. } => {
                 self.read_linger(id, now);
@@ -180,14 +173,15 @@ impl Engine {
     pub(crate) fn begin(&mut self, id: Id, filled: usize, now: Now) -> Option<Box<Exchange>> {
         let connection = self.connections.get_mut(id)?;
         connection.partial = false;
+        let own = connection.transport.scheme();
         let scheme = if connection.language == Language::Uwsgi {
             Some(self.spare.scheme_of_packet())
         } else if connection.trusted {
             self.options
                 .trust
-                .scheme(&self.spare.head, &self.spare.bytes)
+                .scheme(&self.spare.head, &self.spare.bytes, own)
         } else {
-            Some(Scheme::Http)
+            Some(own)
         };
         let Some(scheme) = scheme else {
             self.refuse(id, &Refusal::Scheme, now);
@@ -406,13 +400,14 @@ impl Engine {
         line.clear();
         exchange.id = Some(id);
         exchange.keep_alive =
-            exchange.head.keep_alive && self.options.keep_alive > 0 && self.keeps_alive();
+            exchange.head.keep_alive && self.options.keep_alive > 0 && self.goes_on(id);
         exchange.started = self.access.is_some().then(std::time::Instant::now);
         if let Some(connection) = self.connections.get_mut(id) {
             exchange.describe_client(connection, &self.options.trust);
             let whole = exchange.line();
             line.extend_from_slice(whole.get(..LINE_KEPT).unwrap_or(&whole));
             exchange.listener = usize::from(connection.listener);
+            exchange.tls = connection.transport.facts();
             connection.phase = Phase::App {
                 line,
                 since: now.mono,
@@ -437,7 +432,7 @@ impl Engine {
             if !connection.readable {
                 return;
             }
-            let received = receive(connection, &mut self.spare.bytes, 0);
+            let received = discard(connection, &mut self.spare.bytes);
             let Phase::Linger { until } = connection.phase else {
                 return;
             };
@@ -525,8 +520,7 @@ pub(crate) fn copy_to(bytes: &mut [u8], kept: &[u8]) {
     }
 }
 
-/// One `recv` behind the first `kept` bytes. A short read means that the socket is empty: the next
-/// byte is a new edge. After the client's end was announced there is no further edge, so the end itself must be read.
+/// Receives behind the first `kept` bytes.
 pub(crate) fn receive(
     connection: &mut Connection,
     bytes: &mut [u8],
@@ -536,17 +530,15 @@ pub(crate) fn receive(
         return Ok(Received::Nothing);
     }
     let room = bytes.get_mut(kept..).unwrap_or_default();
-    let space = room.len();
-    let transport = &connection.transport;
-    match retry(|| recv(transport, &mut *room, RecvFlags::empty()))? {
-        None => {
-            connection.readable = false;
-            Ok(Received::Nothing)
-        }
-        Some((0, _)) => Ok(Received::End),
-        Some((n, _)) => {
-            connection.readable = n == space || connection.ended;
-            Ok(Received::Bytes(n))
-        }
-    }
+    let (received, more) = connection.transport.receive(room, connection.ended)?;
+    connection.readable = more;
+    connection.keep_sending();
+    Ok(received)
+}
+
+/// Receives what nobody wants, encrypted or not.
+fn discard(connection: &mut Connection, bytes: &mut [u8]) -> io::Result<Received> {
+    let (received, more) = connection.transport.discard(bytes, connection.ended)?;
+    connection.readable = more;
+    Ok(received)
 }

@@ -23,6 +23,8 @@ pub(crate) enum Refusal {
     Edge(Fault),
     BodyTooLarge,
     Scheme,
+    /// Over plain TCP where TLS is spoken.
+    PlainHttp,
     SlowHead,
     SlowBody,
     SlowApplication,
@@ -35,7 +37,7 @@ impl Refusal {
             Self::Parse(reject) => reject.status(),
             Self::Edge(fault) => fault.status(),
             Self::BodyTooLarge => 413,
-            Self::Scheme => 400,
+            Self::Scheme | Self::PlainHttp => 400,
             Self::SlowHead | Self::SlowBody => 408,
             Self::SlowApplication => 504,
             Self::Spool(_) => 500,
@@ -50,6 +52,7 @@ impl std::fmt::Display for Refusal {
             Self::Edge(fault) => fault.fmt(f),
             Self::BodyTooLarge => f.write_str("the body is larger than limit_request_body"),
             Self::Scheme => f.write_str("the proxy's scheme fields contradict each other"),
+            Self::PlainHttp => f.write_str("The plain HTTP request was sent to HTTPS port"),
             Self::SlowHead => f.write_str("the request head did not arrive within head_timeout"),
             Self::SlowBody => f.write_str(
                 "the request body came slower than body_timeout and body_min_rate allow",

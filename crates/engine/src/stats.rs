@@ -85,7 +85,7 @@ impl Connection {
     pub(crate) fn state(&self) -> Option<Count> {
         match self.phase {
             Phase::Head if self.inbuf.is_empty() => None,
-            Phase::Head => Some(Count::Head),
+            Phase::Head | Phase::Handshake => Some(Count::Head),
             Phase::Body(_) | Phase::Skip { .. } => Some(Count::Body),
             Phase::App { .. } => Some(Count::Request),
             Phase::Flush { .. } => Some(Count::Sending),

@@ -20,9 +20,10 @@ use crate::connection::{Connection, Phase};
 use crate::engine::{Engine, Notice};
 use crate::exchange::{Body, Exchange};
 use crate::options::Options;
-use crate::reading::{BODY_READS, Received, copy_to, exceeds, make_space, receive};
+use crate::reading::{BODY_READS, copy_to, exceeds, make_space, receive};
 use crate::refusal::Refusal;
 use crate::slab::Id;
+use crate::transport::Received;
 use crate::writing::Flow;
 
 /// Bytes that one `recv` of a body takes at the most, and so the most that one pull gives.

@@ -1,7 +1,7 @@
 //! From responses to bytes on the socket: sending, queueing, the end of an exchange. Invariant: a response whose first byte
 //! was sent is completed or its connection ends; nothing is ever sent in its place.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,14 +9,13 @@ use std::time::Duration;
 use oxicorn_board::Count;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown};
 
 use crate::clock::Now;
-use crate::connection::{Connection, Phase, Transport};
+use crate::connection::{Connection, Phase};
 use crate::engine::Engine;
 use crate::exchange::Exchange;
 use crate::options::Options;
-use crate::outbox::{FilePart, Flushed, Outbox, Shared, retry};
+use crate::outbox::{FilePart, Flushed, Outbox, Shared};
 use crate::slab::Id;
 
 /// Bytes over the memory limit that may be held when spooling fails, before the application is held back.
@@ -24,9 +23,6 @@ const MEMORY_SLACK: usize = 1 << 20;
 
 /// A lingering close takes this many times `linger_timeout` at the most, however much the client goes on sending.
 const LINGER_TOTAL: u64 = 15;
-
-/// Up to so many parts leave as they are; more are copied together.
-const PARTS: usize = 4;
 
 /// What became of bytes given to [`Engine::send`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,8 +161,7 @@ impl Engine {
     /// The socket of an exchange, to wait for room on it with [`wait_writable`].
     pub fn socket(&mut self, exchange: &Exchange) -> Option<Arc<OwnedFd>> {
         let (_, connection) = self.in_application(exchange)?;
-        let Transport::Plain(fd) = &connection.transport;
-        Some(fd.clone())
+        Some(connection.transport.socket())
     }
 
     /// Sends what is queued for an exchange that is held back.
@@ -188,10 +183,20 @@ impl Engine {
         if let Some(id) = exchange.id {
             // Whatever has happened since: what the head says is what the client counts on.
             let keep = ending == Ending::Complete && exchange.keep_alive;
+            if ending == Ending::Cut {
+                self.cut(id);
+            }
             self.end_exchange(id, keep, now);
             self.offer(id);
         }
         self.recycle(exchange);
+    }
+
+    /// The client shall be able to tell that the response is not complete.
+    fn cut(&mut self, id: Id) {
+        if let Some(connection) = self.connections.get_mut(id) {
+            connection.transport.cut();
+        }
     }
 
     fn end_exchange(&mut self, id: Id, keep: bool, now: Now) {
@@ -231,12 +236,15 @@ impl Engine {
             return;
         };
         if close {
+            if !connection.transport.end() {
+                // The last word waits for the socket as the response did.
+                connection.keep_sending();
+                return;
+            }
             let until = now.mono + LINGER_TOTAL * self.options.linger_timeout.max(1);
             connection.phase = Phase::Linger { until };
             connection.inbuf = Vec::new();
             connection.show(self.board, Some(Count::Closing));
-            // The client may have reset the connection; then the next read says so.
-            let _ = shutdown(&connection.transport, Shutdown::Write);
             self.set_deadline(id, self.linger_deadline(now));
             self.enqueue(id);
             return;
@@ -260,7 +268,8 @@ impl Engine {
             if connection.readable {
                 self.enqueue(id);
             }
-            self.set_deadline(id, self.idle_deadline(now));
+            let goes_on = !self.draining || self.goes_on(id);
+            self.set_deadline(id, self.idle_limit(goes_on, now));
         } else {
             self.enqueue(id);
             self.set_deadline(id, self.head_deadline(now));
@@ -277,7 +286,7 @@ impl Engine {
             return;
         };
         let before = outbox.left_so_far;
-        let flushed = outbox.flush(&connection.transport);
+        let flushed = outbox.flush(&mut connection.transport);
         let progress = outbox.left_so_far > before;
         match flushed {
             Ok(Flushed::Empty) => {
@@ -348,8 +357,11 @@ impl Engine {
         if connection.outbox.is_some() {
             return Ok((id, 0));
         }
-        match send_now(connection, parts) {
-            Ok(sent) => Ok((id, sent)),
+        match connection.transport.send(parts) {
+            Ok(sent) => {
+                connection.keep_sending();
+                Ok((id, sent))
+            }
             Err(error) => Err(self.give_up(id, &error)),
         }
     }
@@ -419,25 +431,6 @@ impl Connection {
             Flow::Clear
         }
     }
-}
-
-/// One system call with as much as the socket takes.
-fn send_now(connection: &Connection, parts: &[&[u8]]) -> io::Result<usize> {
-    let socket = &connection.transport;
-    let mut slices = [IoSlice::new(&[]); PARTS];
-    let sent = if let [only] = parts {
-        retry(|| send(socket, only, SendFlags::NOSIGNAL))?
-    } else if let Some(slices) = slices.get_mut(..parts.len()) {
-        for (slice, part) in slices.iter_mut().zip(parts) {
-            *slice = IoSlice::new(part);
-        }
-        let mut none = SendAncillaryBuffer::default();
-        retry(|| sendmsg(socket, slices, &mut none, SendFlags::NOSIGNAL))?
-    } else {
-        let all = parts.concat();
-        retry(|| send(socket, &all, SendFlags::NOSIGNAL))?
-    };
-    Ok(sent.unwrap_or(0))
 }
 
 /// Waits until `socket` takes bytes again, at most `timeout` milliseconds (0 = for ever). Blocks: call it without any lock.

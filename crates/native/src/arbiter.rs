@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
     ControlPlace, ControlSocket, Fork, Host, Inheritance, ListenFds, Notice, NotifyOptions,
-    Outcome, Policy, Setup, SocketOptions, StartCommand, StemSeed, WorkerSeed,
+    Outcome, Policy, Predecessor, Setup, SocketOptions, StartCommand, StemSeed, WorkerSeed,
 };
 use oxicorn_settings as settings;
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -19,6 +20,7 @@ use pyo3::types::PyAny;
 
 use crate::config::Config;
 use crate::stem::Stem;
+use crate::tls;
 use crate::upgrade;
 
 pyo3::create_exception!(
@@ -45,6 +47,16 @@ struct Interpreter {
     fork: Py<PyAny>,
     configure: Py<PyAny>,
     configurations: Configurations,
+    renewal: tls::Renewal,
+}
+
+impl Interpreter {
+    /// Watches the certificates of every generation that may serve.
+    fn follow_certificates(&mut self) {
+        let known = lock(&self.configurations);
+        self.renewal
+            .follow(known.values().map(|config| &config.tls));
+    }
 }
 
 impl Host for Interpreter {
@@ -66,6 +78,7 @@ impl Host for Interpreter {
         })?;
         let policy = policy(&config.config);
         lock(&self.configurations).insert(generation, config);
+        self.follow_certificates();
         Ok(policy)
     }
 
@@ -77,12 +90,26 @@ impl Host for Interpreter {
         if let Notice::RestartEnded { generation, .. } = notice {
             // No worker of another generation will be forked any more.
             lock(&self.configurations).retain(|known, _| *known == generation);
+            self.follow_certificates();
         }
+    }
+
+    fn heirloom(&self) -> Option<String> {
+        tls::bequest()
+    }
+
+    fn interest(&self) -> Option<BorrowedFd<'_>> {
+        self.renewal.interest()
+    }
+
+    fn look(&mut self) {
+        self.renewal.look();
     }
 }
 
 /// Calls `os.fork`.
 pub(crate) fn fork_by(fork: &Py<PyAny>) -> io::Result<Fork> {
+    tls::forget_old_tickets();
     let pid = Python::attach(|py| fork.call0(py)?.extract::<i32>(py));
     match pid {
         Ok(0) => Ok(Fork::Child),
@@ -133,6 +160,10 @@ impl Arbiter {
     fn bind(&self, py: Python<'_>) -> PyResult<()> {
         let listen_fds = take_listen_fds(py)?;
         let predecessor = upgrade::take_predecessor(py)?;
+        let heirloom = predecessor.as_ref().and_then(Predecessor::heirloom);
+        if let Some(text) = &heirloom {
+            tls::inherit(text);
+        }
         let setup = Setup {
             notify: take_notify_options(py)?,
             inheritance: take_inheritance(py, &listen_fds)?,
@@ -141,11 +172,13 @@ impl Arbiter {
             command: self.command.clone(),
             ..setup(&self.config.config, self.owner, listen_fds)
         };
-        let host = Interpreter {
+        let mut host = Interpreter {
             fork: self.fork.clone_ref(py),
             configure: self.configure.clone_ref(py),
             configurations: self.configurations.clone(),
+            renewal: tls::Renewal::default(),
         };
+        host.follow_certificates();
         let bound = py
             .detach(|| match predecessor {
                 Some(predecessor) => oxicorn_arbiter::Arbiter::resume(setup, host, predecessor),
@@ -159,11 +192,9 @@ impl Arbiter {
     /// The URLs of the listening sockets.
     #[getter]
     fn listeners(&self) -> Vec<String> {
-        self.slot()
-            .iter()
-            .flat_map(oxicorn_arbiter::Arbiter::listeners)
-            .map(|one| one.local.to_string())
-            .collect()
+        let slot = self.slot();
+        slot.as_ref()
+            .map_or_else(Vec::new, oxicorn_arbiter::Arbiter::urls)
     }
 
     /// Runs until the server is stopped: the exit code. Returns in every forked worker as well, with its seed, and in every
@@ -285,6 +316,7 @@ fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: Liste
         pidfile,
         notify: NotifyOptions::default(),
         control: control_socket(config),
+        secure: config.certfile.is_some(),
         ..Setup::default()
     }
 }

@@ -2,6 +2,7 @@
 //! carries the whole configuration across the border.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use oxicorn_settings as settings;
@@ -10,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyString};
 
 use crate::convert::{to_object, to_value};
+use crate::tls;
 
 pyo3::create_exception!(
     oxicorn._native,
@@ -95,6 +97,7 @@ impl CommandLine {
             warnings,
             scripted,
             source,
+            tls: tls::Stock::default(),
         })
     }
 }
@@ -146,6 +149,8 @@ pub(crate) struct Config {
     pub(crate) scripted: bool,
     /// What it was made of: the configuration file's label and names.
     pub(crate) source: Arc<(Option<String>, Py<PyDict>)>,
+    /// The certificates, once they are read.
+    pub(crate) tls: tls::Stock,
 }
 
 #[pymethods]
@@ -160,6 +165,19 @@ impl Config {
     #[getter]
     fn app(&self) -> Option<String> {
         self.config.wsgi_app.clone()
+    }
+
+    /// Reads the files of TLS, as the user that this process is; names may be relative to `directory`.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "values converted from Python belong to the call"
+    )]
+    fn read_certificates(&self, directory: PathBuf) -> PyResult<()> {
+        let shelf = tls::stock(&self.config, &directory);
+        if let Some(shelf) = shelf.map_err(|problem| ConfigError::new_err(problem.to_string()))? {
+            self.tls.get_or_init(|| Arc::new(shelf));
+        }
+        Ok(())
     }
 
     /// `--print-config`.

@@ -12,6 +12,7 @@ mod interned;
 mod last;
 mod logs;
 mod stem;
+mod tls;
 mod upgrade;
 mod worker;
 mod wsgi;

@@ -25,6 +25,7 @@ use crate::crew::{self, Bell, Crew, ReadyCheck};
 use crate::ffi;
 use crate::head::Always;
 use crate::logs;
+use crate::tls;
 use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway};
 
 /// What `SERVER_SOFTWARE` says.
@@ -41,6 +42,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Worker {
     config: Arc<settings::Config>,
+    tls: tls::Stock,
     seed: Mutex<Option<WorkerSeed>>,
     /// When this process began.
     since: Instant,
@@ -70,10 +72,11 @@ impl Worker {
         // Until the application is loaded a signal simply ends the worker.
         signals::reset_to_default().map_err(PyErr::from)?;
         log::info!(target: "oxicorn", "Booting worker with pid: {}", std::process::id());
-        let config = config.config.clone();
+        let (config, tls) = (config.config.clone(), config.tls.clone());
         let (serving, stopped_early) = (OnceLock::new(), Mutex::new(false));
         Ok(Self {
             config,
+            tls,
             seed: Mutex::new(Some(seed)),
             since: Instant::now(),
             serving,
@@ -111,7 +114,10 @@ impl Worker {
             .collect();
         let (access, wanted) = logs::access_log(&self.config)?;
         let setup = crew::Setup {
-            options: options(&self.config, asynchronous),
+            options: Options {
+                tls: tls::acceptor(&self.tls)?,
+                ..options(&self.config, asynchronous)
+            },
             access,
             listeners: seed.listeners,
             channel: seed.channel,
@@ -260,7 +266,8 @@ impl Worker {
     fn ready_check(&self) -> Option<ReadyCheck> {
         let check = self.config.ready_check.as_ref();
         let check = check.filter(|_| !self.config.reload)?;
-        let said: &[_] = if check.https {
+        // To the application it is what its clients' requests are.
+        let said: &[_] = if check.https || self.config.certfile.is_some() {
             &self.config.secure_scheme_headers
         } else {
             &[]
@@ -407,6 +414,7 @@ fn options(config: &settings::Config, asynchronous: bool) -> Options {
         trust: trust(config),
         edge: edge(config),
         head_timeout: millis(config.head_timeout),
+        handshake_timeout: millis(config.tls_handshake_timeout),
         body_timeout: millis(config.body_timeout),
         body_min_rate: config.body_min_rate,
         keep_alive: millis(config.keepalive),
@@ -431,6 +439,7 @@ fn options(config: &settings::Config, asynchronous: bool) -> Options {
         message_limit: config.websocket_max_message_size,
         ping_interval: millis(config.ws_ping_interval),
         ping_timeout: millis(config.ws_ping_timeout),
+        ..Options::default()
     }
 }
 

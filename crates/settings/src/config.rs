@@ -11,6 +11,8 @@ use crate::address::Address;
 use crate::choices::{
     HeaderMap, Interface, LogLevel, Protocol, ProxyProtocol, RestartMode, WorkerClass,
 };
+use crate::ciphers::Ciphers;
+use crate::invalid::Invalid;
 use crate::networks::Networks;
 use crate::ready_check::ReadyCheck;
 use crate::table;
@@ -141,6 +143,19 @@ pub struct Config {
     /// Let compressed messages refer to earlier ones.
     pub ws_deflate_takeover: bool,
 
+    /// The certificate and its chain; TLS is spoken if there is one.
+    pub certfile: Option<String>,
+    /// Its private key, if that is not in `certfile`.
+    pub keyfile: Option<String>,
+    /// Who may sign clients' certificates.
+    pub ca_certs: Option<String>,
+    /// Whether clients have to show a certificate: 0 no, 1 they may, 2 they must.
+    pub cert_reqs: u32,
+    /// The cipher suites that are offered.
+    pub ciphers: Ciphers,
+    /// How long a TLS handshake may take.
+    pub tls_handshake_timeout: Duration,
+
     /// Whether any proxy is believed at all.
     pub proxy_headers: bool,
     /// Which peers are proxies that may speak for their clients.
@@ -241,6 +256,14 @@ impl Config {
         self.origins.get(name).map(|origin| origin.source.as_str())
     }
 
+    /// A setting whose value is of no use, in the words of whoever set it.
+    pub(crate) fn invalid(&self, name: &'static str, problem: &str) -> Invalid {
+        let origin = self.origins.get(name);
+        let value = origin.map_or(&Value::None, |origin| &origin.value);
+        let source = origin.map_or("", |origin| origin.source.as_str());
+        Invalid::new(name, value, source, problem.into())
+    }
+
     /// The name that process titles carry.
     pub fn process_name(&self) -> &str {
         self.proc_name.as_deref().unwrap_or(&self.default_proc_name)
@@ -325,6 +348,12 @@ pub(crate) const BLANK: Config = Config {
     asgi_loop: String::new(),
     asgi_lifespan: String::new(),
     root_path: String::new(),
+    certfile: None,
+    keyfile: None,
+    ca_certs: None,
+    cert_reqs: 0,
+    ciphers: Ciphers::NONE,
+    tls_handshake_timeout: Duration::ZERO,
     proxy_headers: false,
     ws: String::new(),
     websocket_max_message_size: 0,

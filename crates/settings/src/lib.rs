@@ -3,6 +3,7 @@
 
 mod address;
 mod choices;
+mod ciphers;
 mod cli;
 mod config;
 mod invalid;
@@ -26,6 +27,7 @@ pub use address::Address;
 pub use choices::{
     HeaderMap, Interface, LogLevel, Protocol, ProxyProtocol, RestartMode, WorkerClass,
 };
+pub use ciphers::Ciphers;
 pub use config::Config;
 pub use invalid::{Invalid, Warning};
 pub use kind::Kind;

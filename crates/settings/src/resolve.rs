@@ -179,8 +179,28 @@ impl Layers {
             (setting.apply)(&mut config, value).map_err(invalid)?;
         }
         config.origins = self.0;
+        if let Some((name, problem)) = incomplete(&config) {
+            return Err(config.invalid(name, problem));
+        }
         Ok(combined(config))
     }
+}
+
+/// A setting that is of no use without another one, and what it needs.
+fn incomplete(config: &Config) -> Option<(&'static str, &'static str)> {
+    if config.certfile.is_none() && config.keyfile.is_some() {
+        return Some((
+            "keyfile",
+            "needs certfile, the certificate that it belongs to",
+        ));
+    }
+    if config.certfile.is_some() && config.cert_reqs > 0 && config.ca_certs.is_none() {
+        return Some((
+            "cert_reqs",
+            "needs ca_certs, the authorities that sign clients' certificates",
+        ));
+    }
+    None
 }
 
 /// What follows from several settings together.

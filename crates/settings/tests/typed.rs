@@ -101,7 +101,7 @@ fn help_is_grouped_and_shows_what_is_in_effect() {
     ] {
         assert!(help.contains(part), "{part} is missing in:\n{help}");
     }
-    assert!(!help.contains("--certfile"), "{help}");
+    assert!(!help.contains("--reuse-port"), "{help}");
     assert!(
         help.lines().all(|line| line.chars().count() <= 100),
         "{help}"
@@ -197,13 +197,13 @@ fn the_report_shows_each_value_with_its_source() {
         assert!(found, "{expected:?} is missing in:\n{report}");
     }
     assert!(lines.is_sorted(), "{report}");
-    assert!(!report.contains("certfile"), "{report}");
+    assert!(!report.contains("reuse_port"), "{report}");
 }
 
 #[test]
 fn any_setting_can_be_asked_for() {
     let config = config("app", &[]);
-    assert_eq!(config.value("certfile"), Some(Value::None));
+    assert_eq!(config.value("reuse_port"), Some(Value::Bool(false)));
     assert_eq!(config.source("workers"), Some("default"));
     assert_eq!(
         (config.value("nothing"), config.source("nothing")),
@@ -290,5 +290,5 @@ fn an_argument_that_cannot_be_used_is_named_as_it_was_said() {
         "workers = 'many' (from oxicorn.run): expected a whole number of at least 1"
     );
     assert!(problem("limit_concurrency", Value::Int(5)).contains("not supported: use worker"));
-    assert!(problem("certfile", Value::text("a")).contains("not supported yet"));
+    assert!(problem("reuse_port", Value::Bool(true)).contains("not supported yet"));
 }

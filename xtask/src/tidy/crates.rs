@@ -8,12 +8,13 @@ use crate::failure;
 
 /// What each crate may depend on among those that the arrows of ARCHITECTURE.md are about: our own
 /// crates and the one that knows Python.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("board", &[]),
     ("http1", &[]),
     ("edge", &["oxicorn-http1"]),
     ("settings", &[]),
     ("logs", &[]),
+    ("tls", &[]),
     ("websocket", &[]),
     (
         "engine",
@@ -38,6 +39,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "oxicorn-websocket",
             "oxicorn-engine",
             "oxicorn-arbiter",
+            "oxicorn-tls",
             "pyo3",
             "pyo3-build-config",
             "pyo3-ffi",

@@ -68,6 +68,7 @@ impl<H: Host> Arbiter<H> {
             signals,
             pidfile: Pidfile::read(&entries, own_pid()).map_err(damaged)?,
             control: Control::read(&entries).map_err(damaged)?,
+            secure: setup.secure,
             oom: OomCounter::read(&entries).map_err(damaged)?,
             notifier: Notifier::read(&setup.notify, &entries).map_err(damaged)?,
             origin: Origin::at(origin),
@@ -224,6 +225,9 @@ impl<H: Host> Arbiter<H> {
         }
         if let Some(kept) = &self.upgrading.kept {
             kept.write(&mut ledger);
+        }
+        if let Some(heirloom) = self.host.heirloom() {
+            ledger.put("heirloom", [heirloom.write()]);
         }
         for signal in waiting.iter().filter(|signal| **signal != Signal::Chld) {
             ledger.put("signal", [signal.number().write()]);

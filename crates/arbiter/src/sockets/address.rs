@@ -67,12 +67,20 @@ impl ListenAddr {
     }
 }
 
+impl ListenAddr {
+    /// The URL that reaches it, whether by TLS or not.
+    pub fn url(&self, secure: bool) -> String {
+        match self {
+            Self::Tcp(address) if secure => format!("https://{address}"),
+            Self::Tcp(address) => format!("http://{address}"),
+            Self::Unix(path) => format!("unix:{}", readable(path.as_os_str())),
+        }
+    }
+}
+
 impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "http://{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", readable(path.as_os_str())),
-        }
+        f.write_str(&self.url(false))
     }
 }
 
@@ -106,5 +114,7 @@ mod tests {
         let tcp = |address: &str| ListenAddr::Tcp(address.parse().unwrap()).to_string();
         assert_eq!(tcp("127.0.0.1:8000"), "http://127.0.0.1:8000");
         assert_eq!(tcp("[::1]:8000"), "http://[::1]:8000");
+        let secure = ListenAddr::Tcp("[::1]:8443".parse().unwrap()).url(true);
+        assert_eq!(secure, "https://[::1]:8443");
     }
 }

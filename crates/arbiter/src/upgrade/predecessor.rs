@@ -245,6 +245,12 @@ impl Predecessor {
         Kept::read(&self.entries()?).map(Some)
     }
 
+    /// What the former version's embedder wanted this one's to have.
+    pub fn heirloom(&self) -> Option<String> {
+        let entries = self.entries().ok()?;
+        entries.maybe("heirloom", Words::take).ok().flatten()
+    }
+
     /// This program has taken over: there is no way back, and only the duplicates are left. Why the
     /// new version could not, if this is the former one.
     pub(crate) fn confirm(self) -> io::Result<Option<String>> {

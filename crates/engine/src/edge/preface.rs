@@ -1,7 +1,11 @@
 //! The PROXY header in front of a connection's first request: taken off, and remembered for as long as the connection lives.
 //! Invariant: the header is decided about once, and its bytes are never seen by the parser of requests.
 
+use std::io;
+use std::os::fd::OwnedFd;
+
 use oxicorn_edge::proxy::{Found, Header, find};
+use rustix::net::{RecvFlags, recv};
 
 use super::{Fault, Language, Origin, is_among};
 use crate::clock::Now;
@@ -9,10 +13,12 @@ use crate::connection::Connection;
 use crate::engine::Engine;
 use crate::exchange::Exchange;
 use crate::options::Options;
+use crate::outbox::retry;
 use crate::peer::Peer;
-use crate::reading::Gathered;
+use crate::reading::{Gathered, make_space};
 use crate::refusal::Refusal;
 use crate::slab::Id;
+use crate::transport::Transport;
 
 /// What the bytes so far mean.
 enum Verdict {
@@ -68,6 +74,68 @@ impl Engine {
         self.parse_head(id, Gathered::fresh(filled), now)
     }
 }
+
+impl Engine {
+    /// In front of TLS the header is not encrypted: it is looked at in the socket, and taken from there when it is complete.
+    /// Whether the handshake may go on.
+    pub(crate) fn take_preface(&mut self, id: Id, now: Now) -> bool {
+        let Some(connection) = self.connections.get_mut(id) else {
+            return false;
+        };
+        if connection.language != Language::Preface {
+            return true;
+        }
+        make_space(&mut self.spare.bytes, LONGEST);
+        let socket = connection.transport.socket();
+        let verdict = match look(&socket, &mut self.spare.bytes) {
+            Ok(Some(0)) | Err(_) => {
+                // The client left.
+                self.drop_connection(id);
+                return false;
+            }
+            Ok(Some(seen)) => {
+                let bytes = self.spare.bytes.get(..seen).unwrap_or_default();
+                judge(bytes, connection.peer, &self.options)
+            }
+            Ok(None) => Ok(Verdict::Wait),
+        };
+        match verdict {
+            Ok(Verdict::Wait) if connection.ended => self.drop_connection(id),
+            // What comes next is a new edge.
+            Ok(Verdict::Wait) => connection.readable = false,
+            Ok(Verdict::None) => {
+                connection.language = Language::Http;
+                return true;
+            }
+            Ok(Verdict::Header(header)) => {
+                connection.remember(&header);
+                let taken = take(&socket, self.spare.bytes.get_mut(..header.len));
+                return taken == Some(header.len);
+            }
+            Err(fault) => {
+                connection.transport = Transport::Plain(socket);
+                self.refuse(id, &Refusal::Edge(fault), now);
+            }
+        }
+        false
+    }
+}
+
+/// Bytes that wait in the socket, and stay there.
+fn look(socket: &OwnedFd, room: &mut [u8]) -> io::Result<Option<usize>> {
+    let seen = retry(|| recv(socket, &mut *room, RecvFlags::PEEK))?;
+    Ok(seen.map(|(seen, _)| seen))
+}
+
+/// Takes bytes that were seen.
+fn take(socket: &OwnedFd, room: Option<&mut [u8]>) -> Option<usize> {
+    let room = room?;
+    let taken = retry(|| recv(socket, &mut *room, RecvFlags::empty()));
+    taken.ok().flatten().map(|(taken, _)| taken)
+}
+
+/// The longest header there can be (version 2), and a little more.
+const LONGEST: usize = 16 + u16::MAX as usize + 1;
 
 fn judge(bytes: &[u8], peer: Peer, options: &Options) -> Result<Verdict, Fault> {
     let edge = &options.edge;

@@ -41,6 +41,7 @@ use crate::engine::{Engine, token};
 use crate::outbox::{FilePart, Outbox};
 use crate::slab::Id;
 use crate::stats::forget;
+use crate::transport::Transport;
 
 pub(crate) use giving::Giving;
 pub(crate) use taking::Taking;
@@ -162,7 +163,8 @@ impl Engine {
         let listener = self.listener_at(&capsule.listener);
         let connected = capsule.origin.map_or(capsule.peer, |origin| origin.proxy);
         let trusted = self.options.trust.trusts(connected);
-        let mut connection = Connection::new(socket, capsule.peer, listener, trusted, now);
+        let transport = Transport::plain(socket);
+        let mut connection = Connection::new(transport, capsule.peer, listener, trusted, now);
         connection.origin = capsule.origin.map(Box::new);
         connection.language = capsule.language;
         connection.served = capsule.served;
@@ -205,6 +207,13 @@ impl Engine {
     /// Whether connections may go on after their response: here, or in the process that takes them.
     pub(crate) fn keeps_alive(&self) -> bool {
         self.is_giving() || !self.draining
+    }
+
+    /// Whether this connection may: one that cannot move ends here, when everything else leaves.
+    pub(crate) fn goes_on(&mut self, id: Id) -> bool {
+        let found = self.connections.get_mut(id);
+        let moves = found.is_none_or(|found| found.transport.moves());
+        self.keeps_alive() && (moves || !self.is_giving())
     }
 
     /// Hand-over work that no event announces. Whether there is more to do at once.

@@ -63,7 +63,9 @@ impl Engine {
     fn can_return(&mut self, id: Id) -> bool {
         let found = self.connections.get_mut(id);
         let fits = |found: &mut Connection| {
-            let waits = matches!(found.phase, Phase::App { .. }) && !found.broken;
+            let waits = matches!(found.phase, Phase::App { .. })
+                && !found.broken
+                && found.transport.moves();
             // One descriptor more if the body is in a file.
             waits && descriptors(found) < MOST
         };

@@ -14,8 +14,9 @@ use crate::clock::Now;
 use crate::connection::Connection;
 use crate::engine::Engine;
 use crate::exchange::Exchange;
-use crate::reading::{BODY_READS, Received, copy_to, receive};
+use crate::reading::{BODY_READS, copy_to, receive};
 use crate::slab::Id;
+use crate::transport::Received;
 
 /// Bytes that one `recv` takes at the most.
 const INTAKE: usize = 64 * 1024;

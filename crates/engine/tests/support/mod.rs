@@ -17,6 +17,7 @@ pub(crate) mod frames;
 mod log;
 pub(crate) mod pair;
 pub(crate) mod relay;
+pub(crate) mod secure;
 
 use std::collections::VecDeque;
 use std::fs::File;

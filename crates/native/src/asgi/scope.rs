@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::asgi::fields::Fields;
 use crate::last::Last;
+use crate::tls;
 
 /// The version of the HTTP specification that is served.
 const SPEC: &str = "2.4";
@@ -111,7 +112,9 @@ impl Scopes {
         }
         let fields = self.fields.list(py, exchange)?;
         scope.set_item(intern!(py, "headers"), fields)?;
-        scope.set_item(intern!(py, "extensions"), self.extensions.bind(py).copy()?)?;
+        let extensions = self.extensions.bind(py).copy()?;
+        add_tls(&extensions, exchange)?;
+        scope.set_item(intern!(py, "extensions"), extensions)?;
         scope.set_item(intern!(py, "state"), self.setup.state.bind(py).copy()?)?;
         Ok(scope)
     }
@@ -137,9 +140,18 @@ impl Scopes {
         scope.set_item(intern!(py, "subprotocols"), protocols)?;
         let extensions = PyDict::new(py);
         extensions.set_item(intern!(py, "websocket.http.response"), PyDict::new(py))?;
+        add_tls(&extensions, exchange)?;
         scope.set_item(intern!(py, "extensions"), extensions)?;
         Ok(scope)
     }
+}
+
+fn add_tls(extensions: &Bound<'_, PyDict>, exchange: &Exchange) -> PyResult<()> {
+    let Some(facts) = &exchange.tls else {
+        return Ok(());
+    };
+    let py = extensions.py();
+    extensions.set_item(intern!(py, "tls"), tls::extension(py, facts)?)
 }
 
 impl Template {

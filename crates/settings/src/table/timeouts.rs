@@ -98,6 +98,20 @@ pub(super) static SECTION: Section = Section {
             ..Setting::ROW
         },
         Setting {
+            name: "tls_handshake_timeout",
+            cli: &["--tls-handshake-timeout"],
+            kind: Kind::Seconds,
+            default: Preset::Float(10.0),
+            meta: "SECONDS",
+            status: Status::Ours,
+            summary: "How long a client may take for the TLS handshake; 0 for ever.",
+            doc: "Only with `certfile`. A client that takes longer is closed, and the log says so. `head_timeout` counts from \
+                  the end of the handshake.",
+            examples: &["5", "30"],
+            apply: |config, value| store(&mut config.tls_handshake_timeout, value),
+            ..Setting::ROW
+        },
+        Setting {
             name: "head_timeout",
             cli: &["--head-timeout"],
             kind: Kind::Seconds,

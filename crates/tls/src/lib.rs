@@ -1,0 +1,16 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod certificate;
+mod material;
+mod shelf;
+mod sources;
+mod tickets;
+mod watch;
+
+pub use certificate::{pem, subject};
+pub use material::{Clients, Served};
+pub use shelf::{Reader, Shelf};
+pub use sources::{Problem, Sources};
+pub use tickets::Tickets;
+pub use watch::Watch;

@@ -1,0 +1,168 @@
+//! One descriptor that is readable when the files may have changed, and calm has returned since: a renewal writes several
+//! files, and half of it is of no use. The directories are watched rather than the files, since a renewal puts a new file, or
+//! a new symbolic link, in the place of the old one. Invariant: nothing wakes up while nothing happens to those directories.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, OsStr, OsString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::event::epoll;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::io::{Errno, read};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+
+/// Nanoseconds without a change after which the files are looked at.
+const CALM: i64 = 500_000_000;
+
+/// Symbolic links that are followed from one file at the most.
+const LINKS: usize = 16;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Watch {
+    /// Readable when one of the other two is.
+    both: OwnedFd,
+    changes: OwnedFd,
+    timer: OwnedFd,
+    /// The names that count in any of the directories; of other files nothing is to be known.
+    names: BTreeSet<OsString>,
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.both.as_fd()
+    }
+}
+
+impl Watch {
+    /// Watches `files`, and the symbolic links that lead to them. What cannot be watched is not.
+    ///
+    /// # Errors
+    /// When the system has no descriptor for it.
+    pub fn new<'f>(files: impl Iterator<Item = &'f Path>) -> io::Result<Self> {
+        let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let both = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for fd in [&changes, &timer] {
+            epoll::add(
+                &both,
+                fd,
+                epoll::EventData::new_u64(0),
+                epoll::EventFlags::IN,
+            )?;
+        }
+        let mut names = BTreeSet::new();
+        for place in files.flat_map(way_to) {
+            let (Some(directory), Some(name)) = (place.parent(), place.file_name()) else {
+                continue;
+            };
+            names.insert(name.to_owned());
+            // A file that is reached through no directory is not replaced in one.
+            let _ = inotify::add_watch(&changes, or_here(directory), flags_of_interest());
+        }
+        Ok(Self {
+            both,
+            changes,
+            timer,
+            names,
+        })
+    }
+
+    /// Takes notice of what has happened. Whether the files are to be looked at now.
+    pub fn is_due(&self) -> bool {
+        if self.drain() {
+            self.arm();
+            return false;
+        }
+        read(&self.timer, &mut [0u8; 8]).is_ok()
+    }
+
+    /// Whether anything has happened that counts.
+    fn drain(&self) -> bool {
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&self.changes, &mut buffer);
+        let mut counts = false;
+        loop {
+            match reader.next() {
+                Ok(event) => {
+                    let name = event.file_name().map(CStr::to_bytes);
+                    // Without a name it is the directory itself, or that events were lost.
+                    counts |= name.is_none_or(|name| self.is_known(name));
+                }
+                Err(Errno::INTR) => {}
+                Err(_) => return counts,
+            }
+        }
+    }
+
+    fn is_known(&self, name: &[u8]) -> bool {
+        self.names.contains(OsStr::from_bytes(name))
+    }
+
+    fn arm(&self) {
+        let at = Itimerspec {
+            it_interval: Timespec::default(),
+            it_value: Timespec {
+                tv_sec: 0,
+                tv_nsec: CALM,
+            },
+        };
+        if let Err(error) = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &at) {
+            log::error!(target: "oxicorn", "Renewed certificates cannot be waited for: {error}");
+        }
+    }
+}
+
+fn flags_of_interest() -> WatchFlags {
+    WatchFlags::CREATE
+        | WatchFlags::MOVED_TO
+        | WatchFlags::CLOSE_WRITE
+        | WatchFlags::DELETE
+        | WatchFlags::ATTRIB
+        | WatchFlags::ONLYDIR
+}
+
+/// The symbolic links on the way to a file, wherever in its path they are, and the file.
+fn way_to(file: &Path) -> Vec<PathBuf> {
+    let (mut way, mut path) = (Vec::new(), file.to_owned());
+    while way.len() < LINKS {
+        let Some((link, target)) = first_link(&path) else {
+            break;
+        };
+        let rest = path.strip_prefix(&link).map(Path::to_owned);
+        path = link.parent().unwrap_or(Path::new("")).join(target);
+        if let Some(rest) = rest.ok().filter(|rest| !rest.as_os_str().is_empty()) {
+            path.push(rest);
+        }
+        way.push(link);
+    }
+    way.push(path);
+    way
+}
+
+/// The first part of a path that is a symbolic link, and where that leads.
+fn first_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let mut parts: Vec<&Path> = path.ancestors().collect();
+    parts.reverse();
+    let mut links = parts
+        .into_iter()
+        .map(|part| (part, std::fs::read_link(part)));
+    let (link, target) = links.find(|(_, target)| target.is_ok())?;
+    Some((link.to_owned(), target.ok()?))
+}
+
+fn or_here(directory: &Path) -> &Path {
+    if directory.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        directory
+    }
+}
