@@ -35,7 +35,7 @@ use crate::control::{self, Control, ControlSocket, Request, Source};
 use crate::core::{Action, Asker, Event, Exit, Pid, Policy, Signal, State, WorkerId, signal_name};
 use crate::crew::Crew;
 use crate::fatal::Fatal;
-use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
+use crate::host::{Fork, Host, Notice, Outcome, Raised, WorkerSeed};
 use crate::memory;
 use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
@@ -125,15 +125,13 @@ enum Flow {
 }
 
 impl<H: Host> Arbiter<H> {
-    /// Takes over the signals, writes the pidfile and binds the sockets, in this order.
+    /// Writes the pidfile, takes over the signals and binds the sockets, in this order.
     ///
     /// An address that is in use is tried five times, a second apart.
     ///
     /// # Errors
     /// The reason why the server cannot start; what was made until then is removed again.
-    pub fn start(mut setup: Setup, host: H) -> Result<Self, Fatal> {
-        let mut signals =
-            signals::install(&Signal::HANDLED).map_err(|source| Fatal::Signals { source })?;
+    pub fn start(mut setup: Setup, mut host: H) -> Result<Self, Fatal> {
         let pid = own_pid();
         let inheritance = setup.inheritance.take();
         setup.command.forget(&Inheritance::VARIABLES);
@@ -144,6 +142,14 @@ impl<H: Host> Arbiter<H> {
             .pidfile
             .map(|path| Pidfile::create(&path, pid))
             .transpose()?;
+        let unwritten = |_: &Fatal| pidfile.iter().for_each(Pidfile::remove);
+        // A hook that waits can be interrupted: the signals are not ours yet.
+        host.starting()
+            .map_err(Fatal::Raised)
+            .inspect_err(unwritten)?;
+        let mut signals = signals::install(&Signal::HANDLED)
+            .map_err(|source| Fatal::Signals { source })
+            .inspect_err(unwritten)?;
         let mut notifier = Notifier::new(&setup.notify);
         let mut allotment = match &inheritance {
             Some(left) if !left.listeners.is_empty() => Allotment::inherited(&left.listeners),
@@ -162,7 +168,7 @@ impl<H: Host> Arbiter<H> {
             &mut left,
             &mut signals,
         )
-        .inspect_err(|_| pidfile.iter().for_each(Pidfile::remove))?;
+        .inspect_err(unwritten)?;
         orphans.settle(&mut listeners);
         notifier.store(&allotment.names, &listeners);
         Ok(Self {
@@ -231,9 +237,21 @@ impl<H: Host> Arbiter<H> {
     fn announce(&mut self) {
         let urls: Vec<String> = self.listeners.iter().map(|l| l.local.to_string()).collect();
         log::info!(target: TARGET, "Listening at: {} ({})", urls.join(","), own_pid());
-        self.host.notify(Notice::Ready {
+        let told = self.host.notify(Notice::Ready {
             listeners: &self.listeners,
         });
+        self.heed(told);
+    }
+
+    fn notify(&mut self, notice: Notice<'_>) {
+        let told = self.host.notify(notice);
+        self.heed(told);
+    }
+
+    fn heed(&mut self, told: Result<(), Raised>) {
+        if let Err(Raised { code, reason }) = told {
+            self.events.push_back(Event::HookRaised { code, reason });
+        }
     }
 
     fn perform(&mut self, action: Action) -> Flow {
@@ -267,15 +285,15 @@ impl<H: Host> Arbiter<H> {
             }
             Action::Log { level, text } => write_log(level, &text),
             Action::ChildExited { worker, pid, exit } => {
-                self.host.notify(Notice::ChildExited { worker, pid, exit });
+                self.notify(Notice::ChildExited { worker, pid, exit });
             }
             Action::WorkersChanged { new, old } => {
-                self.host.notify(Notice::WorkersChanged { new, old });
+                self.notify(Notice::WorkersChanged { new, old });
             }
             Action::RestartEnded {
                 generation,
                 failure,
-            } => self.host.notify(Notice::RestartEnded {
+            } => self.notify(Notice::RestartEnded {
                 generation,
                 failure: failure.as_deref(),
             }),
@@ -326,6 +344,14 @@ impl<H: Host> Arbiter<H> {
     }
 
     fn fork(&mut self, id: WorkerId, slot: usize, generation: u32) -> Flow {
+        if let Err(Raised { code, reason }) = self.host.before_fork(id, generation) {
+            self.events.push_front(Event::ForkRefused {
+                worker: id,
+                code,
+                reason,
+            });
+            return Flow::Continue;
+        }
         match self.try_fork(id, slot, generation) {
             Ok(None) => {}
             Ok(Some(seed)) => return Flow::Leave(Outcome::Worker(seed)),
@@ -370,7 +396,7 @@ impl<H: Host> Arbiter<H> {
         if let Fork::Parent(pid) = fork? {
             self.crew.add(id, pid, ours, seed.board);
             self.events.push_front(Event::Forked { worker: id, pid });
-            self.host.notify(Notice::WorkerForked { worker: id, pid });
+            self.notify(Notice::WorkerForked { worker: id, pid });
         }
         Ok(None)
     }
@@ -451,8 +477,8 @@ impl<H: Host> Arbiter<H> {
         self.close_listeners();
         self.pidfile.take().iter().for_each(Pidfile::remove);
         self.control.retire();
-        self.host.notify(Notice::Exiting { code });
-        Outcome::Exit(code)
+        let told = self.host.notify(Notice::Exiting { code });
+        Outcome::Exit(told.map_or_else(|raised| raised.code, |()| code))
     }
 
     fn wait(&mut self) {

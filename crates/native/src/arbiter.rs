@@ -1,16 +1,15 @@
-//! The arbiter, for Python: it forks through the interpreter and otherwise knows nothing of it. Invariant: the interpreter
-//! lock is held only during the fork.
+//! The arbiter, for Python, and what a worker inherits from it. Invariant: the arbiter waits without the interpreter lock.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
-    ControlPlace, ControlSocket, Fork, Host, Inheritance, ListenFds, Notice, NotifyOptions,
-    Outcome, Policy, Setup, SocketOptions, StartCommand, StemSeed, WorkerSeed,
+    ControlPlace, ControlSocket, Inheritance, ListenFds, NotifyOptions, Outcome, Policy, Setup,
+    SocketOptions, StartCommand, WorkerSeed,
 };
 use oxicorn_settings as settings;
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -18,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use crate::config::Config;
+use crate::interpreter::{Configurations, Interpreter};
 use crate::stem::Stem;
 use crate::upgrade;
 
@@ -28,9 +28,6 @@ pyo3::create_exception!(
     "The server could not take its place: a socket or the pidfile; the message says which and why."
 );
 
-/// The configuration of each generation that may still have workers to be forked.
-type Configurations = Arc<Mutex<BTreeMap<u32, Config>>>;
-
 /// Program, arguments, environment, directory.
 type Command = (
     PathBuf,
@@ -39,60 +36,9 @@ type Command = (
     PathBuf,
 );
 
-/// Forks by calling `os.fork`, reads the configuration by calling Python.
-#[derive(Debug)]
-struct Interpreter {
-    fork: Py<PyAny>,
-    configure: Py<PyAny>,
-    configurations: Configurations,
-}
-
-impl Host for Interpreter {
-    fn fork(&mut self, _worker: &WorkerSeed) -> io::Result<Fork> {
-        fork_by(&self.fork)
-    }
-
-    fn fork_stem(&mut self, _stem: &StemSeed) -> io::Result<Fork> {
-        fork_by(&self.fork)
-    }
-
-    fn read_configuration(&mut self, generation: u32) -> Result<Policy, String> {
-        let config = Python::attach(|py| {
-            let read = self.configure.call0(py).and_then(|found| {
-                let config = found.bind(py).cast::<Config>()?;
-                Ok(config.get().clone())
-            });
-            read.map_err(|error| error.value(py).to_string())
-        })?;
-        let policy = policy(&config.config);
-        lock(&self.configurations).insert(generation, config);
-        Ok(policy)
-    }
-
-    fn reopen_logs(&mut self) {
-        oxicorn_logs::reopen_all();
-    }
-
-    fn notify(&mut self, notice: Notice<'_>) {
-        if let Notice::RestartEnded { generation, .. } = notice {
-            // No worker of another generation will be forked any more.
-            lock(&self.configurations).retain(|known, _| *known == generation);
-        }
-    }
-}
-
-/// Calls `os.fork`.
-pub(crate) fn fork_by(fork: &Py<PyAny>) -> io::Result<Fork> {
-    let pid = Python::attach(|py| fork.call0(py)?.extract::<i32>(py));
-    match pid {
-        Ok(0) => Ok(Fork::Child),
-        Ok(pid) => Ok(Fork::Parent(pid)),
-        Err(error) => Err(io::Error::other(error.to_string())),
-    }
-}
-
 /// The process manager. `fork` is `os.fork`, called with the interpreter lock held. `configure` reads the configuration
-/// again, for a restart; what it raises is the reason why there is none. `command`: how the server was started: program,
+/// again, for a restart into the generation that it is called with; what it raises is the reason why there is none.
+/// `observer` is told what happens, and calls the hooks. `command`: how the server was started: program,
 /// arguments, environment, directory. `owner`: the user and group that Unix sockets are
 /// given to.
 #[pyclass(frozen, module = "oxicorn._native")]
@@ -103,6 +49,7 @@ pub(crate) struct Arbiter {
     command: StartCommand,
     fork: Py<PyAny>,
     configure: Py<PyAny>,
+    observer: Py<PyAny>,
     configurations: Configurations,
     bound: Mutex<Option<oxicorn_arbiter::Arbiter<Interpreter>>>,
 }
@@ -110,11 +57,12 @@ pub(crate) struct Arbiter {
 #[pymethods]
 impl Arbiter {
     #[new]
-    #[pyo3(signature = (config, fork, configure, command, owner=None))]
+    #[pyo3(signature = (config, fork, configure, observer, command, owner=None))]
     fn new(
         config: &Config,
         fork: Py<PyAny>,
         configure: Py<PyAny>,
+        observer: Py<PyAny>,
         command: Command,
         owner: Option<(u32, u32)>,
     ) -> Self {
@@ -124,6 +72,7 @@ impl Arbiter {
             command: start_command(command),
             fork,
             configure,
+            observer,
             configurations: Arc::new(Mutex::new(BTreeMap::from([(1, config.clone())]))),
             bound: Mutex::new(None),
         }
@@ -144,6 +93,7 @@ impl Arbiter {
         let host = Interpreter {
             fork: self.fork.clone_ref(py),
             configure: self.configure.clone_ref(py),
+            observer: self.observer.clone_ref(py),
             configurations: self.configurations.clone(),
         };
         let bound = py
@@ -163,6 +113,16 @@ impl Arbiter {
             .iter()
             .flat_map(oxicorn_arbiter::Arbiter::listeners)
             .map(|one| one.local.to_string())
+            .collect()
+    }
+
+    /// The listening sockets: the descriptor of each, and its URL.
+    #[getter]
+    fn sockets(&self) -> Vec<(i32, String)> {
+        let slot = self.slot();
+        let listeners = slot.iter().flat_map(oxicorn_arbiter::Arbiter::listeners);
+        listeners
+            .map(|one| (one.as_fd().as_raw_fd(), one.local.to_string()))
             .collect()
     }
 
@@ -199,7 +159,7 @@ impl Arbiter {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -255,7 +215,7 @@ fn take_variables<const N: usize>(
     Ok(found)
 }
 
-fn policy(config: &settings::Config) -> Policy {
+pub(crate) fn policy(config: &settings::Config) -> Policy {
     Policy {
         workers: config.workers,
         graceful_timeout: config.graceful_timeout,

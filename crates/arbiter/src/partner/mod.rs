@@ -12,6 +12,7 @@ mod successor;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -68,15 +69,16 @@ impl Partner {
         self.link.is_some()
     }
 
-    /// Starts a second arbiter, and links it to this one.
+    /// Starts a second arbiter by `execute`, and links it to this one.
     pub(crate) fn start(
         &mut self,
         command: &StartCommand,
         listeners: &[Listener],
         place: Option<&MeetingPlace>,
         own: Pid,
+        execute: &mut dyn FnMut(Command) -> io::Result<Pid>,
     ) -> Cue {
-        match successor::start(command, listeners, place, own) {
+        match successor::start(command, listeners, place, own, execute) {
             Ok((pid, link)) => {
                 self.link = Some(link);
                 Cue::Started { pid }
@@ -244,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_living_process_is_not_gone_and_a_dead_one_is_and_once() {
-        let mut child = std::process::Command::new("cat")
+        let mut child = Command::new("cat")
             .stdin(std::process::Stdio::piped())
             .spawn()
             .unwrap();

@@ -29,6 +29,7 @@ pub(super) fn start(
     listeners: &[Listener],
     place: Option<&MeetingPlace>,
     own: Pid,
+    execute: &mut dyn FnMut(Command) -> io::Result<Pid>,
 ) -> io::Result<(Pid, Link)> {
     let (ours, theirs) = packet_pair()?;
     let link = inheritable(theirs)?;
@@ -53,9 +54,7 @@ pub(super) fn start(
     if let Some(place) = &place {
         command.env(MEETING_PLACE, number(place));
     }
-    let child = command.spawn()?;
-    let pid = Pid::try_from(child.id()).map_err(io::Error::other)?;
-    Ok((pid, Link::new(ours)))
+    Ok((execute(command)?, Link::new(ours)))
 }
 
 /// Without what was said to this process alone.

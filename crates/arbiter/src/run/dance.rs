@@ -91,9 +91,14 @@ impl<H: Host> Arbiter<H> {
 
     fn start_successor(&mut self) {
         let place = self.orphans.place.as_ref();
-        let cue = self
-            .partner
-            .start(&self.command, &self.listeners, place, own_pid());
+        let host = &mut self.host;
+        let cue = self.partner.start(
+            &self.command,
+            &self.listeners,
+            place,
+            own_pid(),
+            &mut |command| host.execute(command),
+        );
         self.orphans.attend();
         self.events.push_front(Event::Dance(cue));
     }
@@ -135,6 +140,6 @@ impl<H: Host> Arbiter<H> {
         }
         self.notifier = Notifier::new(&estate.notify);
         self.orphans.attend();
-        self.host.notify(Notice::Promoted);
+        self.notify(Notice::Promoted);
     }
 }
