@@ -60,11 +60,15 @@ class Life:
         self._worker.adopt(native)
         self._boot("post_fork", self._server, self._worker)
 
-    def listen_for_abort(self, dump: Callable[[], None]) -> None:
-        """Calls `worker_abort` on SIGABRT; `dump` arranges for the stacks, which come first.
+    def listen(self, dump: Callable[[], None]) -> None:
+        """Calls the hooks of the end from now on, also while the worker boots.
 
-        The handler that dumps passes the signal on to the one that was there before it.
+        Later TERM, INT and QUIT are native. `dump` arranges for the stacks on SIGABRT, which come
+        first: the handler that dumps passes the signal on to the one that was there before it.
         """
+        if self.farewell:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, self._end_of_boot)
         if self._hooks.has("worker_abort", "worker_exit"):
             faulthandler.disable()
             signal.signal(signal.SIGABRT, self._abort)
@@ -122,27 +126,32 @@ class Life:
 
     def _part(self) -> None:
         """The threads of the application go on meanwhile."""
-        try:
-            if self._worker.interrupted:
-                self.interrupt()
-        except BaseException as error:
-            complain("worker_int", error)
-            self._leave(_CRASHED)
+        if self._worker.interrupted and (code := self._last("worker_int")):
+            self._leave(code)
         self.end()
         _flush()
 
+    def _end_of_boot(self, number: int, _: object) -> None:
+        """In the main thread, as below."""
+        if number == signal.SIGTERM:
+            self._leave(0)
+        self._leave(self._last("worker_int"))
+
     def _abort(self, *_: object) -> None:
         """In the main thread, wherever it is: nothing of what it was at may go on."""
-        code = _ABORTED
         self._worker.aborted = True
+        self._leave(self._last("worker_abort") or _ABORTED)
+
+    def _last(self, name: str) -> int:
+        """Calls a hook of the end; the exit code if it raises, else 0."""
         self._worker.ends()
         try:
-            if hook := self._hooks.get("worker_abort"):
+            if hook := self._hooks.get(name):
                 hook(self._worker)
         except BaseException as error:
-            complain("worker_abort", error)
-            code = _CRASHED
-        self._leave(code)
+            complain(name, error)
+            return _CRASHED
+        return 0
 
     def _leave(self, code: int) -> None:
         self.end()

@@ -22,8 +22,10 @@ __all__ = ["Answer", "Observer"]
 
 Answer = tuple[int, str] | None
 
-_AT_THE_ENDS = ("on_starting", "when_ready", "on_exit")
-"""Hooks outside gunicorn's loop: it ends with 1 if one raises, elsewhere with 255."""
+_FAILED = 1
+"""What gunicorn ends with if a hook raises before or after its loop."""
+_CRASHED = 255
+"""The same inside its loop."""
 _LONG = 1.0
 """Seconds after which a hook that keeps the arbiter from its work is named."""
 
@@ -46,14 +48,14 @@ class Observer:
 
     def starting(self) -> Answer:
         """The server has its pidfile, and nothing else."""
-        answer = self._change_workers(self.server.cfg.workers)
-        answer = answer or self._call("on_starting", self.server)
+        answer = self._change_workers(self.server.cfg.workers, code=_FAILED)
+        answer = answer or self._call("on_starting", self.server, code=_FAILED)
         self.code = answer[0] if answer else 0
         return answer
 
     def ready(self) -> Answer:
         """The sockets listen; there is no worker yet."""
-        return self._call("when_ready", self.server)
+        return self._call("when_ready", self.server, code=_FAILED)
 
     def workers_changed(self, new: int, old: int | None) -> Answer:
         """Another number of workers is wanted; of the first one and of a restart's it is known."""
@@ -98,7 +100,7 @@ class Observer:
 
     def exiting(self) -> Answer:
         """The workers are gone, and so are the names."""
-        return self._call("on_exit", self.server)
+        return self._call("on_exit", self.server, code=_FAILED)
 
     # its workers' lives
 
@@ -155,11 +157,13 @@ class Observer:
         self._generation = generation
         self.server.configure(Cfg(self._generations[generation][0]))
 
-    def _change_workers(self, new: int) -> Answer:
+    def _change_workers(self, new: int, code: int = _CRASHED) -> Answer:
         old, self.server.num_workers = self.server.num_workers, new
-        return self._call("nworkers_changed", self.server, new, old)
+        return self._call("nworkers_changed", self.server, new, old, code=code)
 
-    def _call(self, name: str, *arguments: object, hooks: Hooks | None = None) -> Answer:
+    def _call(
+        self, name: str, *arguments: object, hooks: Hooks | None = None, code: int = _CRASHED
+    ) -> Answer:
         hook = (hooks or self._hooks).get(name)
         if hook is None:
             return None
@@ -171,24 +175,26 @@ class Observer:
             raised = error
         if os.getpid() != process:
             # A process that the hook has forked came back from it.
-            os._exit(_code_of(name, raised) if raised else 0)
+            os._exit(_code_of(raised, code) if raised else 0)
         took = time.monotonic() - since
-        if took >= _LONG and name not in _AT_THE_ENDS:
+        if took >= _LONG and code == _CRASHED:
             log("warning", f"{name} took {took:.1f} s; the arbiter did nothing else meanwhile.")
         if raised is None:
             return None
         if not isinstance(raised, (SystemExit, KeyboardInterrupt)):
             complain(name, raised)
-        return _code_of(name, raised), summary(name, raised)
+        return _code_of(raised, code), summary(name, raised)
 
 
-def _code_of(name: str, raised: BaseException) -> int:
+def _code_of(raised: BaseException, code: int) -> int:
     match raised:
         case SystemExit(code=None):
             return 0
-        case SystemExit(code=int(code)):
-            return code & 0xFF
+        case SystemExit(code=int(said)):
+            return said & 0xFF
+        case SystemExit():
+            return _FAILED
         case KeyboardInterrupt():
             return 130
         case _:
-            return 1 if isinstance(raised, SystemExit) or name in _AT_THE_ENDS else 0xFF
+            return code

@@ -47,7 +47,7 @@ def run(source: Source, seed: Seed, identity: Identity, observer: Observer) -> i
         boot.prepare(source, seed.config, seed.generation, identity, begin)
         worker.begin()
         if life:
-            life.listen_for_abort(boot.dump_stacks_on_abort)
+            life.listen(boot.dump_stacks_on_abort)
         return _load(source, seed.config, worker, life)
 
     return _live(seed, import_it, life)
@@ -63,7 +63,7 @@ def run_preloaded(seed: Seed, application: Loaded, observer: Observer) -> int:
         worker.begin()
         _restore_handlers()
         if life:
-            life.listen_for_abort(boot.dump_stacks_on_abort)
+            life.listen(boot.dump_stacks_on_abort)
         return application
 
     return _live(seed, found, life)
