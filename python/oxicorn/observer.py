@@ -57,6 +57,11 @@ class Observer:
         """The sockets listen; there is no worker yet."""
         return self._call("when_ready", self.server, code=_FAILED)
 
+    def closed(self) -> Answer:
+        """The arbiter does not listen any more; the numbers of its sockets are anybody's."""
+        self.server.LISTENERS = []
+        return None
+
     def workers_changed(self, new: int, old: int | None) -> Answer:
         """Another number of workers is wanted; of the first one and of a restart's it is known."""
         if old is None or new == self.server.num_workers:

@@ -115,7 +115,9 @@ class Hooked:
         """Waits until a hook was called so often."""
 
         def found() -> Note | None:
+            over = self.server.process.poll() is not None
             calls = [note for note in self.notes if note[0] == hook]
+            assert not over or len(calls) >= count, f"it ended:\n{self.server.log}"
             return calls[count - 1] if len(calls) >= count else None
 
         note = until(found, f"{count} × {hook} (so far: {[note[0] for note in self.notes]})")

@@ -185,6 +185,8 @@ pub enum Notice<'a> {
         /// The listeners.
         listeners: &'a [Listener],
     },
+    /// The arbiter has closed its listeners.
+    ListenersClosed,
     /// The wanted number of workers changed (`nworkers_changed`).
     WorkersChanged {
         /// From now on.

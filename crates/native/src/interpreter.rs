@@ -128,6 +128,7 @@ impl Host for Interpreter {
                 lock(&self.configurations).retain(|known, _| *known == generation);
                 self.tell("restart_ended", (generation, failure.is_some()))
             }
+            Notice::ListenersClosed => self.tell("closed", ()),
             Notice::Promoted => self.tell("promoted", ()),
             Notice::Exiting { .. } => self.tell("exiting", ()),
             _ => Ok(()),

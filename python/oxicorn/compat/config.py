@@ -109,9 +109,9 @@ class Cfg:
         return "asgi" if kind.startswith("asgi") else self._config.worker_class
 
     @property
-    def is_ssl(self) -> bool:
+    def is_ssl(self) -> str | None:
         """Whether TLS ends here."""
-        return bool(self._config.certfile or self._config.keyfile)
+        return self._config.certfile or self._config.keyfile
 
     def _hook(self, name: str) -> Any:
         if self._hooks is None:

@@ -52,7 +52,9 @@ class Response:
     def chunked(self) -> bool:
         """Whether the body has no length of its own."""
         bodiless = self.req.method == "HEAD" or self.status_code in (204, 304)
-        return self.response_length is None and self.req.version >= (1, 1) and not bodiless
+        if self.status is None or self.response_length is not None:
+            return False
+        return self.req.version >= (1, 1) and not bodiless
 
     def force_close(self) -> None:
         """The connection ends with this response."""

@@ -27,6 +27,7 @@ struct Player {
     state: State,
     now: Duration,
     forks_fail: bool,
+    forks_refused: bool,
     /// Orders are answered when the transcript says so.
     orders_wait: bool,
     /// What the configuration says when it is read.
@@ -49,6 +50,7 @@ impl Player {
             state: State::new(transcript.policy, Duration::ZERO),
             now: Duration::ZERO,
             forks_fail: false,
+            forks_refused: false,
             orders_wait: false,
             policy: transcript.policy,
             room: None,
@@ -117,6 +119,14 @@ impl Player {
                 self.forks_fail = *fail;
                 return Ok(());
             }
+            Happening::ForksRefused(refused) => {
+                self.forks_refused = *refused;
+                return Ok(());
+            }
+            Happening::HookRaised(code) => Event::HookRaised {
+                code: *code,
+                reason: HOOK.to_owned(),
+            },
             Happening::OrdersWait(wait) => {
                 self.orders_wait = *wait;
                 return Ok(());
@@ -293,6 +303,11 @@ impl Player {
     fn answer(&self, action: &Action) -> Option<Event> {
         match action {
             Action::Order { .. } if self.orders_wait => None,
+            Action::Fork { worker, .. } if self.forks_refused => Some(Event::ForkRefused {
+                worker: *worker,
+                code: 255,
+                reason: HOOK.to_owned(),
+            }),
             Action::Fork { worker, .. } | Action::Order { worker, .. } if self.forks_fail => {
                 Some(not_forked(*worker))
             }
@@ -389,6 +404,7 @@ impl Player {
     }
 }
 
+const HOOK: &str = "a hook raised ValueError";
 const OUT_OF_PROCESSES: &str = "out of processes";
 
 fn forked(worker: WorkerId) -> Event {
