@@ -1,4 +1,4 @@
-"""What gunicorn's hooks are given: the same attributes with the same values, as gunicorn has them."""
+"""What hooks are given: the same attributes with the same values, as gunicorn has them."""
 
 from __future__ import annotations
 
@@ -110,7 +110,8 @@ def post_request(worker, req, environ, resp):
     _tell(
         "post_request", nr=worker.nr, status=resp.status, code=getattr(resp, "status_code", None),
         headers=resp.headers, headers_sent=resp.headers_sent, sent=resp.sent,
-        length=resp.response_length, chunked=resp.chunked, closes=resp.should_close() if resp.status else None,
+        length=resp.response_length, chunked=resp.chunked,
+        closes=resp.should_close() if resp.status else None,
         query_string=environ["QUERY_STRING"], path_info=environ["PATH_INFO"],
         same=resp.req is req, request=_request(req),
     )
@@ -226,9 +227,7 @@ def test_the_log_of_the_objects_is_the_servers(both: Any) -> None:
         ("worker.nonsense", "no attribute 'nonsense'"),
     ],
 )
-def test_what_cannot_be_here_names_its_replacement(
-    tmp_path: Path, what: str, advice: str
-) -> None:
+def test_what_cannot_be_here_names_its_replacement(tmp_path: Path, what: str, advice: str) -> None:
     config = f"""
 def pre_fork(server, worker):
     try:
@@ -269,4 +268,3 @@ def post_fork(server, worker):
         hooked.start()
         assert hooked.server.request("/reload").status == 200
         hooked.server.wait_for_log("Generation 2 is confirmed")
-

@@ -1,4 +1,4 @@
-"""Hooks as people have them in their configuration files: each file runs unchanged, here as well."""
+"""Hooks as people have them in their configuration files: each file runs unchanged."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def app(environ, start_response):
 """
 
 TRACERS = """
-# As the post_fork of tracing and error-reporting agents: state, threads and exit functions in the worker.
+# As the post_fork of tracing and error-reporting agents: state, threads and exit functions.
 import atexit, logging, os, queue, threading
 _spans = None
 def post_fork(server, worker):
@@ -82,7 +82,8 @@ def post_fork(server, worker):
     _spans = queue.Queue()
     def export():
         while (span := _spans.get()) is not None:
-            server.log.info("span %s of %s by %s", span, os.getpid(), threading.current_thread().name)
+            name = threading.current_thread().name
+            server.log.info("span %s of %s by %s", span, os.getpid(), name)
     exporter = threading.Thread(target=export, name="exporter", daemon=True)
     exporter.start()
     def flush():
@@ -148,6 +149,8 @@ def test_the_documented_example_runs_unchanged(program: str, tmp_path: Path) -> 
         log.wait_for_log("Server is ready. Spawning workers")
         log.wait_for_log(r"Worker spawned \(pid: \d+\)", 2)
         hooked.start()
+        if program == "oxicorn":
+            log.wait_serving()
         log.signal(SIGQUIT)
         assert log.wait() == 0
         assert len(re.findall("worker received INT or QUIT signal", log.log)) == 2
@@ -220,7 +223,8 @@ def test_the_stacks_are_in_the_log_before_worker_abort_is_called(tmp_path: Path)
 def test_a_worker_that_leaves_while_it_boots_calls_worker_exit(tmp_path: Path) -> None:
     config = "def worker_exit(server, worker): server.log.info('left %s', worker.pid)\n"
     with Hooked(tmp_path, "oxicorn", config=config) as hooked:
-        (tmp_path / "hooked.py").write_text("import time\nprint('boots', flush=True)\ntime.sleep(60)")
+        app = "import time\nprint('boots', flush=True)\ntime.sleep(60)"
+        (tmp_path / "hooked.py").write_text(app)
         hooked.server.wait_for_log("boots")
         assert hooked.stop() == 0
         assert re.search(r"left \d+", hooked.server.log)

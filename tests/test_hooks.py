@@ -35,8 +35,8 @@ DIFFERENCES = {
         "in a thread of its own, since nothing has to come back for it"
     ),
     "worker_abort": (
-        "worker_exit is called after it: the process leaves at once, where gunicorn's goes on with an "
-        "application that it has thrown SystemExit into, until it is killed"
+        "worker_exit is called after it: the process leaves at once, where gunicorn's goes on with "
+        "an application that it has thrown SystemExit into, until it is killed"
     ),
 }
 
@@ -48,7 +48,7 @@ def program(request: pytest.FixtureRequest) -> str:
 
 @contextmanager
 def both(folder: Path, *options: str, config: str = QUICK, **env: str) -> Iterator[list[Hooked]]:
-    """gunicorn and ours, with one configuration."""
+    """Gunicorn and ours, with one configuration."""
     with (
         Hooked(folder / "gunicorn", "gunicorn", *options, config=config, **env) as theirs,
         Hooked(folder / "oxicorn", "oxicorn", *options, config=config, **env) as ours,
@@ -280,9 +280,8 @@ def test_a_hook_that_raises_in_a_restart_leaves_the_old_workers_serving(
 ) -> None:
     with Hooked(tmp_path, "oxicorn", config=QUICK) as hooked:
         served(hooked)
-        hooked.config.write_text(QUICK + f"\ndef {hook}(*_): raise ValueError\n")
-        # The arity of what takes anything is not known.
-        text = f"\ndef {hook}(server{', worker' if hook != 'on_reload' else ''}): raise ValueError('late')\n"
+        arguments = "server" if hook == "on_reload" else "server, worker"
+        text = f"\ndef {hook}({arguments}): raise ValueError('late')\n"
         hooked.config.write_text(QUICK + text)
         hooked.server.signal(SIGHUP)
         hooked.server.wait_for_log(r"generation 1 goes on serving: .*ValueError")
@@ -426,4 +425,3 @@ def test_pre_exec_that_raises_leaves_the_old_server_as_it_was(tmp_path: Path) ->
         hooked.server.wait_for_log("Exception in pre_exec hook")
         assert hooked.server.request("/").status == 200
         assert hooked.stop() == 0
-

@@ -96,16 +96,15 @@ class Stem:
 class Arbiter:
     """The process manager. `fork` is `os.fork`; `owner` gets the Unix sockets (uid, gid).
 
-    `configure` reads the configuration again, for a restart into a generation; `observer` is told
-    what happens (`oxicorn.observer`). `command`: how the server was started: program, arguments,
-    environment, directory.
+    `observer` is told what happens, and reads the configuration again, for a restart
+    (`oxicorn.observer`). `command`: how the server was started: program, arguments, environment,
+    directory.
     """
 
     def __new__(
         cls,
         config: Config,
         fork: Callable[[], int],
-        configure: Callable[[int], Config],
         observer: object,
         command: tuple[str, list[str], dict[str, str], str],
         owner: tuple[int, int] | None = None,
@@ -125,6 +124,7 @@ class Worker:
     @property
     def exit_code(self) -> int: ...
     def begin(self) -> None: ...
+    def call_before_parting(self, hooks: Callable[[], None]) -> None: ...
     @property
     def interrupted(self) -> bool: ...
     @property
@@ -135,7 +135,6 @@ class Worker:
         self,
         app: Callable[..., object],
         asynchronous: bool = False,
-        farewell: Callable[[], None] | None = None,
         observer: object = None,
     ) -> None: ...
     def pump(self, event_loop: AbstractEventLoop, state: dict[str, Any]) -> Pump: ...

@@ -144,9 +144,8 @@ def _serve(
         log("warning", f"Threads that were started before oxicorn.run end at the fork: {threads}")
     set_title("master", config)
     try:
-        observer = Observer(config, source.command())
-        configure = partial(_configure_again, source, observer)
-        arbiter = Arbiter(config, os.fork, configure, observer, source.command(), identity.owner)
+        observer = Observer(config, source.command(), partial(_configure_again, source))
+        arbiter = Arbiter(config, os.fork, observer, source.command(), identity.owner)
         arbiter.bind()
         observer.server.LISTENERS = [Listener(*socket) for socket in arbiter.sockets]
     except BindError as error:
@@ -166,7 +165,7 @@ def _serve(
     return worker.run(source, end, identity, observer)
 
 
-def _configure_again(source: Source, observer: Observer, generation: int) -> Config:
+def _configure_again(source: Source) -> Config:
     """For a restart, in the arbiter, which has to outlive whatever the file does."""
     try:
         config, warnings = source.read_again()
@@ -178,8 +177,6 @@ def _configure_again(source: Source, observer: Observer, generation: int) -> Con
         # What the file printed must not be in every worker's buffer.
         sys.stdout.flush()
     _warn(config, warnings)
-    if answer := observer.reloaded(generation, config):
-        raise OperatorError(f"{answer[1]}.")
     return config
 
 

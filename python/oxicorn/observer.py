@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 
 from oxicorn._native import Config, log
 from oxicorn.compat.config import Cfg
 from oxicorn.compat.server import Server
 from oxicorn.compat.worker import BOOTING, Worker
+from oxicorn.errors import OperatorError
 from oxicorn.hooks import Hooks, complain, summary
 
 __all__ = ["Answer", "Observer"]
@@ -33,8 +35,14 @@ _LONG = 1.0
 class Observer:
     """The arbiter's hooks, those of the configuration that is in force."""
 
-    def __init__(self, config: Config, start: tuple[str, list[str], dict[str, str], str]) -> None:
-        """For a server that was started by the command `start`."""
+    def __init__(
+        self,
+        config: Config,
+        start: tuple[str, list[str], dict[str, str], str],
+        read: Callable[[], Config],
+    ) -> None:
+        """For a server that was started by the command `start`; `read`: the configuration, anew."""
+        self._read = read
         self.server = Server(Cfg(config), start)
         self.code = 0
         """What the process ends with if it is a hook that kept it from starting."""
@@ -68,8 +76,14 @@ class Observer:
             return None
         return self._change_workers(new)
 
-    def reloaded(self, generation: int, config: Config) -> Answer:
-        """The configuration was read again; if this fails it will not be used."""
+    def configure(self, generation: int) -> Config:
+        """Reads the configuration again; what this raises is why it will not be used."""
+        config = self._read()
+        if answer := self._reloaded(generation, config):
+            raise OperatorError(f"{answer[1]}.")
+        return config
+
+    def _reloaded(self, generation: int, config: Config) -> Answer:
         self._before = (self._generation, self.server.num_workers or 0)
         self._generations[generation] = (config, Hooks(config))
         self._enter(generation)

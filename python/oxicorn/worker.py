@@ -118,11 +118,12 @@ def _serve_until_the_end(
 def _start(worker: Worker, loaded: Loaded, life: Life | None) -> None:
     """The worker gets ready for requests; only here is it decided whether anybody watches them."""
     if life is None:
-        worker.start(loaded.application, loaded.asynchronous)
-    elif loaded.asynchronous:
-        worker.start(life.observed(loaded.application), True, life.farewell)
-    else:
-        worker.start(loaded.application, False, life.farewell, life.observer)
+        return worker.start(loaded.application, loaded.asynchronous)
+    if life.farewell:
+        worker.call_before_parting(life.farewell)
+    if loaded.asynchronous:
+        return worker.start(life.observed(loaded.application), True)
+    worker.start(loaded.application, False, life.observer)
 
 
 def _site(config: Config, loaded: Loaded) -> Site | None:

@@ -60,7 +60,8 @@ def post_request(worker, req, environ, resp):
     _note("post_request", worker, req.path, getattr(resp, "status", None))
 def child_exit(server, worker): _note("child_exit", worker)
 def worker_exit(server, worker): _note("worker_exit", worker)
-def nworkers_changed(server, new_value, old_value): _note("nworkers_changed", None, new_value, old_value)
+def nworkers_changed(server, new_value, old_value):
+    _note("nworkers_changed", None, new_value, old_value)
 def on_exit(server): _note("on_exit")
 """
 

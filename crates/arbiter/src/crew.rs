@@ -65,7 +65,10 @@ impl Crew {
 
     /// Every worker with its process.
     pub(crate) fn processes(&self) -> Vec<(WorkerId, Pid)> {
-        self.members.iter().map(|(id, one)| (*id, one.pid)).collect()
+        self.members
+            .iter()
+            .map(|(id, one)| (*id, one.pid))
+            .collect()
     }
 
     /// What the workers count.

@@ -13,6 +13,7 @@
 //! Ctrl-C, or by a service manager that signals the whole group) is not replaced first.
 
 mod dance;
+mod hooks;
 mod orphans;
 mod stems;
 mod upgrade;
@@ -35,7 +36,7 @@ use crate::control::{self, Control, ControlSocket, Request, Source};
 use crate::core::{Action, Asker, Event, Exit, Pid, Policy, Signal, State, WorkerId, signal_name};
 use crate::crew::Crew;
 use crate::fatal::Fatal;
-use crate::host::{Fork, Host, Notice, Outcome, Raised, WorkerSeed};
+use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
 use crate::memory;
 use crate::notify::{Notifier, NotifyOptions};
 use crate::oom::OomCounter;
@@ -234,26 +235,6 @@ impl<H: Host> Arbiter<H> {
         self.events.push_back(Event::Started);
     }
 
-    fn announce(&mut self) {
-        let urls: Vec<String> = self.listeners.iter().map(|l| l.local.to_string()).collect();
-        log::info!(target: TARGET, "Listening at: {} ({})", urls.join(","), own_pid());
-        let told = self.host.notify(Notice::Ready {
-            listeners: &self.listeners,
-        });
-        self.heed(told);
-    }
-
-    fn notify(&mut self, notice: Notice<'_>) {
-        let told = self.host.notify(notice);
-        self.heed(told);
-    }
-
-    fn heed(&mut self, told: Result<(), Raised>) {
-        if let Err(Raised { code, reason }) = told {
-            self.events.push_back(Event::HookRaised { code, reason });
-        }
-    }
-
     fn perform(&mut self, action: Action) -> Flow {
         match action {
             Action::Fork {
@@ -344,12 +325,7 @@ impl<H: Host> Arbiter<H> {
     }
 
     fn fork(&mut self, id: WorkerId, slot: usize, generation: u32) -> Flow {
-        if let Err(Raised { code, reason }) = self.host.before_fork(id, generation) {
-            self.events.push_front(Event::ForkRefused {
-                worker: id,
-                code,
-                reason,
-            });
+        if self.is_fork_refused(id, generation) {
             return Flow::Continue;
         }
         match self.try_fork(id, slot, generation) {

@@ -36,11 +36,9 @@ type Command = (
     PathBuf,
 );
 
-/// The process manager. `fork` is `os.fork`, called with the interpreter lock held. `configure` reads the configuration
-/// again, for a restart into the generation that it is called with; what it raises is the reason why there is none.
-/// `observer` is told what happens, and calls the hooks. `command`: how the server was started: program,
-/// arguments, environment, directory. `owner`: the user and group that Unix sockets are
-/// given to.
+/// The process manager. `fork` is `os.fork`, called with the interpreter lock held. `observer` is told what happens, calls the
+/// hooks, and reads the configuration again, for a restart (`oxicorn.observer`). `command`: how the server was started:
+/// program, arguments, environment, directory. `owner`: the user and group that Unix sockets are given to.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
 pub(crate) struct Arbiter {
@@ -48,7 +46,6 @@ pub(crate) struct Arbiter {
     owner: Option<(u32, u32)>,
     command: StartCommand,
     fork: Py<PyAny>,
-    configure: Py<PyAny>,
     observer: Py<PyAny>,
     configurations: Configurations,
     bound: Mutex<Option<oxicorn_arbiter::Arbiter<Interpreter>>>,
@@ -57,11 +54,10 @@ pub(crate) struct Arbiter {
 #[pymethods]
 impl Arbiter {
     #[new]
-    #[pyo3(signature = (config, fork, configure, observer, command, owner=None))]
+    #[pyo3(signature = (config, fork, observer, command, owner=None))]
     fn new(
         config: &Config,
         fork: Py<PyAny>,
-        configure: Py<PyAny>,
         observer: Py<PyAny>,
         command: Command,
         owner: Option<(u32, u32)>,
@@ -71,7 +67,6 @@ impl Arbiter {
             owner,
             command: start_command(command),
             fork,
-            configure,
             observer,
             configurations: Arc::new(Mutex::new(BTreeMap::from([(1, config.clone())]))),
             bound: Mutex::new(None),
@@ -92,7 +87,6 @@ impl Arbiter {
         };
         let host = Interpreter {
             fork: self.fork.clone_ref(py),
-            configure: self.configure.clone_ref(py),
             observer: self.observer.clone_ref(py),
             configurations: self.configurations.clone(),
         };

@@ -194,7 +194,9 @@ impl Config {
     /// The name of every setting.
     #[staticmethod]
     fn names() -> Vec<&'static str> {
-        settings::table::settings().map(|setting| setting.name).collect()
+        settings::table::settings()
+            .map(|setting| setting.name)
+            .collect()
     }
 
     /// `--print-config`.

@@ -8,9 +8,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use oxicorn_arbiter::sys::signals;
-use oxicorn_arbiter::{
-    Exit, Fork, Host, Notice, Policy, Raised, StemSeed, WorkerSeed,
-};
+use oxicorn_arbiter::{Exit, Fork, Host, Notice, Policy, Raised, StemSeed, WorkerSeed};
 use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
@@ -26,7 +24,6 @@ pub(crate) type Configurations = Arc<Mutex<BTreeMap<u32, Config>>>;
 #[derive(Debug)]
 pub(crate) struct Interpreter {
     pub(crate) fork: Py<PyAny>,
-    pub(crate) configure: Py<PyAny>,
     pub(crate) observer: Py<PyAny>,
     pub(crate) configurations: Configurations,
 }
@@ -39,12 +36,8 @@ impl Interpreter {
 
     /// Whether a hook is to be called in the process of a second arbiter.
     fn has_pre_exec(&self) -> bool {
-        let asked = Python::attach(|py| {
-            self.observer
-                .bind(py)
-                .getattr("has_pre_exec")?
-                .is_truthy()
-        });
+        let asked =
+            Python::attach(|py| self.observer.bind(py).getattr("has_pre_exec")?.is_truthy());
         asked.unwrap_or(false)
     }
 }
@@ -93,10 +86,13 @@ impl Host for Interpreter {
 
     fn read_configuration(&mut self, generation: u32) -> Result<Policy, String> {
         let config = Python::attach(|py| {
-            let read = self.configure.call1(py, (generation,)).and_then(|found| {
-                let config = found.bind(py).cast::<Config>()?;
-                Ok(config.get().clone())
-            });
+            let read = self
+                .observer
+                .call_method1(py, "configure", (generation,))
+                .and_then(|found| {
+                    let config = found.bind(py).cast::<Config>()?;
+                    Ok(config.get().clone())
+                });
             read.map_err(|error| error.value(py).to_string())
         })?;
         let policy = policy(&config.config);

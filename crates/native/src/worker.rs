@@ -44,6 +44,8 @@ pub(crate) struct Worker {
     /// When this process began.
     since: Instant,
     serving: OnceLock<Serving>,
+    /// What is called when the worker ends without waiting for its threads.
+    farewell: Mutex<Option<Py<PyAny>>>,
     /// `stop` was called before `start`.
     stopped_early: Mutex<bool>,
 }
@@ -77,6 +79,7 @@ impl Worker {
             config,
             seed: Mutex::new(Some(seed)),
             since: Instant::now(),
+            farewell: Mutex::new(None),
             serving,
             stopped_early,
         })
@@ -96,17 +99,21 @@ impl Worker {
         Ok(begun?)
     }
 
+    /// Calls `hooks` when the worker ends without waiting for its threads; before `start`.
+    fn call_before_parting(&self, hooks: Py<PyAny>) {
+        *lock(&self.farewell) = Some(hooks);
+    }
+
     /// Is ready to accept connections for `app`, and tells the arbiter so, who says when to begin; under `ready_check`
     /// only when `app` has answered it.
-    /// `asynchronous`: it is an ASGI application, and a loop will lead (`pump`). `farewell` is called when the worker ends
-    /// without waiting for its threads, `observer` for each WSGI request: see [`Hooks`].
-    #[pyo3(signature = (app, asynchronous=false, farewell=None, observer=None))]
+    /// `asynchronous`: it is an ASGI application, and a loop will lead (`pump`). `observer` is called for each WSGI
+    /// request: see [`Hooks`].
+    #[pyo3(signature = (app, asynchronous=false, observer=None))]
     fn start(
         &self,
         py: Python<'_>,
         app: Py<PyAny>,
         asynchronous: bool,
-        farewell: Option<Py<PyAny>>,
         observer: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let Some(seed) = lock(&self.seed).take() else {
@@ -149,7 +156,7 @@ impl Worker {
             always: always(&self.config),
         };
         let crew = Arc::new(py.detach(|| Crew::new(setup))?);
-        if let Some(farewell) = farewell {
+        if let Some(farewell) = lock(&self.farewell).take() {
             crew.call_before_parting(farewell);
         }
         crew.stand_by();

@@ -21,11 +21,9 @@ use rustix::process::{Pid as SystemPid, PidfdFlags, getppid, pidfd_open};
 
 pub use inheritance::Inheritance;
 use link::{Heard, Link};
+pub(crate) use successor::Legacy;
 
 use crate::core::{Cue, Offer, Pid, Standing};
-use crate::orphans::MeetingPlace;
-use crate::sockets::Listener;
-use crate::start_command::StartCommand;
 use crate::sys::descriptors::adopt;
 use crate::translate::{TARGET, timespec};
 
@@ -72,13 +70,10 @@ impl Partner {
     /// Starts a second arbiter by `execute`, and links it to this one.
     pub(crate) fn start(
         &mut self,
-        command: &StartCommand,
-        listeners: &[Listener],
-        place: Option<&MeetingPlace>,
-        own: Pid,
+        legacy: &Legacy<'_>,
         execute: &mut dyn FnMut(Command) -> io::Result<Pid>,
     ) -> Cue {
-        match successor::start(command, listeners, place, own, execute) {
+        match successor::start(legacy, execute) {
             Ok((pid, link)) => {
                 self.link = Some(link);
                 Cue::Started { pid }

@@ -111,8 +111,9 @@ impl StemSeed {
         fork: &mut dyn FnMut() -> io::Result<Fork>,
     ) -> Side {
         let born = match &order.channel {
-            Some(_) => before(order.worker)
-                .and_then(|()| birth::bear(&self.channel, order.worker, fork)),
+            Some(_) => {
+                before(order.worker).and_then(|()| birth::bear(&self.channel, order.worker, fork))
+            }
             None => Err(io::Error::from(Errno::MFILE)),
         };
         born.unwrap_or_else(|error| {

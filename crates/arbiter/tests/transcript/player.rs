@@ -112,25 +112,28 @@ impl Player {
         })
     }
 
+    /// What only changes what will come of actions.
+    fn heed(&mut self, happening: &Happening) {
+        match happening {
+            Happening::ForksFail(fail) => self.forks_fail = *fail,
+            Happening::ForksRefused(refused) => self.forks_refused = *refused,
+            Happening::OrdersWait(wait) => self.orders_wait = *wait,
+            _ => {}
+        }
+    }
+
     fn when(&mut self, happening: &Happening) -> Result<(), String> {
         self.settle()?;
+        self.heed(happening);
         let event = match happening {
-            Happening::ForksFail(fail) => {
-                self.forks_fail = *fail;
-                return Ok(());
-            }
-            Happening::ForksRefused(refused) => {
-                self.forks_refused = *refused;
+            // Those that were heeded just now.
+            Happening::ForksFail(_) | Happening::ForksRefused(_) | Happening::OrdersWait(_) => {
                 return Ok(());
             }
             Happening::HookRaised(code) => Event::HookRaised {
                 code: *code,
                 reason: HOOK.to_owned(),
             },
-            Happening::OrdersWait(wait) => {
-                self.orders_wait = *wait;
-                return Ok(());
-            }
             Happening::Forked(worker) => forked(*worker),
             Happening::NotForked(worker) => not_forked(*worker),
             Happening::StemReady(generation) => Event::StemReady {

@@ -166,7 +166,10 @@ impl<O: Observer> Gateway<O> {
 
     fn finish(&self, py: Python<'_>, mut transaction: Transaction, served: PyResult<()>) -> Seen {
         // Before an error page takes its place.
-        let (sent, begun) = (transaction.exchange.response.body_bytes, transaction.begun());
+        let (sent, begun) = (
+            transaction.exchange.response.body_bytes,
+            transaction.begun(),
+        );
         let ending = conclude(py, &mut transaction, served);
         let Transaction {
             exchange,

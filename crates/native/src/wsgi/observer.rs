@@ -111,7 +111,11 @@ impl Observer for Hooks {
     }
 
     fn end(py: Python<'_>, request: Py<PyAny>, seen: Seen) {
-        let ended = request.call_method1(py, intern!(py, "end"), (seen.sent, seen.begun, seen.keep_alive));
+        let ended = request.call_method1(
+            py,
+            intern!(py, "end"),
+            (seen.sent, seen.begun, seen.keep_alive),
+        );
         if let Err(error) = ended {
             log::error!(target: "oxicorn", "post_request cannot be called: {error}");
         }
