@@ -40,6 +40,29 @@ def test_uvloop_is_taken_if_it_is_there(serve: Serve) -> None:
     assert serve(APP).request("/loop").text.startswith("uvloop")
 
 
+@pytest.mark.parametrize("name", ["Own", "new_event_loop"])
+def test_any_loop_can_be_named_by_what_makes_it(serve: Serve, name: str) -> None:
+    server = serve(APP, "--asgi-loop", f"apps.loops:{name}")
+    assert server.request("/loop").text.startswith("apps.loops")
+    assert server.request("/sleep?seconds=0").status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("apps.loop:Own", "Package 'apps' exists, but it has no submodule 'loop'.*loops"),
+        ("apps.loops:Owm", "has no .*'Owm'.*Own"),
+        ("apps.loops:NUMBER", "is neither a function nor a class"),
+        ("apps.loops:new_list", "made an object of type list, not a loop"),
+        ("apps.loops:fail", "failed:\n(.*\n)*LookupError: the loop is sold out"),
+    ],
+)
+def test_a_loop_that_cannot_be_made_is_named(serve: Serve, path: str, message: str) -> None:
+    server = serve(APP, "--asgi-loop", path, launch=True)
+    server.wait_for_log(f"asgi_loop = '{path}'.*{message}")
+    server.expect_exit(3)
+
+
 def test_an_asgi_application_needs_no_option(serve: Serve) -> None:
     assert serve(APP).request("/").text == "Hello, world!"
     assert serve("apps.asgi_probe").request("/").text == "Hello, world!"

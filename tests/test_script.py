@@ -321,7 +321,7 @@ oxicorn.run(app, host="::1", port=80, workers=None, headers=[("a", "b")], log_le
 oxicorn.run("main:app", bind=[":80"], timeout=3, reload_dirs="src", asgi_loop="uvloop")
 oxicorn.run(app, prot=80)
 oxicorn.run(app, port="80")
-oxicorn.run(app, asgi_loop="fast")
+oxicorn.run(app, asgi_lifespan="fast")
 """
 
 

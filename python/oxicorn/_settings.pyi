@@ -62,6 +62,7 @@ class Config:
     secure_scheme_headers: dict[str, str]
     forwarder_headers: list[str]
     proxy_protocol: Literal["off", "auto", "v1", "v2"]
+    proxy_protocol_required: bool
     proxy_allow_ips: list[str]
     protocol: Literal["http", "uwsgi"]
     uwsgi_allow_ips: list[str]
@@ -135,7 +136,7 @@ class Config:
     http2_initial_window_size: int
     http2_max_frame_size: int
     http2_max_header_list_size: int
-    asgi_loop: Literal["auto", "asyncio", "uvloop"]
+    asgi_loop: str
     asgi_lifespan: Literal["auto", "on", "off"]
     asgi_disconnect_grace_period: int
     root_path: str
@@ -227,6 +228,7 @@ class Arguments(TypedDict, total=False):
     secure_scheme_headers: Mapping[str, str] | None
     forwarder_headers: Sequence[str] | str | None
     proxy_protocol: Literal["off", "auto", "v1", "v2"] | None
+    proxy_protocol_required: bool | None
     proxy_allow_ips: Sequence[str] | str | None
     protocol: Literal["http", "uwsgi"] | None
     uwsgi_allow_ips: Sequence[str] | str | None
@@ -315,8 +317,8 @@ class Arguments(TypedDict, total=False):
     http2_initial_window_size: int | None
     http2_max_frame_size: int | None
     http2_max_header_list_size: int | None
-    asgi_loop: Literal["auto", "asyncio", "uvloop"] | None
-    loop: Literal["auto", "asyncio", "uvloop"] | None
+    asgi_loop: str | None
+    loop: str | None
     asgi_lifespan: Literal["auto", "on", "off"] | None
     lifespan: Literal["auto", "on", "off"] | None
     asgi_disconnect_grace_period: int | None

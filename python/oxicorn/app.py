@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 
 from oxicorn.errors import ApplicationError, ApplicationRaised, ModuleMissing, user_frames
 
-__all__ = ["Application", "Loaded", "load", "loaded"]
+__all__ = ["Application", "Loaded", "imported", "load", "loaded"]
 
 Application = Callable[..., Any]
 """WSGI (PEP 3333): called with environ and start_response. ASGI 3: with scope, receive and send."""
@@ -66,6 +66,12 @@ def load(
     if target.call is not None:
         found = _make(found, target, module_name)
     return _vetted(found, f"{module_name}:{target}", interface)
+
+
+def imported(path: str) -> object:
+    """What `MODULE:NAME` names, which need not be an application."""
+    module, _, name = path.partition(":")
+    return _attribute(_import(module, name), name.split("."))
 
 
 def loaded(found: object, name: str, interface: str, factory: bool) -> Loaded:

@@ -14,8 +14,14 @@ import importlib
 from typing import Any
 
 from oxicorn._native import Config, Worker, log
-from oxicorn.app import Application
-from oxicorn.errors import ApplicationRaised, OperatorError, StartupFailed, traceback_of
+from oxicorn.app import Application, imported
+from oxicorn.errors import (
+    ApplicationError,
+    ApplicationRaised,
+    OperatorError,
+    StartupFailed,
+    traceback_of,
+)
 
 __all__ = ["Lifespan", "Site"]
 
@@ -146,6 +152,8 @@ class Lifespan:
 
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    if ":" in kind:
+        return _made_loop(kind)
     if kind != "asyncio":
         try:
             loop = importlib.import_module("uvloop").new_event_loop()
@@ -156,3 +164,20 @@ def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
             assert isinstance(loop, asyncio.AbstractEventLoop)
             return loop
     return asyncio.new_event_loop()
+
+
+def _made_loop(path: str) -> asyncio.AbstractEventLoop:
+    try:
+        make = imported(path)
+    except ApplicationError as error:
+        raise OperatorError(f"asgi_loop = {path!r}: {error}") from None
+    if not callable(make):
+        raise OperatorError(f"asgi_loop = {path!r} is neither a function nor a class.")
+    try:
+        loop = make()
+    except Exception as error:
+        raise OperatorError(f"asgi_loop = {path!r} failed:\n{traceback_of(error)}") from None
+    if not isinstance(loop, asyncio.AbstractEventLoop):
+        what = type(loop).__name__
+        raise OperatorError(f"asgi_loop = {path!r} made an object of type {what}, not a loop.")
+    return loop

@@ -39,6 +39,18 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 @probe
+async def all_tasks(_receive: Any, _scope: Any) -> Any:
+    """A request is one of all tasks from its first step on, as those are that it makes."""
+    own = asyncio.current_task()
+    made = asyncio.get_running_loop().create_task(asyncio.sleep(0))
+    tasks = asyncio.all_tasks()
+    first = [own in tasks, made in tasks, None in tasks]
+    await made
+    tasks = asyncio.all_tasks()
+    return [*first, own in tasks, made in tasks]
+
+
+@probe
 async def current_task(_receive: Any, _scope: Any) -> Any:
     """There is one, and it stays the same."""
     before = asyncio.current_task()

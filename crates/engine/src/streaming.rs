@@ -20,7 +20,8 @@ use crate::connection::{Connection, Phase};
 use crate::engine::{Engine, Notice};
 use crate::exchange::{Body, Exchange};
 use crate::options::Options;
-use crate::reading::{BODY_READS, Received, Refusal, copy_to, exceeds, make_space, receive};
+use crate::reading::{BODY_READS, Received, copy_to, exceeds, make_space, receive};
+use crate::refusal::Refusal;
 use crate::slab::Id;
 use crate::writing::Flow;
 

@@ -88,6 +88,40 @@ pub(crate) fn set_item(
     }
 }
 
+/// The values of `keys` in `dict`. Keys that are written in the program's text are interned, as those here are: one walk finds
+/// them by their identity. Only if there are others as well is each looked up that was not found.
+pub(crate) fn values<'py, const COUNT: usize>(
+    dict: &Bound<'py, PyDict>,
+    keys: [&Bound<'py, PyString>; COUNT],
+) -> PyResult<[Option<Bound<'py, PyAny>>; COUNT]> {
+    let mut values = [const { None }; COUNT];
+    // Without the interpreter's lock somebody else may change the dict meanwhile.
+    let mut strangers = cfg!(Py_GIL_DISABLED);
+    let (mut at, mut key, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+    while !strangers {
+        // SAFETY: a live dict, and places for what is found. Nothing changes the dict during the walk: no Python code runs.
+        if unsafe { ffi::PyDict_Next(dict.as_ptr(), &raw mut at, &raw mut key, &raw mut value) }
+            == 0
+        {
+            return Ok(values);
+        }
+        let place = keys.iter().position(|known| known.as_ptr() == key);
+        match place.and_then(|index| values.get_mut(index)) {
+            Some(place) => {
+                // SAFETY: the walk gives live objects, borrowed from the dict.
+                *place = Some(unsafe { Bound::from_borrowed_ptr(dict.py(), value) });
+            }
+            None => strangers = true,
+        }
+    }
+    for (key, value) in keys.into_iter().zip(&mut values) {
+        if value.is_none() {
+            *value = dict.get_item(key)?;
+        }
+    }
+    Ok(values)
+}
+
 /// How many references there are to `object`, the caller's included.
 pub(crate) fn references(object: &Bound<'_, PyAny>) -> usize {
     // SAFETY: a live object.
@@ -147,6 +181,11 @@ impl<'a, 'py> Arguments<'a, 'py> {
             .iter()
             .position(|known| known.cast::<PyString>().is_ok_and(|text| text == name))?;
         self.value(py, self.positional + at)
+    }
+
+    /// Argument `index`; those with keywords come behind the positional ones.
+    pub(crate) fn nth(&self, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {
+        self.value(self.this.py(), index)
     }
 
     /// The number of keyword arguments.
@@ -253,6 +292,62 @@ unsafe extern "C" fn trampoline<N: Native>(
             std::ptr::null_mut()
         }
     }
+}
+
+/// What comes of stepping an awaitable.
+pub(crate) enum Step {
+    /// It waits: this is for the task.
+    Given(Py<PyAny>),
+    /// It is done, with this value.
+    Done(Py<PyAny>),
+}
+
+/// An awaitable that the interpreter steps by a C call.
+pub(crate) trait Steps: pyo3::PyClass {
+    /// One step.
+    fn step(this: &Bound<'_, Self>) -> PyResult<Step>;
+}
+
+/// Gives the class `S` the slot `am_send`, which the safe bindings do not know. A class without it is stepped by `__next__`,
+/// where the end costs an exception.
+pub(crate) fn give_send_slot<S: Steps>(py: Python<'_>) {
+    let class = py.get_type::<S>();
+    // SAFETY: a live class on the heap, of our own and without subclasses; its slots for awaitables are part of it, and the
+    // interpreter's lock is held, so nobody reads them now.
+    unsafe {
+        let slots = (*class.as_type_ptr()).tp_as_async;
+        if let Some(slots) = slots.as_mut() {
+            slots.am_send = Some(send_slot::<S>);
+        }
+    }
+}
+
+unsafe extern "C" fn send_slot<S: Steps>(
+    this: *mut ffi::PyObject,
+    _value: *mut ffi::PyObject,
+    result: *mut *mut ffi::PyObject,
+) -> ffi::PySendResult {
+    let body = || {
+        // SAFETY: the interpreter calls this with a thread state attached.
+        let py = unsafe { Python::assume_attached() };
+        // SAFETY: the slot is that of the class `S`: `this` is one of its objects, alive during the call.
+        let this = unsafe { Bound::from_borrowed_ptr(py, this).cast_into_unchecked::<S>() };
+        S::step(&this).map_err(|error| error.restore(py))
+    };
+    let (outcome, value) = match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(Step::Given(value))) => (ffi::PySendResult::PYGEN_NEXT, value.into_ptr()),
+        Ok(Ok(Step::Done(value))) => (ffi::PySendResult::PYGEN_RETURN, value.into_ptr()),
+        Ok(Err(())) => (ffi::PySendResult::PYGEN_ERROR, std::ptr::null_mut()),
+        Err(_) => {
+            // SAFETY: still inside the interpreter's call.
+            let py = unsafe { Python::assume_attached() };
+            PySystemError::new_err("internal error in an awaitable").restore(py);
+            (ffi::PySendResult::PYGEN_ERROR, std::ptr::null_mut())
+        }
+    };
+    // SAFETY: the protocol gives a place for the result, which takes over the reference.
+    unsafe { *result = value };
+    outcome
 }
 
 /// A descriptor number from Python, for the moment of duplicating it.

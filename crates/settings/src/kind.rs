@@ -30,6 +30,8 @@ pub enum Kind {
     Account,
     /// One of a few words, in any case.
     Choice(&'static [&'static str]),
+    /// One of a few words, in any case, or the path of something to import, `MODULE:NAME`.
+    ChoiceOrImport(&'static [&'static str]),
     /// A list of texts; a single text is a list of one.
     List,
     /// A list of texts, also as one text with commas.
@@ -87,6 +89,7 @@ impl Kind {
             Self::Text => text(value),
             Self::Account => account(value),
             Self::Choice(words) => choice(words, value),
+            Self::ChoiceOrImport(words) => choice(words, value).or_else(|| import_path(value)),
             Self::List => list(value),
             Self::Commas => commas(value),
             Self::Dict => dict(value),
@@ -108,6 +111,9 @@ impl Kind {
             Self::Text => "a text".into(),
             Self::Account => "a name or a number".into(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
+            Self::ChoiceOrImport(words) => {
+                format!("one of {}, or MODULE:NAME", words.join(", "))
+            }
             Self::List => "a list of texts".into(),
             Self::Commas => "texts separated by commas, or a list of them".into(),
             Self::Dict => "a dictionary of texts".into(),
@@ -174,18 +180,44 @@ fn account(value: &Value) -> Option<Value> {
 }
 
 /// A truth value picks `off`, or the first word that is not `off`, where there is an `off`.
+/// Where one of the words is `off`, truth values count: false means it, true the first other one.
+fn switched<'w>(words: &'w [&'static str], on: bool) -> Option<&'w &'static str> {
+    let can_be_off = words.contains(&"off");
+    let word = words.iter().find(|word| (**word == "off") != on);
+    word.filter(|_| can_be_off)
+}
+
+/// As gunicorn reads `proxy_protocol`.
+fn truth_in_words(text: &str) -> Option<bool> {
+    let is = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if is(&["true", "1"]) {
+        Some(true)
+    } else {
+        is(&["false", "0", "none"]).then_some(false)
+    }
+}
+
 fn choice(words: &[&'static str], value: &Value) -> Option<Value> {
     let word = match value {
         Value::Text(text) => {
             let text = text.trim();
-            words.iter().find(|word| word.eq_ignore_ascii_case(text))
+            words
+                .iter()
+                .find(|word| word.eq_ignore_ascii_case(text))
+                .or_else(|| switched(words, truth_in_words(text)?))
         }
-        Value::Bool(on) if words.contains(&"off") => {
-            words.iter().find(|word| (**word == "off") != *on)
-        }
+        Value::None => switched(words, false),
+        Value::Bool(on) => switched(words, *on),
         _ => None,
     };
     word.map(|word| Value::text(*word))
+}
+
+fn import_path(value: &Value) -> Option<Value> {
+    let path = value.as_text()?.trim();
+    let (module, name) = path.split_once(':')?;
+    let is_path = !module.is_empty() && !name.is_empty() && !path.contains(char::is_whitespace);
+    is_path.then(|| Value::text(path))
 }
 
 fn list(value: &Value) -> Option<Value> {
@@ -295,16 +327,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_none_of_the_words_may_be_a_path_to_import() {
+        let kind = Kind::ChoiceOrImport(&["auto", "uvloop"]);
+        let check = |text: &str| kind.check(&Value::text(text));
+        assert_eq!(check("UVLOOP"), Ok(Value::text("uvloop")));
+        assert_eq!(check(" site.loops:Own "), Ok(Value::text("site.loops:Own")));
+        for wrong in ["fast", ":Own", "site.loops:", "site: Own"] {
+            assert_eq!(
+                check(wrong),
+                Err("expected one of auto, uvloop, or MODULE:NAME".into())
+            );
+        }
+    }
+
+    #[test]
     fn choices_ignore_case_and_take_truth_values_for_off() {
         let kind = Kind::Choice(&["off", "auto", "v1"]);
         assert_eq!(checked(kind, "V1"), Ok(Value::text("v1")));
         assert_eq!(kind.check(&Value::Bool(true)), Ok(Value::text("auto")));
         assert_eq!(kind.check(&Value::Bool(false)), Ok(Value::text("off")));
+        assert_eq!(kind.check(&Value::None), Ok(Value::text("off")));
+        for (text, word) in [
+            ("True", "auto"),
+            ("1", "auto"),
+            ("none", "off"),
+            ("0", "off"),
+        ] {
+            assert_eq!(checked(kind, text), Ok(Value::text(word)), "{text}");
+        }
         assert_eq!(
             checked(kind, "v3"),
             Err("expected one of off, auto, v1".into())
         );
-        assert!(Kind::Choice(&["a"]).check(&Value::Bool(true)).is_err());
+        for value in [Value::Bool(true), Value::None, Value::text("1")] {
+            assert!(Kind::Choice(&["a"]).check(&value).is_err());
+        }
     }
 
     #[test]

@@ -8,9 +8,10 @@ use crate::failure;
 
 /// What each crate may depend on among those that the arrows of ARCHITECTURE.md are about: our own
 /// crates and the one that knows Python.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("board", &[]),
     ("http1", &[]),
+    ("edge", &["oxicorn-http1"]),
     ("settings", &[]),
     ("logs", &[]),
     ("websocket", &[]),
@@ -18,6 +19,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
         "engine",
         &[
             "oxicorn-board",
+            "oxicorn-edge",
             "oxicorn-http1",
             "oxicorn-settings",
             "oxicorn-logs",
@@ -29,6 +31,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
         "native",
         &[
             "oxicorn-board",
+            "oxicorn-edge",
             "oxicorn-http1",
             "oxicorn-settings",
             "oxicorn-logs",

@@ -95,7 +95,8 @@ const PYTHON_BY_NATURE: &str = "python/oxicorn/compat/";
 const LONG_BY_NATURE: &str = "crates/settings/src/table/";
 
 /// Code that decides without touching the world.
-const PURE: [&str; 3] = [
+const PURE: [&str; 4] = [
+    "crates/edge/src/",
     "crates/http1/src/",
     "crates/websocket/src/",
     "crates/arbiter/src/core/",

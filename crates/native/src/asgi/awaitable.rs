@@ -2,14 +2,13 @@
 //! (`collections.abc.Coroutine`). Invariant: work that may have to wait is done when the awaitable is stepped, never before,
 //! so one that is cancelled loses nothing.
 
-use std::sync::{Mutex, PoisonError};
-
 use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use crate::asgi::cycle::Cycle;
+use crate::ffi::{self, Step, Steps};
 
 /// The awaitable of a `send` that is done: complete, with `None`. There is one for all requests.
 #[pyclass(frozen, module = "oxicorn._native")]
@@ -68,44 +67,25 @@ pub(crate) enum Wait {
 pub(crate) struct Waiting {
     cycle: Py<Cycle>,
     wait: Wait,
-    /// The iterator of the future that is awaited now.
-    future: Mutex<Option<Py<PyAny>>>,
 }
 
 impl Waiting {
     pub(crate) fn new(cycle: Py<Cycle>, wait: Wait) -> Self {
-        Self {
-            cycle,
-            wait,
-            future: Mutex::new(None),
+        Self { cycle, wait }
+    }
+}
+
+impl Steps for Waiting {
+    /// What is not there yet is waited for as `await` does with a future: the task is given it, and comes back when it is
+    /// done. Whoever comes back earlier waits for another one.
+    fn step(this: &Bound<'_, Self>) -> PyResult<Step> {
+        let (py, waiting) = (this.py(), this.get());
+        if let Some(found) = Cycle::poll(&waiting.cycle, py, waiting.wait)? {
+            return Ok(Step::Done(found));
         }
-    }
-
-    fn take_future(&self) -> Option<Py<PyAny>> {
-        self.future
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    fn keep_future(&self, iterator: Py<PyAny>) {
-        *self.future.lock().unwrap_or_else(PoisonError::into_inner) = Some(iterator);
-    }
-
-    /// What the future gives up to the task; `None` when it is done.
-    fn step_future(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let Some(iterator) = self.take_future() else {
-            return Ok(None);
-        };
-        let step = iterator.bind(py).call_method0(intern!(py, "__next__"));
-        match step {
-            Ok(given) => {
-                self.keep_future(iterator);
-                Ok(Some(given.unbind()))
-            }
-            Err(error) if error.is_instance_of::<PyStopIteration>(py) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let future = waiting.cycle.get().future(py)?;
+        future.setattr(intern!(py, "_asyncio_future_blocking"), true)?;
+        Ok(Step::Given(future.unbind()))
     }
 }
 
@@ -119,33 +99,24 @@ impl Waiting {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        loop {
-            if let Some(given) = self.step_future(py)? {
-                return Ok(Some(given));
-            }
-            match (Cycle::poll(&self.cycle, py, self.wait)?, self.wait) {
-                // A dict is the one argument as it is, without a tuple around it.
-                (Some(message), Wait::Message) => return Err(PyStopIteration::new_err(message)),
-                (Some(_), Wait::Room) => return Ok(None),
-                (None, _) => {
-                    let future = self.cycle.get().future(py)?;
-                    let iterator = future.call_method0(intern!(py, "__await__"))?;
-                    self.keep_future(iterator.unbind());
-                }
-            }
+    fn __next__(slf: &Bound<'_, Self>) -> PyResult<Option<Py<PyAny>>> {
+        match (Self::step(slf)?, slf.get().wait) {
+            (Step::Given(future), _) => Ok(Some(future)),
+            // A dict is the one argument as it is, without a tuple around it.
+            (Step::Done(message), Wait::Message) => Err(PyStopIteration::new_err(message)),
+            (Step::Done(_), Wait::Room) => Ok(None),
         }
     }
 
-    fn send(&self, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    fn send(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         if !value.is_none() {
             return Err(PyRuntimeError::new_err("this awaitable takes no values"));
         }
-        self.__next__(value.py())?
-            .ok_or_else(|| PyStopIteration::new_err(()))
+        Self::__next__(slf)?.ok_or_else(|| PyStopIteration::new_err(()))
     }
 
     #[pyo3(signature = (kind, value=None, traceback=None))]
+    #[expect(clippy::unused_self, reason = "a method of the coroutine protocol")]
     fn throw(
         &self,
         kind: &Bound<'_, PyAny>,
@@ -153,13 +124,16 @@ impl Waiting {
         traceback: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
         let _ = traceback;
-        drop(self.take_future());
         Err(thrown(kind, value))
     }
 
-    fn close(&self) {
-        drop(self.take_future());
-    }
+    #[expect(clippy::unused_self, reason = "a method of the coroutine protocol")]
+    fn close(&self) {}
+}
+
+/// Lets the interpreter step the awaitables without a `StopIteration`, where it can (3.10, 3.11, 3.14).
+pub(crate) fn prepare(py: Python<'_>) {
+    ffi::give_send_slot::<Waiting>(py);
 }
 
 /// The exception of a `throw`.

@@ -277,7 +277,7 @@ impl Cycle {
         *self.slot() = Some(state);
         if over {
             self.driver.forget_token(self.token());
-            wake(py, waiters)?;
+            self.wake(py, waiters)?;
         }
         self.driver.turn_if_needed(py)?;
         result
@@ -316,7 +316,17 @@ impl Cycle {
         if self.is_websocket() {
             self.with(py, |state| state.look_for_end(py, &self.driver))?;
         }
-        wake(py, self.take_waiters())
+        self.wake(py, self.take_waiters())
+    }
+
+    fn wake(&self, py: Python<'_>, waiters: Vec<Py<PyAny>>) -> PyResult<()> {
+        for waiter in waiters {
+            let future = waiter.bind(py);
+            if !is_done(future) {
+                self.driver.wake(future)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether it is one, and nobody works on it.
@@ -382,16 +392,6 @@ impl Cycle {
 fn is_done(future: &Bound<'_, PyAny>) -> bool {
     let done = future.call_method0(intern!(future.py(), "done"));
     done.and_then(|done| done.is_truthy()).unwrap_or(true)
-}
-
-fn wake(py: Python<'_>, waiters: Vec<Py<PyAny>>) -> PyResult<()> {
-    for waiter in waiters {
-        let future = waiter.bind(py);
-        if !is_done(future) {
-            future.call_method1(intern!(py, "set_result"), (py.None(),))?;
-        }
-    }
-    Ok(())
 }
 
 fn conclude(

@@ -13,7 +13,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict};
 
-use crate::asgi::awaitable::Sent;
+use crate::asgi::awaitable::{self, Sent};
 use crate::asgi::callables::Callables;
 use crate::asgi::cycle::Cycle;
 use crate::asgi::scope::{Scopes, Setup};
@@ -22,8 +22,8 @@ use crate::asgi::watchdog;
 use crate::crew::Crew;
 use crate::ffi;
 
-/// Requests started in one call before the rest of the loop has its turn.
-const STARTS: usize = 64;
+/// Requests started, and tasks that go on, in one call before the rest of the loop has its turn.
+const STEPS: usize = 64;
 
 /// The token of no request.
 pub(super) const NOBODY: u64 = u64::MAX;
@@ -78,6 +78,8 @@ pub(crate) struct Driver {
     turning: AtomicBool,
     /// The token of the request whose task makes its first step now.
     pub(super) entering: AtomicU64,
+    /// A task that waited for the engine goes on inside the pump.
+    resuming: AtomicBool,
     /// A call of the pump is scheduled.
     scheduled: AtomicBool,
     /// The loop was told to stop.
@@ -115,6 +117,7 @@ impl Driver {
             spare: None,
         };
         let starter = Starter::new(py, event_loop)?;
+        awaitable::prepare(py);
         let in_own_context = PyDict::new(py);
         let context = py.import("contextvars")?.call_method0("copy_context")?;
         in_own_context.set_item("context", context)?;
@@ -134,6 +137,7 @@ impl Driver {
             pump: OnceLock::new(),
             turning: AtomicBool::new(false),
             entering: AtomicU64::new(NOBODY),
+            resuming: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             tasks: AtomicUsize::new(0),
@@ -163,6 +167,19 @@ impl Driver {
     /// A future of the loop.
     pub(crate) fn new_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.create_future.bind(py).call0()
+    }
+
+    /// Ends a future that a task waits for. From inside the pump the task goes on at once, which saves it a round of the loop,
+    /// unless another one is in the middle of a step.
+    pub(crate) fn wake(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        let in_pump = self.turning.load(Ordering::Relaxed);
+        let in_first = self.entering.load(Ordering::Relaxed) != NOBODY;
+        if !in_pump || in_first || self.resuming.swap(true, Ordering::Relaxed) {
+            return self.starter.wake(future, false);
+        }
+        let woken = self.starter.wake(future, true);
+        self.resuming.store(false, Ordering::Relaxed);
+        woken
     }
 
     /// A buffer for body bytes; give it back.
@@ -195,6 +212,10 @@ impl Driver {
 
     /// The exchange with this token is over.
     pub(crate) fn forget_token(&self, token: u64) {
+        if self.entering.load(Ordering::Relaxed) == token {
+            // It is noted only when its task is suspended.
+            return;
+        }
         let forgotten = self.inner().out.remove(&token);
         drop(forgotten);
     }
@@ -250,28 +271,26 @@ impl Driver {
         self.crew.take_events()?;
         self.starter.look(py)?;
         let now = Now::read();
-        let mut started = 0;
+        let mut steps = 0;
         let left = loop {
-            if started == STARTS {
+            if steps == STEPS {
                 break Left::Work;
             }
             let turn = self.crew.engine().turn(now);
             match turn {
-                Turn::Exchange(exchange) => {
-                    started += 1;
-                    self.begin(py, exchange)?;
-                    if self.crew.is_forked() {
-                        // A child came out of it that goes on: what else there is to do is its parent's.
-                        return Ok(Left::Nothing);
-                    }
-                }
+                Turn::Exchange(exchange) => self.begin(py, exchange)?,
                 Turn::Notice(notice) => self.on_notice(py, notice)?,
                 Turn::Idle { again: true } => break Left::Work,
                 Turn::Idle { again: false } => break Left::Nothing,
             }
+            steps += 1;
+            if self.crew.is_forked() {
+                // A child came out of it that goes on: what else there is to do is its parent's.
+                return Ok(Left::Nothing);
+            }
         };
         self.send_heads(py);
-        if started > 0 {
+        if steps > 0 {
             self.crew.watch_memory();
         }
         // What was done to the engine since it came to rest.

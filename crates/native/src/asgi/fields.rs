@@ -33,12 +33,15 @@ struct Entry {
 pub(crate) struct Fields {
     /// The first one stands before the first field of a request.
     entries: Vec<Entry>,
+    /// Of the request at hand, between two requests empty.
+    pairs: Vec<Py<PyTuple>>,
 }
 
 impl Fields {
     pub(crate) fn new(py: Python<'_>) -> Self {
         Self {
             entries: vec![Entry::new(py, b"")],
+            pairs: Vec::new(),
         }
     }
 
@@ -50,12 +53,12 @@ impl Fields {
     ) -> PyResult<Bound<'py, PyList>> {
         let bytes = exchange.bytes();
         let mut last = 0;
-        let mut pairs = Vec::with_capacity(exchange.head.fields.len());
         for field in &exchange.head.fields {
             let (name, value) = (field.name.of(bytes), field.value.of(bytes));
-            pairs.push(self.pair(py, &mut last, name, value)?);
+            let pair = self.pair(py, &mut last, name, value)?;
+            self.pairs.push(pair.unbind());
         }
-        PyList::new(py, pairs)
+        PyList::new(py, self.pairs.drain(..))
     }
 
     fn pair<'py>(

@@ -5,17 +5,17 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 
 use oxicorn_engine::{Ending, FilePart, Flow, Now, Shared};
-use oxicorn_http1::{Version, response};
+use oxicorn_http1::response;
 use pyo3::exceptions::{PyConnectionResetError, PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyAny, PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use crate::asgi::awaitable::{Wait, Waiting};
 use crate::asgi::cycle::{Cycle, Stage, State, request_of};
 use crate::asgi::driver::Driver;
-use crate::ffi::{Arguments, Native};
+use crate::ffi::{self, Arguments, Native};
 use crate::head::{BIG, ERROR_PAGE, Framing, Head, SMALL};
 
 /// `send(message)`.
@@ -99,15 +99,21 @@ impl State {
         let Some(exchange) = &mut self.exchange else {
             return Ok(Said::Clear);
         };
-        let Some(status) = message.get_item(intern!(py, "status"))? else {
+        let keys = [
+            intern!(py, "type"),
+            intern!(py, "status"),
+            intern!(py, "headers"),
+            intern!(py, "trailers"),
+        ];
+        let [_, status, fields, trailers] = ffi::values(message, keys)?;
+        let Some(status) = status else {
             return Err(PyTypeError::new_err("http.response.start has no status"));
         };
         let encoded = &mut exchange.response.head;
         self.head.start_with(encoded, status.extract()?)?;
-        if let Some(fields) = message.get_item(intern!(py, "headers"))? {
+        if let Some(fields) = fields {
             add_fields(&mut self.head, encoded, &fields)?;
         }
-        let trailers = message.get_item(intern!(py, "trailers"))?;
         self.trailers = trailers.map_or(Ok(false), |wanted| wanted.is_truthy())?;
         self.stage = Stage::Drafted;
         Ok(Said::Draft)
@@ -116,9 +122,14 @@ impl State {
     /// `http.response.body`.
     pub(crate) fn body(&mut self, message: &Bound<'_, PyDict>, driver: &Driver) -> PyResult<Said> {
         let py = message.py();
-        let more = message.get_item(intern!(py, "more_body"))?;
+        let keys = [
+            intern!(py, "type"),
+            intern!(py, "body"),
+            intern!(py, "more_body"),
+        ];
+        let [_, body, more] = ffi::values(message, keys)?;
         let more = more.map_or(Ok(false), |more| more.is_truthy())?;
-        let block = match message.get_item(intern!(py, "body"))? {
+        let block = match body {
             Some(body) => bytes_of(body)?,
             None => PyBytes::new(py, b""),
         };
@@ -133,7 +144,7 @@ impl State {
     }
 
     /// Completes the head. `total`: the length of the body, where it is known.
-    pub(crate) fn begin(&mut self, total: Option<u64>, driver: &Driver) -> Framing {
+    pub(crate) fn begin(&mut self, total: Option<u64>, driver: &Driver, now: Now) -> Framing {
         let open = self.is_open();
         let Some(exchange) = &mut self.exchange else {
             return Framing::None;
@@ -142,7 +153,6 @@ impl State {
         if open {
             exchange.keep_alive &= driver.crew.engine().can_skip_rest(exchange);
         }
-        let now = Now::read();
         let ours = driver.crew.always.at(now.unix);
         self.head.seal(exchange, total, self.is_head, ours)
     }
@@ -151,9 +161,11 @@ impl State {
     fn block(&mut self, object: &Bound<'_, PyBytes>, more: bool, driver: &Driver) {
         let bytes = object.as_bytes();
         let ends = !more && !self.trailers;
+        let now = Now::read();
+        let total = ends.then_some(bytes.len() as u64);
         let (framing, first) = match self.stage {
             Stage::Begun(framing) => (framing, false),
-            _ => (self.begin(ends.then_some(bytes.len() as u64), driver), true),
+            _ => (self.begin(total, driver, now), true),
         };
         let Some(exchange) = &mut self.exchange else {
             return;
@@ -168,7 +180,6 @@ impl State {
             response::chunk_head(block.len(), &mut buffer);
         }
         let after = frame_end(chunked, block.is_empty(), ends);
-        let now = Now::read();
         let flow = if block.len() > BIG {
             let before = buffer.get(from..).unwrap_or_default();
             send_big(self, object, [before, block, after], driver, now)
@@ -215,7 +226,7 @@ impl State {
         if self.stage != Stage::Drafted || self.exchange.is_none() {
             return;
         }
-        let framing = self.begin(None, driver);
+        let framing = self.begin(None, driver, Now::read());
         let flow = self.send_encoded(driver);
         self.gone |= flow == Flow::Gone;
         self.stage = Stage::Begun(framing);
@@ -246,7 +257,7 @@ impl State {
         let framing = if let Stage::Begun(framing) = self.stage {
             framing
         } else {
-            let framing = self.begin(Some(metadata.len()), driver);
+            let framing = self.begin(Some(metadata.len()), driver, Now::read());
             self.gone |= self.send_encoded(driver) == Flow::Gone;
             framing
         };
@@ -328,7 +339,7 @@ impl State {
         }
         encoded.extend_from_slice(b"\r\n");
         if let Some(exchange) = &self.exchange
-            && exchange.head.version == Version::Http11
+            && exchange.is_http11()
         {
             let flow = driver.crew.engine().send_interim(exchange, &encoded);
             self.gone |= flow == Flow::Gone;
@@ -345,9 +356,9 @@ pub(crate) fn send_error(state: &mut State, driver: &Driver) {
     if let Err(error) = state.head.draft_error(&mut exchange.response.head) {
         log::error!(target: "oxicorn", "The error page is broken: {error}");
     }
-    state.begin(Some(ERROR_PAGE.len() as u64), driver);
-    let is_head = state.is_head;
     let now = Now::read();
+    state.begin(Some(ERROR_PAGE.len() as u64), driver, now);
+    let is_head = state.is_head;
     if let Some(exchange) = &mut state.exchange {
         let page = if is_head { &b""[..] } else { ERROR_PAGE };
         exchange.response.body_bytes = page.len() as u64;
@@ -436,11 +447,15 @@ fn is_buffer(object: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 fn add_fields(head: &mut Head, encoded: &mut Vec<u8>, fields: &Bound<'_, PyAny>) -> PyResult<()> {
-    for pair in pairs(fields)? {
-        let (name, value) = pair?;
-        head.add(encoded, name.as_bytes(), value.as_bytes())?;
+    let mut add = |field: &Bound<'_, PyAny>| {
+        let (name, value) = pair_of(field)?;
+        head.add(encoded, name.as_bytes(), value.as_bytes())
+    };
+    // A list, which it nearly always is, needs no iterator.
+    match fields.cast::<PyList>() {
+        Ok(list) => list.iter().try_for_each(|field| add(&field)),
+        Err(_) => fields.try_iter()?.try_for_each(|field| add(&field?)),
     }
-    Ok(())
 }
 
 /// A field's name and value.

@@ -1,9 +1,10 @@
 //! How the application's coroutine becomes a task whose first step runs at once. It is a real `asyncio.Task` for its whole
 //! life, entered and left by the interpreter itself, so that nothing can tell that it did not wait for the loop.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyString};
@@ -11,22 +12,42 @@ use pyo3::types::{PyAny, PyDict, PyString};
 use crate::ffi::{self, Arguments, Native};
 
 /// How tasks are started on this interpreter.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     /// `Task(…, eager_start=True)`, from 3.12 on.
     Eager,
     /// Before: the first step, which a new task gives to `call_soon`, is caught there and run at once.
-    Caught(Py<Catcher>),
+    Caught,
 }
 
-/// Stands before the loop's `call_soon`, and catches the first step of a task while it is made. Everything else goes on to
-/// the loop.
+/// What the catcher waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Armed {
+    /// For nothing.
+    No,
+    /// `call_soon(step, context=…)`.
+    Start,
+    /// `call_soon(wakeup, future, context=…)`.
+    Wake,
+}
+
+/// Stands before the loop's `call_soon`, and catches the first step of a task while it is made, and the next one when what
+/// the task waits for is there. Everything else goes on to the loop. It stands before the set of all tasks in the same way.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
 struct Catcher {
     call_soon: Py<PyAny>,
-    armed: AtomicBool,
+    /// What makes a task a member of the set of all tasks, where tasks are started through the catcher.
+    add: Option<Py<PyAny>>,
+    /// `contextvars.Context.run`.
+    run: Py<PyAny>,
+    armed: AtomicU8,
+    /// The task whose step was caught last is about to enter the set of all tasks.
+    enters: AtomicBool,
     caught: Mutex<Option<Step>>,
+    /// The task that makes its first step now.
+    first: Mutex<Option<Py<PyAny>>>,
 }
 
 /// A task's first step, and the context that it runs in.
@@ -37,44 +58,105 @@ struct Step {
 }
 
 impl Catcher {
-    /// Stands before the `call_soon` of `event_loop` from now on.
-    fn install(event_loop: &Bound<'_, PyAny>) -> PyResult<Py<Self>> {
+    /// Stands before the `call_soon` of `event_loop` from now on, and, if tasks are started through it, before the set of all
+    /// tasks.
+    ///
+    /// The set, of which each task becomes a member while it is made, is a `WeakSet`: Python code, an eighth of what a short
+    /// request costs. Most tasks are done after their first step. So only those that go on become members; for the one that
+    /// makes its first step a single permanent reference in the set speaks, [`First`].
+    fn install(event_loop: &Bound<'_, PyAny>, way: Way) -> PyResult<Py<Self>> {
         let py = event_loop.py();
+        let all_tasks = match way {
+            Way::Eager => None,
+            Way::Caught => Some(py.import("asyncio.tasks")?.getattr("_all_tasks")?),
+        };
+        let add = all_tasks.as_ref().map(|all_tasks| all_tasks.getattr("add"));
+        let context = py.import("contextvars")?.getattr("Context")?;
         let catcher = Self {
             call_soon: event_loop.getattr(intern!(py, "call_soon"))?.unbind(),
-            armed: AtomicBool::new(false),
+            add: add.transpose()?.map(Bound::unbind),
+            run: context.getattr("run")?.unbind(),
+            armed: AtomicU8::new(Armed::No as u8),
+            enters: AtomicBool::new(false),
             caught: Mutex::new(None),
+            first: Mutex::new(None),
         };
         let catcher = Bound::new(py, catcher)?;
-        let function = ffi::native_function::<CallSoon>(catcher.as_any())?;
-        event_loop.setattr(intern!(py, "call_soon"), function)?;
+        let this = catcher.as_any();
+        event_loop.setattr("call_soon", ffi::native_function::<CallSoon>(this)?)?;
+        if let Some(all_tasks) = all_tasks {
+            all_tasks.setattr("add", ffi::native_function::<Add>(this)?)?;
+            let members = all_tasks.getattr("data")?;
+            members.call_method1("add", (ffi::native_function::<First>(this)?,))?;
+        }
         Ok(catcher.unbind())
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<Step>> {
+    fn caught(&self) -> MutexGuard<'_, Option<Step>> {
         self.caught.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a task and runs its first step.
+    fn first(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a task and runs its first step; whether it is done then.
     fn start<'py>(
         &self,
         make: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        self.armed.store(true, Ordering::Relaxed);
-        let made = make();
-        self.armed.store(false, Ordering::Relaxed);
-        let step = self.slot().take();
+        is_done: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<bool>,
+    ) -> PyResult<(Bound<'py, PyAny>, bool)> {
+        let (made, caught) = self.catch(Armed::Start, make);
+        self.enters.store(false, Ordering::Relaxed);
         let task = made?;
-        let Some(step) = step else { return Ok(task) };
-        let py = task.py();
-        let ran = step
-            .context
-            .call_method1(py, intern!(py, "run"), (step.callback,));
+        let Some(step) = caught else {
+            let done = is_done(&task)?;
+            return Ok((task, done));
+        };
+        let ran = self.run(&task, &step);
+        let done = is_done(&task)?;
+        if let (false, Some(add)) = (done, &self.add) {
+            ffi::call(add.bind(task.py()), [&task])?;
+        }
         match ran {
             // What ends a process is raised by the step as well; the task has it.
-            Err(error) if !is_done(&task)? => Err(error),
-            _ => Ok(task),
+            Err(error) if !done => Err(error),
+            _ => Ok((task, done)),
         }
+    }
+
+    /// What `work` gives to `call_soon` of the kind `armed`.
+    fn catch<T>(&self, armed: Armed, work: impl FnOnce() -> T) -> (T, Option<Step>) {
+        self.armed.store(armed as u8, Ordering::Relaxed);
+        let result = work();
+        self.armed.store(Armed::No as u8, Ordering::Relaxed);
+        (result, self.caught().take())
+    }
+
+    /// Ends `future`, and lets the task that waits for it go on at once.
+    fn wake(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = future.py();
+        let (ended, caught) = self.catch(Armed::Wake, || end(future));
+        ended?;
+        let Some(step) = caught else { return Ok(()) };
+        let (context, callback) = (step.context.bind(py), step.callback.bind(py));
+        match ffi::call(self.run.bind(py), [context, callback, future]) {
+            // What ends a process is raised by the step as well; the task has it.
+            Err(error) if !is_fatal(py, &error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn run(&self, task: &Bound<'_, PyAny>, step: &Step) -> PyResult<()> {
+        let py = task.py();
+        let before = self.first().replace(task.clone().unbind());
+        let ran = ffi::call(
+            self.run.bind(py),
+            [step.context.bind(py), step.callback.bind(py)],
+        );
+        let after = std::mem::replace(&mut *self.first(), before);
+        drop(after);
+        ran.map(drop)
     }
 }
 
@@ -88,19 +170,68 @@ impl Native for CallSoon {
     fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.this.py();
         let catcher = arguments.this.cast::<Catcher>()?.get();
-        if !catcher.armed.swap(false, Ordering::Relaxed) {
-            return arguments.forward(catcher.call_soon.bind(py));
-        }
-        let callback = arguments.take(0, "callback");
-        let context = arguments.take(usize::MAX, "context");
-        let (Some(callback), Some(context)) = (callback, context) else {
+        // The one keyword that there is, behind the others, is the context.
+        let armed = catcher.armed.swap(Armed::No as u8, Ordering::Relaxed);
+        let expected = match (arguments.positional(), arguments.keywords()) {
+            (1, 1) => Armed::Start,
+            (2, 1) => Armed::Wake,
+            _ => Armed::No,
+        };
+        let context = arguments.nth(arguments.positional());
+        let (Some(callback), Some(context), true) = (
+            arguments.nth(0),
+            context,
+            armed == expected as u8 && expected != Armed::No,
+        ) else {
             return arguments.forward(catcher.call_soon.bind(py));
         };
-        *catcher.slot() = Some(Step {
+        *catcher.caught() = Some(Step {
             callback: callback.to_owned().unbind(),
             context: context.to_owned().unbind(),
         });
+        if expected == Armed::Wake {
+            return Ok(py.None().into_bound(py));
+        }
+        // What makes the task goes on with the set at once, without a line of Python in between in which another thread
+        // could make one.
+        catcher.enters.store(true, Ordering::Relaxed);
         Ok(py.None().into_bound(py))
+    }
+}
+
+/// `WeakSet.add` of the set of all tasks, in the catcher's words.
+struct Add;
+
+impl Native for Add {
+    const NAME: &'static std::ffi::CStr = c"add";
+    const DOC: &'static std::ffi::CStr = c"Makes a task one of all tasks.";
+
+    fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.this.py();
+        let catcher = arguments.this.cast::<Catcher>()?.get();
+        match &catcher.add {
+            Some(add) if !catcher.enters.swap(false, Ordering::Relaxed) => {
+                arguments.forward(add.bind(py))
+            }
+            _ => Ok(py.None().into_bound(py)),
+        }
+    }
+}
+
+/// The task that makes its first step now: looks like a weak reference to it.
+struct First;
+
+impl Native for First {
+    const NAME: &'static std::ffi::CStr = c"first";
+    const DOC: &'static std::ffi::CStr =
+        c"The task that makes its first step now, if there is one.";
+
+    fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
+        let py = arguments.this.py();
+        let catcher = arguments.this.cast::<Catcher>()?.get();
+        let first = catcher.first();
+        let first = first.as_ref().map(|task| task.clone_ref(py));
+        Ok(first.unwrap_or_else(|| py.None()).into_bound(py))
     }
 }
 
@@ -108,12 +239,21 @@ impl Native for CallSoon {
 #[derive(Debug)]
 pub(crate) struct Starter {
     way: Way,
-    task: Py<PyAny>,
+    catcher: Py<Catcher>,
+    class: Class,
     options: Py<PyDict>,
     get_factory: Py<PyAny>,
     /// Tasks of this loop are made by a factory of the application's.
     has_factory: AtomicBool,
     made: AtomicU64,
+}
+
+/// `asyncio.Task`, and the methods of it that every request needs.
+#[derive(Debug)]
+struct Class {
+    task: Py<PyAny>,
+    done: Py<PyAny>,
+    result: Py<PyAny>,
 }
 
 /// A task that was started.
@@ -126,20 +266,17 @@ pub(crate) enum Task<'py> {
 
 impl Starter {
     pub(crate) fn new(py: Python<'_>, event_loop: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let asyncio = py.import("asyncio")?;
         let options = PyDict::new(py);
         options.set_item("loop", event_loop)?;
         let eager = py.version_info() >= (3, 12);
         if eager {
             options.set_item("eager_start", true)?;
         }
+        let way = if eager { Way::Eager } else { Way::Caught };
         Ok(Self {
-            way: if eager {
-                Way::Eager
-            } else {
-                Way::Caught(Catcher::install(event_loop)?)
-            },
-            task: asyncio.getattr("Task")?.unbind(),
+            way,
+            catcher: Catcher::install(event_loop, way)?,
+            class: Class::new(py)?,
             options: options.unbind(),
             get_factory: event_loop
                 .getattr(intern!(py, "get_task_factory"))?
@@ -157,10 +294,26 @@ impl Starter {
     }
 
     /// `request-1` and so on. Before 3.12 a task without a name is given one at once, by a slow way.
-    fn next_name<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
+    fn next_name<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         let number = self.made.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = ["request-", itoa::Buffer::new().format(number)].concat();
-        PyString::new(py, &name)
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(number).as_bytes();
+        let mut name = *b"request-00000000000000000000";
+        let len = NAME.len() + digits.len();
+        if let Some(place) = name.get_mut(NAME.len()..len) {
+            place.copy_from_slice(digits);
+        }
+        ffi::latin1(py, name.get(..len).unwrap_or(NAME))
+    }
+
+    /// Ends `future`, which a task waits for. `at_once`: no other task is inside a step, so that the waiting one can go on here
+    /// and now, as it would in the loop's next round.
+    pub(crate) fn wake(&self, future: &Bound<'_, PyAny>, at_once: bool) -> PyResult<()> {
+        if at_once {
+            self.catcher.get().wake(future)
+        } else {
+            end(future)
+        }
     }
 
     /// Runs the application's coroutine as far as it comes at once.
@@ -172,26 +325,69 @@ impl Starter {
         let py = coroutine.py();
         let options = self.options.bind(py);
         let make = || {
-            options.set_item(intern!(py, "name"), self.next_name(py))?;
-            self.task.bind(py).call((coroutine,), Some(options))
+            options.set_item(intern!(py, "name"), self.next_name(py)?)?;
+            self.class.task.bind(py).call((coroutine,), Some(options))
         };
-        let task = match &self.way {
-            _ if self.has_factory.load(Ordering::Relaxed) => {
-                let create = event_loop.bind(py).getattr(intern!(py, "create_task"))?;
-                create.call1((coroutine,))?
-            }
-            Way::Eager => make()?,
-            Way::Caught(catcher) => catcher.get().start(make)?,
-        };
-        if is_done(&task)? {
-            return Ok(Task::Done(outcome(&task)));
+        if self.has_factory.load(Ordering::Relaxed) {
+            let create = event_loop.bind(py).getattr(intern!(py, "create_task"))?;
+            let task = create.call1((coroutine,))?;
+            let done = task.call_method0(intern!(py, "done"))?.is_truthy()?;
+            return Ok(if done {
+                Task::Done(outcome(&task))
+            } else {
+                Task::Suspended(task)
+            });
         }
-        Ok(Task::Suspended(task))
+        let (task, done) = match &self.way {
+            Way::Eager => {
+                let task = make()?;
+                let done = self.class.is_done(&task)?;
+                (task, done)
+            }
+            Way::Caught => self
+                .catcher
+                .get()
+                .start(make, |task| self.class.is_done(task))?,
+        };
+        Ok(if done {
+            Task::Done(self.class.outcome(&task))
+        } else {
+            Task::Suspended(task)
+        })
     }
 }
 
-fn is_done(task: &Bound<'_, PyAny>) -> PyResult<bool> {
-    task.call_method0(intern!(task.py(), "done"))?.is_truthy()
+/// What the names of tasks begin with.
+const NAME: &[u8] = b"request-";
+
+impl Class {
+    fn new(py: Python<'_>) -> PyResult<Self> {
+        let task = py.import("asyncio")?.getattr("Task")?;
+        Ok(Self {
+            done: task.getattr("done")?.unbind(),
+            result: task.getattr("result")?.unbind(),
+            task: task.unbind(),
+        })
+    }
+
+    fn is_done(&self, task: &Bound<'_, PyAny>) -> PyResult<bool> {
+        ffi::call(self.done.bind(task.py()), [task])?.is_truthy()
+    }
+
+    fn outcome<'py>(&self, task: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        ffi::call(self.result.bind(task.py()), [task])
+    }
+}
+
+fn end(future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    let set_result = future.getattr(intern!(py, "set_result"))?;
+    ffi::call(&set_result, [&py.None().into_bound(py)]).map(drop)
+}
+
+/// What is to end the process.
+fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
 }
 
 /// What a task that is done has returned or raised.

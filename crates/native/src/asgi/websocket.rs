@@ -376,7 +376,7 @@ impl State {
 
     /// Sends a whole response whose head is begun.
     fn answer(&mut self, text: &[u8], driver: &Driver) {
-        self.begin(Some(text.len() as u64), driver);
+        self.begin(Some(text.len() as u64), driver, Now::read());
         if let Some(exchange) = &mut self.exchange {
             exchange.response.body_bytes = text.len() as u64;
         }

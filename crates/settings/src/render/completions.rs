@@ -92,7 +92,7 @@ fn spelled(spelling: &'static Spelling) -> Vec<Entry> {
 fn takes(setting: &'static Setting) -> Takes {
     match setting.kind {
         Kind::Bool => Takes::Nothing,
-        Kind::Choice(words) => Takes::Words(words),
+        Kind::Choice(words) | Kind::ChoiceOrImport(words) => Takes::Words(words),
         Kind::Class => Takes::Words(setting.examples),
         _ => named(setting.meta),
     }

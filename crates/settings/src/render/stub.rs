@@ -57,7 +57,7 @@ fn given(setting: &Setting) -> String {
         Kind::Text => PATH.into(),
         Kind::Account => "str | int".into(),
         Kind::Choice(_) | Kind::Hook => annotation_of(setting.kind),
-        Kind::Class => "str".into(),
+        Kind::Class | Kind::ChoiceOrImport(_) => "str".into(),
         Kind::List | Kind::Commas => "Sequence[str] | str".into(),
         Kind::Dict => "Mapping[str, str]".into(),
         Kind::Any => "Any".into(),
@@ -83,7 +83,7 @@ fn annotation_of(kind: Kind) -> String {
         Kind::Bool => "bool".into(),
         Kind::Int { .. } | Kind::Mode | Kind::Size => "int".into(),
         Kind::Seconds => "float".into(),
-        Kind::Text | Kind::Account | Kind::Class => "str".into(),
+        Kind::Text | Kind::Account | Kind::Class | Kind::ChoiceOrImport(_) => "str".into(),
         Kind::Choice(words) => {
             let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
             format!("Literal[{}]", words.join(", "))

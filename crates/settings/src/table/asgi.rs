@@ -20,12 +20,16 @@ pub(super) static SECTION: Section = Section {
             name: "asgi_loop",
             cli: &["--asgi-loop"],
             spellings: &[Spelling::same("--loop", "loop")],
-            kind: Kind::Choice(&["auto", "asyncio", "uvloop"]),
+            kind: Kind::ChoiceOrImport(&["auto", "asyncio", "uvloop"]),
             default: Preset::Text("auto"),
             meta: "NAME",
-            summary: "The event loop: auto, asyncio or uvloop.",
-            doc: "`auto` takes uvloop if it is installed. `uvloop` without it is an error.",
-            examples: &["uvloop"],
+            status: Status::Better {
+                how: "any other loop can be named by the path of what makes it",
+            },
+            summary: "The event loop: auto, asyncio, uvloop, or what makes one.",
+            doc: "`auto` takes uvloop if it is installed. `uvloop` without it is an error. `MODULE:NAME` names a class \
+                  or function that is called without arguments and returns the loop; it needs `add_reader`.",
+            examples: &["uvloop", "mysite.loops:new_event_loop"],
             apply: |config, value| store(&mut config.asgi_loop, value),
             ..Setting::ROW
         },
