@@ -87,8 +87,9 @@ class Life:
             hook(self._worker)
 
     def end(self) -> None:
-        """Calls `worker_exit`."""
-        hook = None if self._ended else self._hooks.get("worker_exit")
+        """Calls `worker_exit`; not in a process that the application has forked."""
+        over = self._ended or os.getpid() != self._worker.pid
+        hook = None if over else self._hooks.get("worker_exit")
         self._ended = True
         self._worker.ends()
         if hook is None:
