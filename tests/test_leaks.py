@@ -131,3 +131,26 @@ def break_many(server: Server, data: bytes, count: int) -> None:
         connection.close()
         if number % 50 == 0:
             server.request("/")
+
+
+HOOKS = """
+accesslog = "/dev/null"
+def pre_request(worker, req):
+    req.note = worker.nr, dict(req.headers)
+def post_request(worker, req, environ, resp):
+    assert req.note[0] <= worker.nr and resp.headers is not None
+"""
+
+
+def test_requests_with_hooks_leave_nothing_behind(serve: Serve, tmp_path: Path) -> None:
+    config = tmp_path / "hooks.conf.py"
+    config.write_text(HOOKS)
+    server = serve("apps.probe:application", "--config", str(config))
+    kinds = [KINDS["hello"], KINDS["body"], KINDS["stream"], KINDS["not-found"]]
+    for data in kinds:
+        send_many(server, data, WARM)
+    before = held(server)
+    for data in kinds:
+        send_many(server, data, COUNT // len(kinds))
+    check_flat(server, before)
+    assert "Exception in post_request" not in server.log

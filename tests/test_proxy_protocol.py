@@ -242,7 +242,8 @@ def test_a_header_stands_in_front_of_the_handshake(
 ) -> None:
     options = ("--proxy-protocol", "auto", "--proxy-protocol-required")
     tls = authority.issue().options
-    server = serve(PROBE, *options, *tls, launch=True).wait_for_log("Booting worker")
+    server = serve(PROBE, *options, *tls, launch=True)
+    server.wait_for_log("Booting worker")
     with server.connect(tls=None) as whole, server.connect(tls=None) as pieces:
         pieces.send(header[:20])
         secured(whole.send(header), authority)
@@ -259,7 +260,8 @@ def test_what_stands_in_front_of_the_handshake_has_to_be_a_header(
 ) -> None:
     options = ("--proxy-protocol", "auto", "--proxy-protocol-required")
     tls = authority.issue().options
-    server = serve(PROBE, *options, *tls, launch=True).wait_for_log("Booting worker")
+    server = serve(PROBE, *options, *tls, launch=True)
+    server.wait_for_log("Booting worker")
     with server.connect(tls=None) as connection, pytest.raises(OSError):
         secured(connection, authority)
     server.wait_for_log("no PROXY header, which is required here")

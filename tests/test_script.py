@@ -74,6 +74,20 @@ def test_the_script_itself_may_hold_the_application(scripts: Scripts) -> None:
     server.stop()
 
 
+def test_hooks_are_arguments_like_any_other_setting(scripts: Scripts) -> None:
+    before = (
+        WSGI
+        + """
+def post_fork(server, worker):
+    server.log.info("forked %s", worker.pid)
+"""
+    )
+    server = scripts.start(main("'main:app', port=0, post_fork=post_fork", before))
+    worker = pids(server)[0]
+    server.wait_for_log(f"forked {worker}")
+    server.stop()
+
+
 def test_a_factory_makes_the_application(scripts: Scripts) -> None:
     scripts.write("site_app.py", WSGI + "\ndef create():\n    return app\n")
     for named in ("'site_app:create'", "create"):

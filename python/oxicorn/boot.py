@@ -14,17 +14,19 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from typing import BinaryIO, TextIO
 
 from oxicorn._native import Config, log
 from oxicorn.app import Loaded, load, loaded
 from oxicorn.configuration import Source
-from oxicorn.errors import ApplicationError, OperatorError
+from oxicorn.errors import ApplicationError, HookRaised, OperatorError
 from oxicorn.identity import Identity
 from oxicorn.output import capture
 
 __all__ = [
     "FAILED",
     "application",
+    "dump_stacks_on_abort",
     "failure",
     "interface",
     "lost_threads",
@@ -35,17 +37,28 @@ __all__ = [
 FAILED = 3
 """The exit code of a process that could not boot."""
 
+_stacks: BinaryIO | TextIO | None = None
+"""Where the stacks go."""
 
-def prepare(source: Source, config: Config, generation: int, identity: Identity) -> None:
+
+def prepare(
+    source: Source,
+    config: Config,
+    generation: int,
+    identity: Identity,
+    with_all_rights: Callable[[], None] = lambda: None,
+) -> None:
     """Makes a process just forked what its configuration says; the order is gunicorn's.
 
-    The arbiter has entered only the configuration of the first generation.
+    The arbiter has entered only the configuration of the first generation. `with_all_rights` is
+    called before the rights are given up that the server was started with.
     """
     open_outputs(config)
     if generation > 1:
         source.enter_again(config)
     elif config.reload:
         source.forget_modules()
+    with_all_rights()
     identity.assume()
 
 
@@ -65,7 +78,7 @@ def interface(config: Config) -> str:
 
 def open_outputs(config: Config) -> None:
     """Opens the files for stacks and for what the application prints, by their names."""
-    _dump_stacks_on_abort(config.errorlog)
+    dump_stacks_on_abort(_stack_stream(config.errorlog))
     if config.capture_output:
         capture(config.errorlog)
 
@@ -79,6 +92,9 @@ def failure(error: Exception, who: str, tell: Callable[[str], None] | None) -> i
     match error:
         case OperatorError():
             log("error", str(error))
+        case HookRaised():
+            log("critical", str(error))
+            reason = error.reason
         case ApplicationError():
             log("error", f"The application could not be loaded. {error}")
             code, reason = error.exit_code, error.reason
@@ -102,16 +118,22 @@ def lost_threads() -> str:
     return ", ".join(names)
 
 
-def _dump_stacks_on_abort(errorlog: str) -> None:
+def dump_stacks_on_abort(stream: BinaryIO | TextIO | None = None) -> None:
     """Makes SIGABRT, which the arbiter sends to a hung process, write all threads' stacks.
 
     faulthandler writes from the signal handler itself, so it works while C code holds the
-    interpreter lock; afterwards SIGABRT's own action ends the process.
+    interpreter lock; afterwards the signal does what it did before: at first, end the process.
+    Without a `stream` they go where they went.
     """
+    global _stacks
+    _stacks = stream or _stacks
+    faulthandler.enable(_stacks or sys.stderr)
+
+
+def _stack_stream(errorlog: str) -> BinaryIO | TextIO:
     standard = {"/dev/stdout": sys.stdout, "/dev/stderr": sys.stderr, "-": sys.stderr}
     try:
-        stream = standard.get(errorlog or "-") or open(errorlog, "ab", buffering=0)  # noqa: SIM115
+        return standard.get(errorlog or "-") or open(errorlog, "ab", buffering=0)
     except OSError:
         # For example a socket, which can be written to but not opened.
-        stream = sys.stderr
-    faulthandler.enable(stream)
+        return sys.stderr

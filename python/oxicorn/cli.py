@@ -32,9 +32,11 @@ from oxicorn._native import (
     undo,
 )
 from oxicorn.boot import application, lost_threads
+from oxicorn.compat.server import Listener
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
+from oxicorn.observer import Observer
 from oxicorn.output import capture, let_go
 from oxicorn.title import set_title
 
@@ -142,13 +144,14 @@ def _serve(
         log("warning", f"Threads that were started before oxicorn.run end at the fork: {threads}")
     set_title("master", config)
     try:
-        configure = partial(_configure_again, source)
-        arbiter = Arbiter(config, os.fork, configure, source.command(), identity.owner)
+        observer = Observer(config, source.command(), partial(_configure_again, source))
+        arbiter = Arbiter(config, os.fork, observer, source.command(), identity.owner)
         arbiter.bind()
+        observer.server.LISTENERS = [Listener(*socket) for socket in arbiter.sockets]
     except BindError as error:
         undo(str(error))
         log("error", str(error))
-        return FAILED
+        return observer.code or FAILED
     if beginning() == "start":
         _announce(config, arbiter.listeners)
     # What the configuration printed must not be in every worker's buffer.
@@ -158,8 +161,8 @@ def _serve(
         return end
     in_child()
     if isinstance(end, Stem):
-        return stem.run(source, end, identity)
-    return worker.run(source, end, identity)
+        return stem.run(source, end, identity, observer)
+    return worker.run(source, end, identity, observer)
 
 
 def _configure_again(source: Source) -> Config:

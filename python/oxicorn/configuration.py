@@ -23,6 +23,7 @@ from oxicorn import config_file
 from oxicorn._native import CommandLine, Config
 from oxicorn.app import Application
 from oxicorn.errors import OperatorError
+from oxicorn.hooks import Hooks
 
 __all__ = ["Script", "Source"]
 
@@ -79,6 +80,8 @@ class Source:
         known = set(sys.modules)
         try:
             config, warnings = self._resolve()
+            # What they import is the configuration's as well.
+            Hooks(config)
         finally:
             self._modules = {name: sys.modules[name] for name in set(sys.modules) - known}
             self._modules.update(self.script.modules if self.script else {})

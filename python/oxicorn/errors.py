@@ -15,6 +15,7 @@ from types import TracebackType
 __all__ = [
     "ApplicationError",
     "ApplicationRaised",
+    "HookRaised",
     "ModuleMissing",
     "OperatorError",
     "StartupFailed",
@@ -96,3 +97,12 @@ def _files_of(error: BaseException) -> list[str]:
     if isinstance(error, SyntaxError) and error.filename:
         files.append(error.filename)
     return files
+
+
+class HookRaised(Exception):
+    """A hook of a worker's boot raised: exit code 3, as with gunicorn."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        """The hook `name` failed with `error`."""
+        super().__init__(f"Exception in {name} hook\n{traceback_of(error)}")
+        self.reason = f"{name} raised {type(error).__name__}: {error}"

@@ -20,12 +20,13 @@ from oxicorn._native import Config, Stem, log
 from oxicorn.app import Loaded
 from oxicorn.configuration import Source
 from oxicorn.identity import Identity
+from oxicorn.observer import Observer
 from oxicorn.title import set_title
 
 __all__ = ["run"]
 
 
-def run(source: Source, stem: Stem, identity: Identity) -> int:
+def run(source: Source, stem: Stem, identity: Identity, observer: Observer) -> int:
     """Boots and forks in a process just forked; returns its exit code, and that of each worker."""
     config = stem.config
     try:
@@ -38,8 +39,9 @@ def run(source: Source, stem: Stem, identity: Identity) -> int:
     except Exception as error:
         return boot.failure(error, "stem", stem.unready)
     # After a rotation of the logs: later workers inherit what is open here.
-    seed = stem.grow(partial(boot.open_outputs, config))
-    return 0 if seed is None else worker.run_preloaded(seed, application)
+    before = partial(observer.before_fork, generation=stem.generation)
+    seed = stem.grow(partial(boot.open_outputs, config), before)
+    return 0 if seed is None else worker.run_preloaded(seed, application, observer)
 
 
 def _load(source: Source, config: Config) -> Loaded:

@@ -16,6 +16,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from oxicorn import boot
@@ -24,6 +25,8 @@ from oxicorn.app import Loaded
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, ModuleMissing
 from oxicorn.identity import Identity
+from oxicorn.life import Life
+from oxicorn.observer import Observer
 from oxicorn.reload import Reloader, failure_page
 from oxicorn.title import set_title
 
@@ -35,41 +38,66 @@ __all__ = ["run", "run_preloaded"]
 CRASHED = 255
 
 
-def run(source: Source, seed: Seed, identity: Identity) -> int:
+def run(source: Source, seed: Seed, identity: Identity, observer: Observer) -> int:
     """Boots and serves in a process that the arbiter has just forked; returns its exit code."""
+    life = Life.of(observer, seed.id, seed.generation)
 
     def import_it(worker: Worker) -> Loaded:
-        boot.prepare(source, seed.config, seed.generation, identity)
+        begin = partial(life.begin, worker) if life else _nothing
+        boot.prepare(source, seed.config, seed.generation, identity, begin)
         worker.begin()
-        return _load(source, seed.config, worker)
+        if life:
+            life.listen(boot.dump_stacks_on_abort)
+        return _load(source, seed.config, worker, life)
 
-    return _live(seed, import_it)
+    return _live(seed, import_it, life)
 
 
-def run_preloaded(seed: Seed, application: Loaded) -> int:
+def run_preloaded(seed: Seed, application: Loaded, observer: Observer) -> int:
     """Serves in a process forked from a stem, which has loaded `application` and done all else."""
+    life = Life.of(observer, seed.id, seed.generation)
 
     def found(worker: Worker) -> Loaded:
+        if life:
+            life.begin(worker)
         worker.begin()
         _restore_handlers()
+        if life:
+            life.listen(boot.dump_stacks_on_abort)
         return application
 
-    return _live(seed, found)
+    return _live(seed, found, life)
 
 
-def _live(seed: Seed, application: Callable[[Worker], Loaded]) -> int:
+def _nothing() -> None:
+    """There are no hooks."""
+
+
+def _live(seed: Seed, application: Callable[[Worker], Loaded], life: Life | None) -> int:
+    try:
+        return _serve_until_the_end(seed, application, life)
+    finally:
+        if life:
+            life.end()
+
+
+def _serve_until_the_end(
+    seed: Seed, application: Callable[[Worker], Loaded], life: Life | None
+) -> int:
     config, booted = seed.config, False
     worker = None
     try:
         worker = Worker(config, seed)
         set_title("worker", config)
         loaded = application(worker)
+        if life:
+            life.loaded(loaded)
         # What is loaded now stays: the garbage collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         site = _site(config, loaded)
         _tell(seed, site)
-        worker.start(loaded.application, loaded.asynchronous)
+        _start(worker, loaded, life)
         booted = True
         # What the application forks is not a server.
         os.register_at_fork(after_in_child=worker.forked)
@@ -77,12 +105,25 @@ def _live(seed: Seed, application: Callable[[Worker], Loaded]) -> int:
             _serve(config, worker)
         else:
             site.serve(worker)
+        if life and worker.interrupted:
+            life.interrupt()
         return worker.exit_code
     except Exception as error:
         if booted:
             log("critical", f"Exception in worker process\n{traceback.format_exc().rstrip()}")
             return CRASHED
         return boot.failure(error, "worker", worker.unready if worker else None)
+
+
+def _start(worker: Worker, loaded: Loaded, life: Life | None) -> None:
+    """The worker gets ready for requests; only here is it decided whether anybody watches them."""
+    if life is None:
+        return worker.start(loaded.application, loaded.asynchronous)
+    if life.farewell:
+        worker.call_before_parting(life.farewell)
+    if loaded.asynchronous:
+        return worker.start(life.observed(loaded.application), True)
+    worker.start(loaded.application, False, life.observer)
 
 
 def _site(config: Config, loaded: Loaded) -> Site | None:
@@ -113,18 +154,22 @@ def _restore_handlers() -> None:
             signal.signal(number, handler)
 
 
-def _load(source: Source, config: Config, worker: Worker) -> Loaded:
+def _load(source: Source, config: Config, worker: Worker, life: Life | None) -> Loaded:
     if config.reload:
-        return _load_watched(source, config, worker)
+        return _load_watched(source, config, worker, life)
     return boot.application(source, config, lambda text: log("info", text))
 
 
-def _load_watched(source: Source, config: Config, worker: Worker) -> Loaded:
+def _load_watched(source: Source, config: Config, worker: Worker, life: Life | None) -> Loaded:
     """Under `--reload` an application that fails to load is a page, until the next save."""
 
     def changed(path: str) -> None:
         log("info", f"Worker reloading: {path} modified")
-        worker.stop(graceful=True)
+        try:
+            if life:
+                life.interrupt()
+        finally:
+            worker.stop(graceful=True)
 
     log("warning", "Reloader is on. Use in development only!")
     reloader = Reloader(

@@ -63,6 +63,14 @@ impl Crew {
         self.members.insert(id, member);
     }
 
+    /// Every worker with its process.
+    pub(crate) fn processes(&self) -> Vec<(WorkerId, Pid)> {
+        self.members
+            .iter()
+            .map(|(id, one)| (*id, one.pid))
+            .collect()
+    }
+
     /// What the workers count.
     pub(crate) fn counts(&self) -> CountsOf {
         let counts =

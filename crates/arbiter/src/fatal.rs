@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::core::Signal;
+use crate::host::Raised;
 
 /// A reason not to serve, found before the first worker was forked.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub enum Fatal {
         /// What the system said.
         source: io::Error,
     },
+    /// A hook of the embedder's failed.
+    Raised(Raised),
     /// A signal asked to stop before the server was up.
     Stopped {
         /// Which one.
@@ -65,6 +68,7 @@ impl Fatal {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Stopped { .. } => 0,
+            Self::Raised(raised) => raised.code,
             _ => 1,
         }
     }
@@ -99,6 +103,7 @@ impl fmt::Display for Fatal {
             }
             Self::Resume { reason } => write!(f, "Can't take over: {reason}"),
             Self::Signals { source } => write!(f, "Can't receive signals: {source}"),
+            Self::Raised(raised) => f.write_str(&raised.reason),
             Self::Stopped { signal } => {
                 write!(
                     f,
@@ -120,6 +125,7 @@ impl std::error::Error for Fatal {
             Self::NotASocket { .. }
             | Self::AlreadyRunning { .. }
             | Self::Resume { .. }
+            | Self::Raised(_)
             | Self::Stopped { .. } => None,
         }
     }

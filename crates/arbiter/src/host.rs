@@ -6,6 +6,7 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::process::Command;
 
 use oxicorn_board::Floor;
 
@@ -17,8 +18,44 @@ use crate::sockets::Listener;
 use crate::stem::StemSeed;
 use crate::sys::board::SharedBoard;
 
+/// A hook of the embedder's has failed: the server ends, or what the hook was called for does not happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raised {
+    /// The exit code that the server ends with, if it does.
+    pub code: u8,
+    /// Which hook, and how it failed.
+    pub reason: String,
+}
+
 /// What the embedder supplies.
 pub trait Host {
+    /// The pidfile is written, and nothing else was done; signals have the actions that the embedder gave
+    /// them (`on_starting`).
+    ///
+    /// # Errors
+    /// The server does not start.
+    fn starting(&mut self) -> Result<(), Raised> {
+        Ok(())
+    }
+
+    /// A worker of `generation` is about to be forked from this process (`pre_fork`).
+    ///
+    /// # Errors
+    /// It is not. A restart that it was for fails; otherwise the server ends.
+    fn before_fork(&mut self, worker: WorkerId, generation: u32) -> Result<(), Raised> {
+        let _ = (worker, generation);
+        Ok(())
+    }
+
+    /// Starts the process of a second arbiter (USR2; `pre_exec`, in that process).
+    ///
+    /// # Errors
+    /// What the system says.
+    fn execute(&mut self, mut command: Command) -> io::Result<Pid> {
+        let child = command.spawn()?;
+        Pid::try_from(child.id()).map_err(io::Error::other)
+    }
+
     /// Forks the process, through the interpreter's own hooks. `worker` is what the child will be.
     ///
     /// In the child it returns [`Fork::Child`]; [`Arbiter::run`](crate::Arbiter::run) then returns
@@ -46,7 +83,10 @@ pub trait Host {
     fn reopen_logs(&mut self);
 
     /// Learns what happened. Called in the arbiter's process, between two of its steps.
-    fn notify(&mut self, notice: Notice<'_>);
+    ///
+    /// # Errors
+    /// The server ends, as quickly as by SIGQUIT.
+    fn notify(&mut self, notice: Notice<'_>) -> Result<(), Raised>;
 
     /// What the embedder of the next version is to have, in an upgrade: [`Predecessor::heirloom`] there.
     ///
@@ -66,6 +106,18 @@ pub trait Host {
 }
 
 impl<H: Host + ?Sized> Host for &mut H {
+    fn starting(&mut self) -> Result<(), Raised> {
+        (**self).starting()
+    }
+
+    fn before_fork(&mut self, worker: WorkerId, generation: u32) -> Result<(), Raised> {
+        (**self).before_fork(worker, generation)
+    }
+
+    fn execute(&mut self, command: Command) -> io::Result<Pid> {
+        (**self).execute(command)
+    }
+
     fn fork(&mut self, worker: &WorkerSeed) -> io::Result<Fork> {
         (**self).fork(worker)
     }
@@ -82,8 +134,8 @@ impl<H: Host + ?Sized> Host for &mut H {
         (**self).reopen_logs();
     }
 
-    fn notify(&mut self, notice: Notice<'_>) {
-        (**self).notify(notice);
+    fn notify(&mut self, notice: Notice<'_>) -> Result<(), Raised> {
+        (**self).notify(notice)
     }
 
     fn heirloom(&self) -> Option<String> {
@@ -162,6 +214,8 @@ pub enum Notice<'a> {
         /// The listeners.
         listeners: &'a [Listener],
     },
+    /// The arbiter has closed its listeners.
+    ListenersClosed,
     /// The wanted number of workers changed (`nworkers_changed`).
     WorkersChanged {
         /// From now on.

@@ -29,7 +29,7 @@ mod upgrade;
 pub use crate::control::{ControlPlace, ControlSocket};
 pub use crate::core::{Action, Event, Exit, Level, News, Pid, Policy, Signal, State, WorkerId};
 pub use crate::fatal::Fatal;
-pub use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
+pub use crate::host::{Fork, Host, Notice, Outcome, Raised, WorkerSeed};
 pub use crate::notify::NotifyOptions;
 pub use crate::oom::OomCounter;
 pub use crate::partner::Inheritance;

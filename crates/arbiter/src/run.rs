@@ -13,6 +13,7 @@
 //! Ctrl-C, or by a service manager that signals the whole group) is not replaced first.
 
 mod dance;
+mod hooks;
 mod orphans;
 mod stems;
 mod upgrade;
@@ -113,15 +114,13 @@ enum Flow {
 }
 
 impl<H: Host> Arbiter<H> {
-    /// Takes over the signals, writes the pidfile and binds the sockets, in this order.
+    /// Writes the pidfile, takes over the signals and binds the sockets, in this order.
     ///
     /// An address that is in use is tried five times, a second apart.
     ///
     /// # Errors
     /// The reason why the server cannot start; what was made until then is removed again.
-    pub fn start(mut setup: Setup, host: H) -> Result<Self, Fatal> {
-        let mut signals =
-            signals::install(&Signal::HANDLED).map_err(|source| Fatal::Signals { source })?;
+    pub fn start(mut setup: Setup, mut host: H) -> Result<Self, Fatal> {
         let pid = own_pid();
         let inheritance = setup.inheritance.take();
         setup.command.forget(&Inheritance::VARIABLES);
@@ -132,6 +131,14 @@ impl<H: Host> Arbiter<H> {
             .pidfile
             .map(|path| Pidfile::create(&path, pid))
             .transpose()?;
+        let unwritten = |_: &Fatal| pidfile.iter().for_each(Pidfile::remove);
+        // A hook that waits can be interrupted: the signals are not ours yet.
+        host.starting()
+            .map_err(Fatal::Raised)
+            .inspect_err(unwritten)?;
+        let mut signals = signals::install(&Signal::HANDLED)
+            .map_err(|source| Fatal::Signals { source })
+            .inspect_err(unwritten)?;
         let mut notifier = Notifier::new(&setup.notify);
         let mut allotment = match &inheritance {
             Some(left) if !left.listeners.is_empty() => Allotment::inherited(&left.listeners),
@@ -150,7 +157,7 @@ impl<H: Host> Arbiter<H> {
             &mut left,
             &mut signals,
         )
-        .inspect_err(|_| pidfile.iter().for_each(Pidfile::remove))?;
+        .inspect_err(unwritten)?;
         orphans.settle(&mut listeners);
         notifier.store(&allotment.names, &listeners);
         Ok(Self {
@@ -223,14 +230,6 @@ impl<H: Host> Arbiter<H> {
         self.events.push_back(Event::Started);
     }
 
-    fn announce(&mut self) {
-        let urls = self.urls().join(",");
-        log::info!(target: TARGET, "Listening at: {urls} ({})", own_pid());
-        self.host.notify(Notice::Ready {
-            listeners: &self.listeners,
-        });
-    }
-
     fn perform(&mut self, action: Action) -> Flow {
         match action {
             Action::Fork {
@@ -262,15 +261,15 @@ impl<H: Host> Arbiter<H> {
             }
             Action::Log { level, text } => write_log(level, &text),
             Action::ChildExited { worker, pid, exit } => {
-                self.host.notify(Notice::ChildExited { worker, pid, exit });
+                self.notify(Notice::ChildExited { worker, pid, exit });
             }
             Action::WorkersChanged { new, old } => {
-                self.host.notify(Notice::WorkersChanged { new, old });
+                self.notify(Notice::WorkersChanged { new, old });
             }
             Action::RestartEnded {
                 generation,
                 failure,
-            } => self.host.notify(Notice::RestartEnded {
+            } => self.notify(Notice::RestartEnded {
                 generation,
                 failure: failure.as_deref(),
             }),
@@ -321,6 +320,9 @@ impl<H: Host> Arbiter<H> {
     }
 
     fn fork(&mut self, id: WorkerId, slot: usize, generation: u32) -> Flow {
+        if self.is_fork_refused(id, generation) {
+            return Flow::Continue;
+        }
         match self.try_fork(id, slot, generation) {
             Ok(None) => {}
             Ok(Some(seed)) => return Flow::Leave(Outcome::Worker(seed)),
@@ -365,7 +367,7 @@ impl<H: Host> Arbiter<H> {
         if let Fork::Parent(pid) = fork? {
             self.crew.add(id, pid, ours, seed.board);
             self.events.push_front(Event::Forked { worker: id, pid });
-            self.host.notify(Notice::WorkerForked { worker: id, pid });
+            self.notify(Notice::WorkerForked { worker: id, pid });
         }
         Ok(None)
     }
@@ -446,8 +448,8 @@ impl<H: Host> Arbiter<H> {
         self.close_listeners();
         self.pidfile.take().iter().for_each(Pidfile::remove);
         self.control.retire();
-        self.host.notify(Notice::Exiting { code });
-        Outcome::Exit(code)
+        let told = self.host.notify(Notice::Exiting { code });
+        Outcome::Exit(told.map_or_else(|raised| raised.code, |()| code))
     }
 
     fn read_channel(&mut self, worker: WorkerId) {

@@ -472,6 +472,13 @@ impl World {
                 error: "by chance".to_owned(),
             };
         }
+        if !self.flawless && self.chance.one_in(500) && !self.preloads[&generation] {
+            return Event::ForkRefused {
+                worker,
+                code: 255,
+                reason: "by chance".to_owned(),
+            };
+        }
         self.last_pid += 1;
         self.alive.insert(self.last_pid, worker);
         self.generations.insert(self.last_pid, generation);
@@ -673,6 +680,10 @@ impl World {
             27 => self.handle(Event::Signal(Signal::Usr2)),
             29 => self.upgrade_goes_on(),
             30 | 32 => self.some_orphan_comes_or_goes(),
+            37 if self.chance.one_in(150) => self.handle(Event::HookRaised {
+                code: 255,
+                reason: "by chance".to_owned(),
+            }),
             _ => self.some_signal(),
         }
     }
@@ -909,7 +920,7 @@ fn no_chance_forks_too_many_signals_a_stranger_or_spins() {
     assert!(upgrades > 500, "too little happened: {upgrades} upgrades");
     assert!(shares > 1000, "too little happened: {shares} shares");
     assert!(
-        given > 500 && taken > 500 && promotions > 300,
+        given > 400 && taken > 500 && promotions > 300,
         "too little happened: {given} given, {taken} taken, {promotions} promoted"
     );
     assert!(

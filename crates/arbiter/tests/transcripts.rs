@@ -27,11 +27,12 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 16] = [
+const PAGES: [&str; 17] = [
     "balance.md",
     "boot.md",
     "crash-loop.md",
     "dance.md",
+    "hooks.md",
     "memory.md",
     "orphans.md",
     "recycling.md",
@@ -54,6 +55,11 @@ fn balance_is_as_specified() {
 #[test]
 fn booting_is_as_specified() {
     holds("boot.md");
+}
+
+#[test]
+fn hooks_that_fail_are_as_specified() {
+    holds("hooks.md");
 }
 
 #[test]

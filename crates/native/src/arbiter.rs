@@ -1,17 +1,15 @@
-//! The arbiter, for Python: it forks through the interpreter and otherwise knows nothing of it. Invariant: the interpreter
-//! lock is held only during the fork.
+//! The arbiter, for Python, and what a worker inherits from it. Invariant: the arbiter waits without the interpreter lock.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
-    ControlPlace, ControlSocket, Fork, Host, Inheritance, ListenFds, Notice, NotifyOptions,
-    Outcome, Policy, Predecessor, Setup, SocketOptions, StartCommand, StemSeed, WorkerSeed,
+    ControlPlace, ControlSocket, Inheritance, ListenFds, NotifyOptions, Outcome, Policy,
+    Predecessor, Setup, SocketOptions, StartCommand, WorkerSeed,
 };
 use oxicorn_settings as settings;
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -19,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use crate::config::Config;
+use crate::interpreter::{Configurations, Interpreter};
 use crate::stem::Stem;
 use crate::tls;
 use crate::upgrade;
@@ -30,9 +29,6 @@ pyo3::create_exception!(
     "The server could not take its place: a socket or the pidfile; the message says which and why."
 );
 
-/// The configuration of each generation that may still have workers to be forked.
-type Configurations = Arc<Mutex<BTreeMap<u32, Config>>>;
-
 /// Program, arguments, environment, directory.
 type Command = (
     PathBuf,
@@ -41,87 +37,9 @@ type Command = (
     PathBuf,
 );
 
-/// Forks by calling `os.fork`, reads the configuration by calling Python.
-#[derive(Debug)]
-struct Interpreter {
-    fork: Py<PyAny>,
-    configure: Py<PyAny>,
-    configurations: Configurations,
-    renewal: tls::Renewal,
-}
-
-impl Interpreter {
-    /// Watches the certificates of every generation that may serve.
-    fn follow_certificates(&mut self) {
-        let known = lock(&self.configurations);
-        self.renewal
-            .follow(known.values().map(|config| &config.tls));
-    }
-}
-
-impl Host for Interpreter {
-    fn fork(&mut self, _worker: &WorkerSeed) -> io::Result<Fork> {
-        fork_by(&self.fork)
-    }
-
-    fn fork_stem(&mut self, _stem: &StemSeed) -> io::Result<Fork> {
-        fork_by(&self.fork)
-    }
-
-    fn read_configuration(&mut self, generation: u32) -> Result<Policy, String> {
-        let config = Python::attach(|py| {
-            let read = self.configure.call0(py).and_then(|found| {
-                let config = found.bind(py).cast::<Config>()?;
-                Ok(config.get().clone())
-            });
-            read.map_err(|error| error.value(py).to_string())
-        })?;
-        let policy = policy(&config.config);
-        lock(&self.configurations).insert(generation, config);
-        self.follow_certificates();
-        Ok(policy)
-    }
-
-    fn reopen_logs(&mut self) {
-        oxicorn_logs::reopen_all();
-    }
-
-    fn notify(&mut self, notice: Notice<'_>) {
-        if let Notice::RestartEnded { generation, .. } = notice {
-            // No worker of another generation will be forked any more.
-            lock(&self.configurations).retain(|known, _| *known == generation);
-            self.follow_certificates();
-        }
-    }
-
-    fn heirloom(&self) -> Option<String> {
-        tls::bequest()
-    }
-
-    fn interest(&self) -> Option<BorrowedFd<'_>> {
-        self.renewal.interest()
-    }
-
-    fn look(&mut self) {
-        self.renewal.look();
-    }
-}
-
-/// Calls `os.fork`.
-pub(crate) fn fork_by(fork: &Py<PyAny>) -> io::Result<Fork> {
-    tls::forget_old_tickets();
-    let pid = Python::attach(|py| fork.call0(py)?.extract::<i32>(py));
-    match pid {
-        Ok(0) => Ok(Fork::Child),
-        Ok(pid) => Ok(Fork::Parent(pid)),
-        Err(error) => Err(io::Error::other(error.to_string())),
-    }
-}
-
-/// The process manager. `fork` is `os.fork`, called with the interpreter lock held. `configure` reads the configuration
-/// again, for a restart; what it raises is the reason why there is none. `command`: how the server was started: program,
-/// arguments, environment, directory. `owner`: the user and group that Unix sockets are
-/// given to.
+/// The process manager. `fork` is `os.fork`, called with the interpreter lock held. `observer` is told what happens, calls the
+/// hooks, and reads the configuration again, for a restart (`oxicorn.observer`). `command`: how the server was started:
+/// program, arguments, environment, directory. `owner`: the user and group that Unix sockets are given to.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
 pub(crate) struct Arbiter {
@@ -129,7 +47,7 @@ pub(crate) struct Arbiter {
     owner: Option<(u32, u32)>,
     command: StartCommand,
     fork: Py<PyAny>,
-    configure: Py<PyAny>,
+    observer: Py<PyAny>,
     configurations: Configurations,
     bound: Mutex<Option<oxicorn_arbiter::Arbiter<Interpreter>>>,
 }
@@ -137,11 +55,11 @@ pub(crate) struct Arbiter {
 #[pymethods]
 impl Arbiter {
     #[new]
-    #[pyo3(signature = (config, fork, configure, command, owner=None))]
+    #[pyo3(signature = (config, fork, observer, command, owner=None))]
     fn new(
         config: &Config,
         fork: Py<PyAny>,
-        configure: Py<PyAny>,
+        observer: Py<PyAny>,
         command: Command,
         owner: Option<(u32, u32)>,
     ) -> Self {
@@ -150,7 +68,7 @@ impl Arbiter {
             owner,
             command: start_command(command),
             fork,
-            configure,
+            observer,
             configurations: Arc::new(Mutex::new(BTreeMap::from([(1, config.clone())]))),
             bound: Mutex::new(None),
         }
@@ -174,7 +92,7 @@ impl Arbiter {
         };
         let mut host = Interpreter {
             fork: self.fork.clone_ref(py),
-            configure: self.configure.clone_ref(py),
+            observer: self.observer.clone_ref(py),
             configurations: self.configurations.clone(),
             renewal: tls::Renewal::default(),
         };
@@ -195,6 +113,16 @@ impl Arbiter {
         let slot = self.slot();
         slot.as_ref()
             .map_or_else(Vec::new, oxicorn_arbiter::Arbiter::urls)
+    }
+
+    /// The listening sockets: the descriptor of each, and its URL.
+    #[getter]
+    fn sockets(&self) -> Vec<(i32, String)> {
+        let slot = self.slot();
+        let listeners = slot.iter().flat_map(oxicorn_arbiter::Arbiter::listeners);
+        listeners
+            .map(|one| (one.as_fd().as_raw_fd(), one.local.to_string()))
+            .collect()
     }
 
     /// Runs until the server is stopped: the exit code. Returns in every forked worker as well, with its seed, and in every
@@ -230,7 +158,7 @@ impl Arbiter {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -286,7 +214,7 @@ fn take_variables<const N: usize>(
     Ok(found)
 }
 
-fn policy(config: &settings::Config) -> Policy {
+pub(crate) fn policy(config: &settings::Config) -> Policy {
     Policy {
         workers: config.workers,
         graceful_timeout: config.graceful_timeout,

@@ -26,6 +26,8 @@ pyo3::create_exception!(
 pub(crate) struct CommandLine {
     line: settings::CommandLine,
     environ: HashMap<String, String>,
+    /// What a script said, if one did.
+    arguments: Option<Arc<Py<PyDict>>>,
 }
 
 #[pymethods]
@@ -37,7 +39,11 @@ impl CommandLine {
     )]
     fn new(args: Vec<String>, environ: HashMap<String, String>) -> Self {
         let line = settings::parse_command_line(&args, &|name| environ.get(name).cloned());
-        Self { line, environ }
+        Self {
+            line,
+            environ,
+            arguments: None,
+        }
     }
 
     /// What `oxicorn.run` was called with: the application's name, and the arguments by their names.
@@ -52,7 +58,11 @@ impl CommandLine {
             environ.get(name).cloned()
         });
         let line = settings::CommandLine::Run(typed.map_err(|problem| unusable(&problem))?);
-        Ok(Self { line, environ })
+        Ok(Self {
+            line,
+            environ,
+            arguments: Some(Arc::new(arguments.clone().unbind())),
+        })
     }
 
     /// `(code, text, to_stderr)` if there is nothing to run: help, version, a usage error.
@@ -96,6 +106,7 @@ impl CommandLine {
             config: Arc::new(config),
             warnings,
             scripted,
+            arguments: self.arguments.clone(),
             source,
             tls: tls::Stock::default(),
         })
@@ -135,6 +146,22 @@ fn unusable(problem: &settings::Unusable) -> PyErr {
     }
 }
 
+impl Config {
+    /// The object that was given for a setting, where that is no plain data: a function.
+    fn object<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        let said = match &self.arguments {
+            Some(said) => said.bind(py).get_item(name)?.filter(|one| !one.is_none()),
+            None => None,
+        };
+        let written = || self.source.1.bind(py).get_item(name);
+        let found = match said {
+            Some(object) => Some(object),
+            None => written()?,
+        };
+        found.ok_or_else(|| PyAttributeError::new_err(format!("'{name}' is gone")))
+    }
+}
+
 /// All settings in force, each an attribute by gunicorn's name.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Clone, Debug)]
@@ -147,6 +174,8 @@ pub(crate) struct Config {
     warnings: Vec<String>,
     /// Whether a script said it, which is more of the program than the package.
     pub(crate) scripted: bool,
+    /// What a script said, if one did.
+    arguments: Option<Arc<Py<PyDict>>>,
     /// What it was made of: the configuration file's label and names.
     pub(crate) source: Arc<(Option<String>, Py<PyDict>)>,
     /// The certificates, once they are read.
@@ -180,6 +209,14 @@ impl Config {
         Ok(())
     }
 
+    /// The name of every setting.
+    #[staticmethod]
+    fn names() -> Vec<&'static str> {
+        settings::table::settings()
+            .map(|setting| setting.name)
+            .collect()
+    }
+
     /// `--print-config`.
     fn report(&self) -> String {
         self.config.report()
@@ -191,6 +228,9 @@ impl Config {
             "worker_class" => Some(settings::Value::text(self.config.worker_class.name())),
             _ => self.config.value(name),
         };
+        if let Some(settings::Value::Opaque(_)) = value {
+            return self.object(py, name);
+        }
         match value {
             Some(value) => to_object(py, &value),
             None => Err(PyAttributeError::new_err(format!(

@@ -55,7 +55,23 @@ fn kind_of(object: &Bound<'_, PyAny>) -> PyResult<String> {
     if let Ok(class) = object.cast::<PyType>() {
         return Ok(format!("class {}", class.name()?));
     }
+    if let Some(place) = place_of(object)? {
+        return Ok(place);
+    }
     Ok(object.get_type().name()?.to_string_lossy().into_owned())
+}
+
+/// A function with the place where it is written: `function post_fork at gunicorn.conf.py:12`.
+fn place_of(object: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    let Some(code) = object.getattr_opt("__code__")? else {
+        return Ok(None);
+    };
+    let name = object.getattr("__qualname__")?;
+    let (file, line) = (
+        code.getattr("co_filename")?,
+        code.getattr("co_firstlineno")?,
+    );
+    Ok(Some(format!("function {name} at {file}:{line}")))
 }
 
 /// A settings value as the Python object that a configuration file would hold.

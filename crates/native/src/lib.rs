@@ -9,6 +9,7 @@ mod crew;
 mod ffi;
 mod head;
 mod interned;
+mod interpreter;
 mod last;
 mod logs;
 mod stem;
@@ -31,7 +32,7 @@ mod _native {
     #[pymodule_export]
     use super::config::{CommandLine, Config, ConfigError};
     #[pymodule_export]
-    use super::logs::{log, setup_logs};
+    use super::logs::{log, reopen_logs, setup_logs};
     #[pymodule_export]
     use super::stem::Stem;
     #[pymodule_export]

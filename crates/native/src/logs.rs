@@ -83,6 +83,12 @@ pub(crate) fn access_log(config: &settings::Config) -> PyResult<(Option<AccessLo
     Ok((Some(AccessLog::new(format, sink)), wanted))
 }
 
+/// Opens the log files of this process anew.
+#[pyfunction]
+pub(crate) fn reopen_logs() {
+    oxicorn_logs::reopen_all();
+}
+
 /// Writes a line to the error log. `level`: debug, info, warning, error or critical.
 #[pyfunction]
 pub(crate) fn log(level: &str, message: &str) -> PyResult<()> {

@@ -1,6 +1,7 @@
 //! A stem process, for Python: has the application loaded, and forks workers when the arbiter says so. Invariant: the
 //! interpreter lock is held only during a fork, so that threads of the application go on.
 
+use std::io;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use oxicorn_arbiter::StemSeed;
@@ -9,8 +10,9 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
-use crate::arbiter::{Seed, fork_by};
+use crate::arbiter::Seed;
 use crate::config::Config;
+use crate::interpreter::{fork_by, heard};
 
 /// What a stem inherits from the arbiter through the fork.
 #[pyclass(frozen, module = "oxicorn._native")]
@@ -36,7 +38,7 @@ impl Stem {
         }
     }
 
-    fn with_seed<T>(&self, act: impl FnOnce(&StemSeed) -> std::io::Result<T>) -> PyResult<T> {
+    fn with_seed<T>(&self, act: impl FnOnce(&StemSeed) -> io::Result<T>) -> PyResult<T> {
         let seed = self.seed.lock().unwrap_or_else(PoisonError::into_inner);
         let seed = seed.as_ref().ok_or_else(|| used_up("the stem is over"))?;
         act(seed).map_err(PyErr::from)
@@ -73,8 +75,13 @@ impl Stem {
     }
 
     /// Forks workers by order: returns in each with its seed, and with None in the stem when that is to leave. `reopen` is
-    /// called when the log files were opened anew.
-    fn grow(&self, py: Python<'_>, reopen: &Bound<'_, PyAny>) -> PyResult<Option<Seed>> {
+    /// called when the log files were opened anew, `before` with each worker that is about to be forked: see [`heard`].
+    fn grow(
+        &self,
+        py: Python<'_>,
+        reopen: &Bound<'_, PyAny>,
+        before: &Bound<'_, PyAny>,
+    ) -> PyResult<Option<Seed>> {
         let seed = self
             .seed
             .lock()
@@ -91,7 +98,12 @@ impl Stem {
                 log::warn!(target: "oxicorn", "Can't open the logs anew for later workers: {error}");
             }
         };
-        let worker = py.detach(|| seed.grow(&mut fork, &mut reopen));
+        let before = before.clone().unbind();
+        let mut before = |worker| {
+            let told = Python::attach(|py| heard(before.bind(py).call1((worker,))));
+            told.map_err(|raised| io::Error::other(raised.reason))
+        };
+        let worker = py.detach(|| seed.grow(&mut before, &mut fork, &mut reopen));
         Ok(worker.map(|worker| Seed::new(worker, self.config.clone())))
     }
 

@@ -26,7 +26,7 @@ use crate::ffi;
 use crate::head::Always;
 use crate::logs;
 use crate::tls;
-use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway};
+use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway, Hooks, Nobody};
 
 /// What `SERVER_SOFTWARE` says.
 const SOFTWARE: &str = concat!("oxicorn/", env!("CARGO_PKG_VERSION"));
@@ -47,6 +47,8 @@ pub(crate) struct Worker {
     /// When this process began.
     since: Instant,
     serving: OnceLock<Serving>,
+    /// What is called when the worker ends without waiting for its threads.
+    farewell: Mutex<Option<Py<PyAny>>>,
     /// `stop` was called before `start`.
     stopped_early: Mutex<bool>,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Worker {
 struct Serving {
     crew: Arc<Crew>,
     app: Py<PyAny>,
+    /// Calls the hooks of each request, if there are any.
+    observer: Option<Py<PyAny>>,
     listeners: Vec<ListenAddr>,
     wanted: Vec<String>,
 }
@@ -79,6 +83,7 @@ impl Worker {
             tls,
             seed: Mutex::new(Some(seed)),
             since: Instant::now(),
+            farewell: Mutex::new(None),
             serving,
             stopped_early,
         })
@@ -98,11 +103,23 @@ impl Worker {
         Ok(begun?)
     }
 
+    /// Calls `hooks` when the worker ends without waiting for its threads; before `start`.
+    fn call_before_parting(&self, hooks: Py<PyAny>) {
+        *lock(&self.farewell) = Some(hooks);
+    }
+
     /// Is ready to accept connections for `app`, and tells the arbiter so, who says when to begin; under `ready_check`
     /// only when `app` has answered it.
-    /// `asynchronous`: it is an ASGI application, and a loop will lead (`pump`).
-    #[pyo3(signature = (app, asynchronous=false))]
-    fn start(&self, py: Python<'_>, app: Py<PyAny>, asynchronous: bool) -> PyResult<()> {
+    /// `asynchronous`: it is an ASGI application, and a loop will lead (`pump`). `observer` is called for each WSGI
+    /// request: see [`Hooks`].
+    #[pyo3(signature = (app, asynchronous=false, observer=None))]
+    fn start(
+        &self,
+        py: Python<'_>,
+        app: Py<PyAny>,
+        asynchronous: bool,
+        observer: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
         let Some(seed) = lock(&self.seed).take() else {
             return Err(PyRuntimeError::new_err("a worker starts once only"));
         };
@@ -146,6 +163,9 @@ impl Worker {
             always: always(&self.config),
         };
         let crew = Arc::new(py.detach(|| Crew::new(setup))?);
+        if let Some(farewell) = lock(&self.farewell).take() {
+            crew.call_before_parting(farewell);
+        }
         crew.stand_by();
         if !asynchronous {
             crew::start_steward(crew.clone())?;
@@ -157,6 +177,7 @@ impl Worker {
         let serving = Serving {
             crew,
             app,
+            observer,
             listeners,
             wanted,
         };
@@ -172,8 +193,18 @@ impl Worker {
     fn lead(&self, py: Python<'_>) -> PyResult<()> {
         let serving = self.serving()?;
         let setup = self.gateway_setup(py, serving)?;
-        let mut gateway = Gateway::new(py, serving.app.clone_ref(py), serving.crew.clone(), setup)?;
-        serving.crew.lead(py, &mut gateway)
+        let (app, crew) = (serving.app.clone_ref(py), serving.crew.clone());
+        match &serving.observer {
+            None => serving
+                .crew
+                .lead(py, &mut Gateway::new(py, app, crew, Nobody, setup)?),
+            Some(observer) => {
+                let hooks = Hooks(observer.clone_ref(py));
+                serving
+                    .crew
+                    .lead(py, &mut Gateway::new(py, app, crew, hooks, setup)?)
+            }
+        }
     }
 
     /// What `event_loop` has to watch and to call to serve an ASGI application. `state`: what the lifespan left for the
@@ -241,6 +272,27 @@ impl Worker {
             Some(serving) if serving.crew.is_unfit() => 3,
             Some(_) | None => 0,
         }
+    }
+
+    /// Whether INT or QUIT ended the worker.
+    #[getter]
+    fn interrupted(&self) -> bool {
+        let serving = self.serving.get();
+        serving.is_some_and(|serving| serving.crew.was_interrupted())
+    }
+
+    /// Whether it has begun to leave.
+    #[getter]
+    fn leaving(&self) -> bool {
+        let serving = self.serving.get();
+        serving.is_some_and(|one| one.crew.is_draining() || one.crew.is_stopping())
+    }
+
+    /// How many requests were handed to the application.
+    #[getter]
+    fn requests(&self) -> u64 {
+        let serving = self.serving.get();
+        serving.map_or(0, |serving| serving.crew.requests())
     }
 
     /// For `os.register_at_fork(after_in_child=...)`: a process that the application forks must not serve.

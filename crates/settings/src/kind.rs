@@ -94,7 +94,8 @@ impl Kind {
             Self::Commas => commas(value),
             Self::Dict => dict(value),
             Self::Class => Some(value.clone()).filter(is_class),
-            Self::Hook | Self::Any => Some(value.clone()),
+            Self::Hook => Some(value.clone()).filter(is_hook),
+            Self::Any => Some(value.clone()),
         };
         checked.ok_or_else(|| format!("expected {}", self.expected()))
     }
@@ -117,7 +118,7 @@ impl Kind {
             Self::Commas => "texts separated by commas, or a list of them".into(),
             Self::Dict => "a dictionary of texts".into(),
             Self::Class => "the name of a class".into(),
-            Self::Hook => "a function".into(),
+            Self::Hook => "a function, or the dotted name of one".into(),
             Self::Any => "a value".into(),
         }
     }
@@ -272,6 +273,10 @@ fn is_class(value: &Value) -> bool {
         Value::Text(name) => !name.trim().is_empty(),
         other => matches!(other, Value::Opaque(_)),
     }
+}
+
+fn is_hook(value: &Value) -> bool {
+    matches!(value, Value::None | Value::Text(_) | Value::Opaque(_))
 }
 
 fn split(text: &str) -> impl Iterator<Item = &str> {

@@ -220,8 +220,10 @@ fn the_default_configuration_serves() {
 #[test]
 fn every_setting_in_effect_is_stored() {
     // What a row stores shows only where the value differs from the field's blank, so each row is
-    // applied twice with different values and must leave different configurations.
-    for row in settings().filter(|row| row.is_in_effect() && row.name != "config") {
+    // applied twice with different values and must leave different configurations. Functions stay
+    // with Python.
+    let kept = |row: &&Setting| row.name != "config" && row.kind != Kind::Hook;
+    for row in settings().filter(|row| row.is_in_effect()).filter(kept) {
         let (a, b) = (stored(row, &row.default.value()), stored(row, &other(row)));
         assert_ne!(a, b, "{} is not stored", row.name);
     }

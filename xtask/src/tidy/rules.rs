@@ -87,7 +87,9 @@ const MOST_LINES: usize = 600;
 /// So many macros are enough for everybody.
 const MOST_MACROS: usize = 3;
 /// The Python side stays thin.
-const MOST_PYTHON_LINES: usize = 2700;
+const MOST_PYTHON_LINES: usize = 3300;
+/// Objects that only hooks see are Python's.
+const PYTHON_BY_NATURE: &str = "python/oxicorn/compat/";
 
 /// Rows of the table are as many as there are settings.
 const LONG_BY_NATURE: &str = "crates/settings/src/table/";
@@ -131,6 +133,7 @@ pub(super) fn budgets(sources: &[Source]) -> Vec<Finding> {
     let python: usize = sources
         .iter()
         .filter(|source| source.path.starts_with("python/") && source.is_python())
+        .filter(|source| !source.path.starts_with(PYTHON_BY_NATURE))
         .map(|source| source.text.lines().count())
         .sum();
     let over = |rule, count: usize, most: usize, fix| Finding {

@@ -173,6 +173,12 @@ impl State {
             Event::DeadlineReached => {}
             Event::Forked { worker, pid } => self.forked(worker, pid),
             Event::ForkFailed { worker, error } => self.fork_failed(worker, &error),
+            Event::ForkRefused {
+                worker,
+                code,
+                reason,
+            } => self.fork_refused(worker, code, &reason),
+            Event::HookRaised { code, reason } => self.hook_raised(code, &reason),
             Event::StemForked { generation, pid } => self.stem_forked(generation, pid),
             Event::StemForkFailed { generation, error } => {
                 self.stem_fork_failed(generation, &error);

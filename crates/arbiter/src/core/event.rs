@@ -29,6 +29,22 @@ pub enum Event {
         /// Why, in the system's words.
         error: String,
     },
+    /// An [`Action::Fork`](super::Action::Fork) was not carried out, since a hook of the embedder's failed.
+    ForkRefused {
+        /// The worker that was to be forked.
+        worker: WorkerId,
+        /// The exit code if the server ends by it.
+        code: u8,
+        /// Which hook, and how it failed.
+        reason: String,
+    },
+    /// A hook of the embedder's has failed, and the server is to end.
+    HookRaised {
+        /// The exit code.
+        code: u8,
+        /// Which hook, and how it failed.
+        reason: String,
+    },
     /// An [`Action::ForkStem`](super::Action::ForkStem) succeeded.
     StemForked {
         /// Whose stem it is.

@@ -45,6 +45,28 @@ impl State {
         self.finish_when_empty();
     }
 
+    /// What would end the server ends a restart instead, if the worker was for one.
+    pub(super) fn fork_refused(&mut self, id: WorkerId, code: u8, reason: &str) {
+        let Some(worker) = self.workers.remove(&id) else {
+            return;
+        };
+        self.end_succession_of(id);
+        if worker.candidate && self.is_on_trial(&worker) {
+            self.fail_restart(&format!("{reason}."));
+        } else {
+            self.hook_raised(code, reason);
+        }
+        self.finish_when_empty();
+    }
+
+    /// As gunicorn does; the embedder has said more about it.
+    pub(super) fn hook_raised(&mut self, code: u8, reason: &str) {
+        if matches!(self.mode, Mode::Idle | Mode::Serving) {
+            self.log(Level::Error, format!("{reason}: the server ends."));
+            self.halt(code, "A server hook failed.");
+        }
+    }
+
     /// The worker gives the reason before it fails: whatever ends it then, this is why.
     pub(super) fn unready(&mut self, id: WorkerId, reason: &str) {
         let boots = |worker: &&mut Worker| worker.phase == Phase::Booting && !reason.is_empty();

@@ -54,8 +54,8 @@ impl State {
         }
     }
 
-    /// Stops because the application cannot be loaded. No worker has served, so nobody waits for an
-    /// answer.
+    /// Stops at once because the application cannot be loaded, when nobody waits for an answer, or
+    /// because of a hook of the embedder's, as gunicorn does.
     pub(super) fn halt(&mut self, code: u8, reason: &'static str) {
         self.stop(true, code, Some(reason));
     }

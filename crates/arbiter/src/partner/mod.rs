@@ -12,6 +12,7 @@ mod successor;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -20,11 +21,9 @@ use rustix::process::{Pid as SystemPid, PidfdFlags, getppid, pidfd_open};
 
 pub use inheritance::Inheritance;
 use link::{Heard, Link};
+pub(crate) use successor::Legacy;
 
 use crate::core::{Cue, Offer, Pid, Standing};
-use crate::orphans::MeetingPlace;
-use crate::sockets::Listener;
-use crate::start_command::StartCommand;
 use crate::sys::descriptors::adopt;
 use crate::translate::{TARGET, timespec};
 
@@ -68,15 +67,13 @@ impl Partner {
         self.link.is_some()
     }
 
-    /// Starts a second arbiter, and links it to this one.
+    /// Starts a second arbiter by `execute`, and links it to this one.
     pub(crate) fn start(
         &mut self,
-        command: &StartCommand,
-        listeners: &[Listener],
-        place: Option<&MeetingPlace>,
-        own: Pid,
+        legacy: &Legacy<'_>,
+        execute: &mut dyn FnMut(Command) -> io::Result<Pid>,
     ) -> Cue {
-        match successor::start(command, listeners, place, own) {
+        match successor::start(legacy, execute) {
             Ok((pid, link)) => {
                 self.link = Some(link);
                 Cue::Started { pid }
@@ -244,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_living_process_is_not_gone_and_a_dead_one_is_and_once() {
-        let mut child = std::process::Command::new("cat")
+        let mut child = Command::new("cat")
             .stdin(std::process::Stdio::piped())
             .spawn()
             .unwrap();

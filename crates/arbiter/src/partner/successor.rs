@@ -23,13 +23,28 @@ const ACTIVATION: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 /// For whom the service manager's watchdog is; without it, for whoever it takes for the service.
 const WATCHDOG: &str = "WATCHDOG_PID";
 
+/// What a second arbiter is started with.
+#[derive(Debug)]
+pub(crate) struct Legacy<'a> {
+    /// The command of the start.
+    pub(crate) command: &'a StartCommand,
+    pub(crate) listeners: &'a [Listener],
+    pub(crate) place: Option<&'a MeetingPlace>,
+    /// This process.
+    pub(crate) own: Pid,
+}
+
 /// The new process, and this end of the link to it. It is a child of this one, to be reaped.
 pub(super) fn start(
-    start: &StartCommand,
-    listeners: &[Listener],
-    place: Option<&MeetingPlace>,
-    own: Pid,
+    legacy: &Legacy<'_>,
+    execute: &mut dyn FnMut(Command) -> io::Result<Pid>,
 ) -> io::Result<(Pid, Link)> {
+    let Legacy {
+        command,
+        listeners,
+        place,
+        own,
+    } = *legacy;
     let (ours, theirs) = packet_pair()?;
     let link = inheritable(theirs)?;
     let sockets: Vec<OwnedFd> = listeners
@@ -43,7 +58,7 @@ pub(super) fn start(
         .zip(made)
         .filter_map(|(number, made)| made.then_some(number.as_str()))
         .collect();
-    let mut command = with_clean_environment(start, own);
+    let mut command = with_clean_environment(command, own);
     command
         .env(ELDER, own.to_string())
         .env(LISTENERS, numbers.join(","))
@@ -53,9 +68,7 @@ pub(super) fn start(
     if let Some(place) = &place {
         command.env(MEETING_PLACE, number(place));
     }
-    let child = command.spawn()?;
-    let pid = Pid::try_from(child.id()).map_err(io::Error::other)?;
-    Ok((pid, Link::new(ours)))
+    Ok((execute(command)?, Link::new(ours)))
 }
 
 /// Without what was said to this process alone.

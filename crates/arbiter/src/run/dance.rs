@@ -13,7 +13,7 @@ use crate::control::{ControlPlace, ControlSocket};
 use crate::core::{Cue, Event, Offer, Step, WorkerId};
 use crate::host::{Host, Notice};
 use crate::notify::{Notifier, NotifyOptions};
-use crate::partner::Inheritance;
+use crate::partner::{Inheritance, Legacy};
 use crate::sockets::Listener;
 use crate::translate::TARGET;
 
@@ -91,9 +91,16 @@ impl<H: Host> Arbiter<H> {
 
     fn start_successor(&mut self) {
         let place = self.orphans.place.as_ref();
+        let host = &mut self.host;
+        let legacy = Legacy {
+            command: &self.command,
+            listeners: &self.listeners,
+            place,
+            own: own_pid(),
+        };
         let cue = self
             .partner
-            .start(&self.command, &self.listeners, place, own_pid());
+            .start(&legacy, &mut |command| host.execute(command));
         self.orphans.attend();
         self.events.push_front(Event::Dance(cue));
     }
@@ -135,6 +142,6 @@ impl<H: Host> Arbiter<H> {
         }
         self.notifier = Notifier::new(&estate.notify);
         self.orphans.attend();
-        self.host.notify(Notice::Promoted);
+        self.notify(Notice::Promoted);
     }
 }

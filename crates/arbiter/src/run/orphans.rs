@@ -2,7 +2,7 @@
 
 use super::Arbiter;
 use crate::core::{Cue, Event};
-use crate::host::Host;
+use crate::host::{Host, Notice};
 use crate::orphans::News;
 use crate::sockets::Listener;
 
@@ -26,5 +26,6 @@ impl<H: Host> Arbiter<H> {
             self.listeners.iter_mut().for_each(Listener::bequeath);
         }
         self.listeners.drain(..).for_each(Listener::retire);
+        self.notify(Notice::ListenersClosed);
     }
 }

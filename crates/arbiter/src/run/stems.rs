@@ -79,7 +79,7 @@ impl<H: Host> Arbiter<H> {
                 } => {
                     self.crew.add(worker, pid, unborn.channel, unborn.board);
                     forked.push(Event::Forked { worker, pid });
-                    self.host.notify(Notice::WorkerForked { worker, pid });
+                    self.notify(Notice::WorkerForked { worker, pid });
                 }
                 Said::ForkFailed { worker, error } => {
                     others.push(Event::ForkFailed { worker, error });

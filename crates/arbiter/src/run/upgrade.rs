@@ -18,7 +18,7 @@ use crate::core::ledger::{Damaged, Ledger, Word, Words};
 use crate::core::{Asker, Event, Signal, State};
 use crate::crew::Crew;
 use crate::fatal::Fatal;
-use crate::host::Host;
+use crate::host::{Host, Notice};
 use crate::notify::Notifier;
 use crate::oom::OomCounter;
 use crate::origin::Origin;
@@ -98,6 +98,9 @@ impl<H: Host> Arbiter<H> {
             .confirm()
             .and_then(|undone| signals::unblock_all().map(|()| undone));
         self.orphans.attend();
+        for (worker, pid) in self.crew.processes() {
+            self.notify(Notice::WorkerForked { worker, pid });
+        }
         let mut late = self.signals.received();
         late.retain(|signal| *signal != Signal::Chld);
         self.events.extend(late.into_iter().map(Event::Signal));

@@ -18,7 +18,7 @@ use oxicorn_board::Floor;
 use rustix::io::Errno;
 
 use crate::bond;
-use crate::core::Pid;
+use crate::core::{Pid, WorkerId};
 use crate::host::{Fork, WorkerSeed};
 use crate::orphans::MeetingPlace;
 use crate::sockets::Listener;
@@ -79,13 +79,15 @@ impl StemSeed {
         self.channel.unready(reason)
     }
 
-    /// Carries out orders, and waits for them without waking up in between. `fork` is called twice
-    /// for each worker; `reopen` when the log files are to be opened anew.
+    /// Carries out orders, and waits for them without waking up in between. `before` is called for each
+    /// worker that is about to be forked (`pre_fork`), which is not if it fails; `fork` then twice;
+    /// `reopen` when the log files are to be opened anew.
     ///
     /// Returns the seed in a forked worker, whose signals have their default actions, and `None` in
     /// the stem when no more orders come.
     pub fn grow(
         self,
+        before: &mut dyn FnMut(WorkerId) -> io::Result<()>,
         fork: &mut dyn FnMut() -> io::Result<Fork>,
         reopen: &mut dyn FnMut(),
     ) -> Option<WorkerSeed> {
@@ -93,7 +95,7 @@ impl StemSeed {
             match self.channel.wait() {
                 Command::Leave => return None,
                 Command::Reopen => reopen(),
-                Command::Fork(order) => match self.carry_out(&order, fork) {
+                Command::Fork(order) => match self.carry_out(&order, before, fork) {
                     Side::Stem => {}
                     Side::Worker => return self.into_worker(order),
                 },
@@ -102,9 +104,16 @@ impl StemSeed {
     }
 
     /// What cannot be reported is no loss: the arbiter is gone then, and nobody waits for the worker.
-    fn carry_out(&self, order: &Order, fork: &mut dyn FnMut() -> io::Result<Fork>) -> Side {
+    fn carry_out(
+        &self,
+        order: &Order,
+        before: &mut dyn FnMut(WorkerId) -> io::Result<()>,
+        fork: &mut dyn FnMut() -> io::Result<Fork>,
+    ) -> Side {
         let born = match &order.channel {
-            Some(_) => birth::bear(&self.channel, order.worker, fork),
+            Some(_) => {
+                before(order.worker).and_then(|()| birth::bear(&self.channel, order.worker, fork))
+            }
             None => Err(io::Error::from(Errno::MFILE)),
         };
         born.unwrap_or_else(|error| {

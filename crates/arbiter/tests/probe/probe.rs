@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use options::Options;
 use oxicorn_arbiter::sys::process;
 use oxicorn_arbiter::{
-    Arbiter, Fork, Host, Inheritance, Notice, NotifyOptions, Outcome, Policy, StartCommand,
+    Arbiter, Fork, Host, Inheritance, Notice, NotifyOptions, Outcome, Policy, Raised, StartCommand,
     StemSeed, WorkerSeed,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -156,7 +156,7 @@ impl Host for Embedder {
         say("arbiter reopens");
     }
 
-    fn notify(&mut self, notice: Notice<'_>) {
+    fn notify(&mut self, notice: Notice<'_>) -> Result<(), Raised> {
         match notice {
             Notice::WorkerForked { worker, pid } => say(&format!("forked {worker} {pid}")),
             Notice::RestartEnded {
@@ -167,5 +167,6 @@ impl Host for Embedder {
             Notice::Exiting { code } => say(&format!("exiting {code}")),
             _ => {}
         }
+        Ok(())
     }
 }

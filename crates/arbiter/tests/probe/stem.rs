@@ -41,7 +41,7 @@ pub(crate) fn live(seed: StemSeed, nature: StemNature) -> io::Result<End> {
         Ok(side)
     };
     let mut reopen = || say(&format!("stem {generation} reopens"));
-    if let Some(seed) = seed.grow(&mut fork, &mut reopen) {
+    if let Some(seed) = seed.grow(&mut |_| Ok(()), &mut fork, &mut reopen) {
         return Ok(End::Worker(seed));
     }
     say(&format!("stem {generation} leaves"));

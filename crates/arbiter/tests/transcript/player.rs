@@ -27,6 +27,7 @@ struct Player {
     state: State,
     now: Duration,
     forks_fail: bool,
+    forks_refused: bool,
     /// Orders are answered when the transcript says so.
     orders_wait: bool,
     /// What the configuration says when it is read.
@@ -49,6 +50,7 @@ impl Player {
             state: State::new(transcript.policy, Duration::ZERO),
             now: Duration::ZERO,
             forks_fail: false,
+            forks_refused: false,
             orders_wait: false,
             policy: transcript.policy,
             room: None,
@@ -110,17 +112,28 @@ impl Player {
         })
     }
 
+    /// What only changes what will come of actions.
+    fn heed(&mut self, happening: &Happening) {
+        match happening {
+            Happening::ForksFail(fail) => self.forks_fail = *fail,
+            Happening::ForksRefused(refused) => self.forks_refused = *refused,
+            Happening::OrdersWait(wait) => self.orders_wait = *wait,
+            _ => {}
+        }
+    }
+
     fn when(&mut self, happening: &Happening) -> Result<(), String> {
         self.settle()?;
+        self.heed(happening);
         let event = match happening {
-            Happening::ForksFail(fail) => {
-                self.forks_fail = *fail;
+            // Those that were heeded just now.
+            Happening::ForksFail(_) | Happening::ForksRefused(_) | Happening::OrdersWait(_) => {
                 return Ok(());
             }
-            Happening::OrdersWait(wait) => {
-                self.orders_wait = *wait;
-                return Ok(());
-            }
+            Happening::HookRaised(code) => Event::HookRaised {
+                code: *code,
+                reason: HOOK.to_owned(),
+            },
             Happening::Forked(worker) => forked(*worker),
             Happening::NotForked(worker) => not_forked(*worker),
             Happening::StemReady(generation) => Event::StemReady {
@@ -293,6 +306,11 @@ impl Player {
     fn answer(&self, action: &Action) -> Option<Event> {
         match action {
             Action::Order { .. } if self.orders_wait => None,
+            Action::Fork { worker, .. } if self.forks_refused => Some(Event::ForkRefused {
+                worker: *worker,
+                code: 255,
+                reason: HOOK.to_owned(),
+            }),
             Action::Fork { worker, .. } | Action::Order { worker, .. } if self.forks_fail => {
                 Some(not_forked(*worker))
             }
@@ -389,6 +407,7 @@ impl Player {
     }
 }
 
+const HOOK: &str = "a hook raised ValueError";
 const OUT_OF_PROCESSES: &str = "out of processes";
 
 fn forked(worker: WorkerId) -> Event {

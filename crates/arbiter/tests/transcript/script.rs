@@ -57,6 +57,10 @@ pub(crate) enum Happening {
     /// The order is answered.
     Forked(WorkerId),
     NotForked(WorkerId),
+    /// From now on forks are refused by a hook, or not.
+    ForksRefused(bool),
+    /// A hook fails.
+    HookRaised(u8),
     /// From now on orders are answered at once, or not.
     OrdersWait(bool),
     StemReady(u32),
@@ -158,6 +162,8 @@ fn happening(text: &str) -> Result<Happening, String> {
         "start" => Some(Happening::Start),
         "forks fail" => Some(Happening::ForksFail(true)),
         "forks work" => Some(Happening::ForksFail(false)),
+        "hooks refuse forks" => Some(Happening::ForksRefused(true)),
+        "hooks allow forks" => Some(Happening::ForksRefused(false)),
         "orders wait" => Some(Happening::OrdersWait(true)),
         "orders are answered" => Some(Happening::OrdersWait(false)),
         "configuration is good" => Some(Happening::Refuse(None)),
@@ -169,6 +175,9 @@ fn happening(text: &str) -> Result<Happening, String> {
     let found = fixed.or_else(|| of_the_configuration(text));
     match found.or_else(|| of_an_upgrade(text)) {
         Some(happening) => Ok(happening),
+        None if text.starts_with("a hook fails with ") => {
+            number(text.trim_start_matches("a hook fails with ")).map(Happening::HookRaised)
+        }
         None if text.starts_with("client ") => of_a_client(text),
         None if text.starts_with("orphan ") => of_an_orphan(text),
         None if text.contains(" MiB are free, and ") => room(text),

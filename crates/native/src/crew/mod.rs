@@ -8,6 +8,7 @@
 //! or for the interpreter; nothing wakes up while nothing happens.
 
 mod bell;
+mod farewell;
 mod leader;
 mod looped;
 mod memory;
@@ -43,7 +44,7 @@ pub(crate) use steward::start as start_steward;
 
 use self::notices::tell;
 use crate::head::Always;
-use crate::wsgi::Gateway;
+use crate::wsgi::{Gateway, Observer};
 
 /// Who turns the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +163,7 @@ pub(crate) struct Crew {
     shares_listeners: bool,
     siblings: Option<siblings::Siblings>,
     post: notices::Post,
+    farewell: farewell::Farewell,
     orphanhood: orphan::Orphanhood,
     readiness: readiness::Readiness,
     memory: memory::MemoryLimit,
@@ -218,6 +220,7 @@ impl Crew {
                 .floor
                 .map(|(floor, own)| siblings::Siblings::new(floor, own)),
             post: notices::Post::default(),
+            farewell: farewell::Farewell::default(),
             orphanhood: orphan::Orphanhood::new(
                 setup.meeting_place,
                 setup.orphan_timeout,
@@ -253,6 +256,15 @@ impl Crew {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// How many requests were handed to the application.
+    pub(crate) fn requests(&self) -> u64 {
+        self.board.number(Count::Requests)
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
@@ -273,7 +285,11 @@ impl Crew {
 
     /// The life of one application thread: returns when the crew stops. A thread less for ever is worse than a new worker:
     /// if this one ends by an error of ours, the crew stops.
-    pub(crate) fn lead(&self, py: Python<'_>, gateway: &mut Gateway) -> PyResult<()> {
+    pub(crate) fn lead<O: Observer>(
+        &self,
+        py: Python<'_>,
+        gateway: &mut Gateway<O>,
+    ) -> PyResult<()> {
         let guard = StopOnFailure {
             crew: self,
             failed: true,

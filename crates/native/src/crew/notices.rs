@@ -17,7 +17,6 @@ use rustix::time::{
 };
 
 use super::{Bell, Crew, lock};
-use crate::ffi;
 
 /// How long before the end of `graceful_timeout` the requests are named that do not survive it, at the most.
 const LAST_CALL: Duration = Duration::from_millis(200);
@@ -120,7 +119,7 @@ impl Crew {
         // A loop that hangs has not heard that the arbiter is gone.
         if self.orphaned.load(Ordering::Relaxed) || told.as_ref().is_err_and(is_parting) {
             log::error!(target: "oxicorn", "\"{}\" hangs and there is no arbiter: the worker ends", stuck.line);
-            ffi::exit_now(1);
+            return self.part(1);
         }
         tell("stuck", told);
     }
@@ -217,7 +216,7 @@ impl Crew {
         let leaves = self.draining.load(Ordering::Relaxed);
         if leaves && self.orphaned.load(Ordering::Relaxed) {
             log::warn!(target: "oxicorn", "Worker graceful timeout (pid: {}), requests were cut", std::process::id());
-            ffi::exit_now(0);
+            return self.part(0);
         }
         let stuck = lock(&self.stuck).take();
         if let Some(stuck) = stuck.filter(|_| self.engine().has_stuck()) {
@@ -259,6 +258,7 @@ impl Crew {
     /// Quick stop. A request inside the application cannot be interrupted; then the process ends under it. The clients of
     /// WebSockets are told.
     fn quit(&self) {
+        self.interrupted();
         if lock(&self.seat).inside > 0 {
             if let Some(access) = self.engine().access_log() {
                 access.flush();
@@ -266,7 +266,7 @@ impl Crew {
             self.engine().recall(0, Now::read());
             self.log_cut_requests();
             log::info!(target: "oxicorn", "Worker exiting (pid: {}), requests were cut", std::process::id());
-            ffi::exit_now(0);
+            return self.part(0);
         }
         self.stop();
     }

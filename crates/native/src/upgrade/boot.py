@@ -27,7 +27,8 @@ class Kept:
         if name not in FILES:
             return None
         file = os.fsdecode(FILES[name][0])
-        spec = ModuleSpec(name, cls, origin=file, is_package=name == "oxicorn")
+        is_package = os.path.basename(file) == "__init__.py"
+        spec = ModuleSpec(name, cls, origin=file, is_package=is_package)
         spec.has_location = True
         return spec
 

@@ -146,23 +146,34 @@ fn try_to_keep(py: Python<'_>, config: &Config) -> PyResult<Kept> {
 /// The package's modules, each with its file and its source.
 fn files(package: &Path) -> std::io::Result<String> {
     let mut text = String::from("FILES = {\n");
-    for entry in std::fs::read_dir(package)? {
+    add_files(package, PACKAGE, &mut text)?;
+    text.push_str("}\n");
+    Ok(text)
+}
+
+/// Those of a folder, which is the package `name`, and of the packages in it.
+fn add_files(folder: &Path, name: &str, text: &mut String) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let stem = path.file_stem().and_then(|stem| stem.to_str());
-        let Some(stem) = stem.filter(|_| path.extension().is_some_and(|kind| kind == "py")) else {
+        let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else {
             continue;
         };
-        let name = match stem {
-            "__init__" => PACKAGE.to_owned(),
-            stem => format!("{PACKAGE}.{stem}"),
+        let module = match stem {
+            "__init__" => name.to_owned(),
+            stem => format!("{name}.{stem}"),
         };
+        if path.join("__init__.py").exists() {
+            add_files(&path, &module, text)?;
+        }
+        if path.extension().is_none_or(|kind| kind != "py") {
+            continue;
+        }
         let source = literal(&std::fs::read(&path)?);
         let file = literal(path.as_os_str().as_encoded_bytes());
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:?}: ({file}, {source}),");
+        let _ = writeln!(text, "{module:?}: ({file}, {source}),");
     }
-    text.push_str("}\n");
-    Ok(text)
+    Ok(())
 }
 
 /// The command as it was typed, and the program's name in it.

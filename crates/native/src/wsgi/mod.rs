@@ -6,6 +6,7 @@ mod environ;
 mod front;
 mod input;
 mod names;
+mod observer;
 mod streams;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::head::{BIG, ERROR_PAGE, Framing};
 use crate::wsgi::call::{Call, EarlyHints, StartResponse, Transaction, Write};
 use crate::wsgi::environ::Environs;
 pub(crate) use crate::wsgi::input::EmptyInput;
+pub(crate) use crate::wsgi::observer::{Hooks, Nobody, Observer, Seen};
 pub(crate) use crate::wsgi::streams::{ErrorStream, FileWrapper};
 
 /// What a gateway needs to know of its worker.
@@ -71,9 +73,10 @@ impl Callables {
 
 /// One application thread's way from exchange to application and back.
 #[derive(Debug)]
-pub(crate) struct Gateway {
+pub(crate) struct Gateway<O> {
     app: Py<PyAny>,
     crew: Arc<Crew>,
+    observer: O,
     environs: Environs,
     callables: Callables,
     casefold: bool,
@@ -81,11 +84,12 @@ pub(crate) struct Gateway {
     wanted: Vec<String>,
 }
 
-impl Gateway {
+impl<O: Observer> Gateway<O> {
     pub(crate) fn new(
         py: Python<'_>,
         app: Py<PyAny>,
         crew: Arc<Crew>,
+        observer: O,
         setup: Setup,
     ) -> PyResult<Self> {
         let (casefold, sendfile, wanted) = (setup.casefold, setup.sendfile, setup.wanted.clone());
@@ -95,6 +99,7 @@ impl Gateway {
         Ok(Self {
             app,
             crew,
+            observer,
             environs,
             callables,
             casefold,
@@ -106,9 +111,13 @@ impl Gateway {
     /// Serves one exchange from beginning to end. An error is ours, never the application's.
     pub(crate) fn serve(&mut self, py: Python<'_>, mut exchange: Box<Exchange>) -> PyResult<()> {
         let environ = self.environs.build(py, &mut exchange);
+        let begun = environ.and_then(|environ| {
+            let request = self.observer.begin(&environ, &exchange)?;
+            Ok((environ, request))
+        });
         let transaction = self.transaction(py, exchange);
-        let environ = match environ {
-            Ok(environ) => environ,
+        let (environ, request) = match begun {
+            Ok(begun) => begun,
             Err(error) => {
                 // Out of memory: the application is not called.
                 self.finish(py, transaction, Err(error));
@@ -118,7 +127,7 @@ impl Gateway {
         let call = self.callables.call.get();
         call.put(transaction);
         let start_response = self.callables.start_response.bind(py);
-        let returned = ffi::call(self.app.bind(py), [environ.as_any(), start_response]);
+        let returned = O::call(&request, self.app.bind(py), &environ, start_response);
         let (served, only) = match returned {
             Ok(iterable) => match only_block(&iterable) {
                 Some(block) => (Ok(()), Some(block)),
@@ -133,10 +142,11 @@ impl Gateway {
         let mut transaction = call.reclaim(py);
         self.note_environ(&environ, &mut transaction);
         // No application code runs any more, so a response of one block needs no slot.
-        match only {
+        let seen = match only {
             Some(block) => self.send_only(py, transaction, &block),
             None => self.finish(py, transaction, served),
-        }
+        };
+        O::end(py, request, seen);
         drop(environ);
         if !self.callables.are_unique(py, self.environs.count()) {
             return self.renew_callables(py);
@@ -155,7 +165,12 @@ impl Gateway {
         )
     }
 
-    fn finish(&self, py: Python<'_>, mut transaction: Transaction, served: PyResult<()>) {
+    fn finish(&self, py: Python<'_>, mut transaction: Transaction, served: PyResult<()>) -> Seen {
+        // Before an error page takes its place.
+        let (sent, begun) = (
+            transaction.exchange.response.body_bytes,
+            transaction.begun(),
+        );
         let ending = conclude(py, &mut transaction, served);
         let Transaction {
             exchange,
@@ -164,12 +179,23 @@ impl Gateway {
             ..
         } = transaction;
         drop(write);
+        let seen = Seen {
+            sent,
+            begun,
+            keep_alive: goes_on(&exchange, ending),
+        };
         self.crew
             .with_engine(|engine| engine.finish(exchange, ending, now));
+        seen
     }
 
     /// A list of one block is a whole response. Lists and tuples have no `close`.
-    fn send_only(&self, py: Python<'_>, mut transaction: Transaction, block: &Bound<'_, PyAny>) {
+    fn send_only(
+        &self,
+        py: Python<'_>,
+        mut transaction: Transaction,
+        block: &Bound<'_, PyAny>,
+    ) -> Seen {
         let bytes = must_be_drafted(&transaction).and_then(|()| bytes_of(block));
         let served = match bytes {
             Ok(bytes) if transaction.begun() => {
@@ -186,16 +212,21 @@ impl Gateway {
             }
             Err(error) => Err(error),
         };
-        self.finish(py, transaction, served);
+        self.finish(py, transaction, served)
     }
 
     /// Sends a complete response and gives the exchange back, in one visit to the engine.
-    fn respond(&self, py: Python<'_>, mut transaction: Transaction, body: &[u8]) {
+    fn respond(&self, py: Python<'_>, mut transaction: Transaction, body: &[u8]) -> Seen {
         let (head, rest) = transaction.begin_whole(body);
         let ending = conclude(py, &mut transaction, Ok(()));
         let Transaction {
             mut exchange, now, ..
         } = transaction;
+        let seen = Seen {
+            sent: exchange.response.body_bytes,
+            begun: true,
+            keep_alive: goes_on(&exchange, ending),
+        };
         self.crew.with_engine(|engine| {
             let parts = [&exchange.response.head[..], rest];
             let parts = if rest.is_empty() { &parts[..1] } else { &parts };
@@ -203,6 +234,7 @@ impl Gateway {
             exchange.response.head.truncate(head);
             engine.finish(exchange, ending, now);
         });
+        seen
     }
 
     /// The application kept a callable: it must not reach the next request.
@@ -307,6 +339,10 @@ impl Gateway {
             }
         }
     }
+}
+
+fn goes_on(exchange: &Exchange, ending: Ending) -> bool {
+    exchange.keep_alive && matches!(ending, Ending::Complete)
 }
 
 /// What is left to do when the application is through.
