@@ -268,3 +268,58 @@ def post_fork(server, worker):
         hooked.start()
         assert hooked.server.request("/reload").status == 200
         hooked.server.wait_for_log("Generation 2 is confirmed")
+
+
+ASGI_TELLS = """
+import json, os
+
+def _tell(hook, **facts):
+    with open(os.environ["NOTES"], "a") as notes:
+        notes.write(json.dumps([hook, facts]) + "\\n")
+
+def _request(req):
+    return {
+        "method": req.method, "uri": req.uri, "path": req.path, "query": req.query,
+        "headers": req.headers, "version": req.version, "scheme": req.scheme,
+    }
+
+def post_worker_init(worker):
+    _tell("post_worker_init", alive=worker.alive, booted=worker.booted, asgi=callable(worker.asgi))
+
+def pre_request(worker, req):
+    _tell("pre_request", **_request(req))
+
+def post_request(worker, req, environ, resp):
+    # gunicorn's have a field of the server's own.
+    headers = [field for field in resp.headers if field[0] != "transfer-encoding"]
+    _tell("post_request", headers=headers, sent=resp.sent, status=str(resp.status)[:3],
+          query=environ["QUERY_STRING"], method=environ["REQUEST_METHOD"], request=_request(req))
+"""
+
+
+@pytest.mark.parametrize("hook", ["post_worker_init", "pre_request", "post_request"])
+def test_asynchronous_applications_have_the_same_facts(tmp_path: Path, hook: str) -> None:
+    facts = []
+    for program in ("gunicorn", "oxicorn"):
+        folder = tmp_path / program
+        options = ("-k", "asgi", "--access-logfile", "/dev/null", "hooked:asgi")
+        with Hooked(folder, program, *options, config=ASGI_TELLS) as hooked:
+            hooked.server.wait_accepting()
+            hooked.server.request("/a%20b/c?x=1")
+            hooked.wait_for("post_request")
+            facts.append([told for name, told in hooked.notes if name == hook])
+            assert hooked.stop() == 0
+    assert facts[0] == facts[1]
+
+
+def test_an_asynchronous_application_has_no_body_to_show(tmp_path: Path) -> None:
+    config = """
+def pre_request(worker, req):
+    try:
+        req.body
+    except AttributeError as error:
+        worker.log.info("absent: %s", error)
+"""
+    with Hooked(tmp_path, "oxicorn", "-k", "asgi", "hooked:asgi", config=config) as hooked:
+        hooked.start()
+        hooked.server.wait_for_log("absent: .*receives the body of its requests itself")

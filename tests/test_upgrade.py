@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from signal import SIGHUP, SIGKILL, SIGTERM, SIGUSR2
+from signal import SIGHUP, SIGKILL, SIGTERM, SIGTTIN, SIGUSR2
 from typing import Any
 
 import pytest
@@ -602,3 +602,45 @@ def test_a_service_manager_hears_of_the_restart_and_signs_of_life(site: Site) ->
         told = [message.get("STATUS", "") for message in manager.told]
         assert "Upgrade: version 2.0 takes over." in told
         server.stop()
+
+
+# hooks
+
+HOOKS = """
+import os
+def on_starting(server): server.log.info("starting %s", os.getpid())
+def nworkers_changed(server, new, old): server.log.info("changed %s %s %s", new, old, os.getpid())
+def post_fork(server, worker): server.log.info("forked %s by %s", worker.age, server.pid)
+def child_exit(server, worker):
+    server.log.info("gone %s %s of %s", worker.age, worker.pid, sorted(server.WORKERS) != [])
+def on_exit(server): server.log.info("exiting %s", os.getpid())
+"""
+
+
+def test_hooks_of_the_arbiter_go_on_in_the_next_version(site: Site) -> None:
+    (site.folder / "gunicorn.conf.py").write_text(HOOKS)
+    server = site.start()
+    worker = server.worker
+    site.install("2.0")
+    site.upgrade()
+    server.wait_for_log(f"gone 1 {worker} of True")
+    server.signal(SIGTTIN)
+    server.wait_for_log(f"changed 2 1 {server.pid}")
+    server.wait_for_log(f"forked 3 by {server.pid}")
+    server.stop()
+    assert server.log.count("starting") == 1
+    assert f"exiting {server.pid}" in server.log
+
+
+def test_hooks_of_the_arbiter_go_on_when_the_next_version_fails(site: Site) -> None:
+    (site.folder / "gunicorn.conf.py").write_text(HOOKS)
+    server = site.start()
+    worker = server.worker
+    site.install("2.0", cli=RESUMES + "raise RuntimeError('two')")
+    assert "two" in site.refused()
+    server.signal(SIGTTIN)
+    server.wait_for_log(f"changed 2 1 {server.pid}")
+    os.kill(worker, SIGKILL)
+    server.wait_for_log(f"gone 1 {worker} of")
+    server.stop()
+    assert f"exiting {server.pid}" in server.log

@@ -32,7 +32,6 @@ from oxicorn._native import (
     undo,
 )
 from oxicorn.boot import application, lost_threads
-from oxicorn.compat.server import Listener
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
@@ -147,7 +146,7 @@ def _serve(
         observer = Observer(config, source.command(), partial(_configure_again, source))
         arbiter = Arbiter(config, os.fork, observer, source.command(), identity.owner)
         arbiter.bind()
-        observer.server.LISTENERS = [Listener(*socket) for socket in arbiter.sockets]
+        observer.bound(arbiter.sockets)
     except BindError as error:
         undo(str(error))
         log("error", str(error))

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from oxicorn._native import Config, log
 from oxicorn.compat.config import Cfg
-from oxicorn.compat.server import Server
+from oxicorn.compat.server import Listener, Server
 from oxicorn.compat.worker import BOOTING, Worker
 from oxicorn.errors import OperatorError
 from oxicorn.hooks import Hooks, complain, summary
@@ -60,6 +60,12 @@ class Observer:
         answer = answer or self._call("on_starting", self.server, code=_FAILED)
         self.code = answer[0] if answer else 0
         return answer
+
+    def bound(self, sockets: list[tuple[int, str]]) -> None:
+        """The sockets listen; who took them over from another version was not starting."""
+        self.server.LISTENERS = [Listener(*socket) for socket in sockets]
+        if self.server.num_workers is None:
+            self.server.num_workers = self.server.cfg.workers
 
     def ready(self) -> Answer:
         """The sockets listen; there is no worker yet."""

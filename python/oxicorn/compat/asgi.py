@@ -73,7 +73,7 @@ def _request_of(turns: Turns, scope: Message) -> Request:
     path = scope["raw_path"].removeprefix(scope["root_path"].encode()).decode("latin-1")
     query = scope["query_string"].decode("latin-1")
     major, _, minor = scope["http_version"].partition(".")
-    return turns.request(
+    request = turns.request(
         scope["method"],
         f"{path}?{query}" if query else path,
         (int(major), int(minor or 0)),
@@ -81,6 +81,9 @@ def _request_of(turns: Turns, scope: Message) -> Request:
         [(name.upper(), value) for name, value in _texts(scope["headers"])],
         tuple(scope["client"]) if scope["client"] else "",
     )
+    # Decoded here, as gunicorn has it.
+    request.path = scope["path"].removeprefix(scope["root_path"])
+    return request
 
 
 def _environ_of(request: Request) -> Environ:
