@@ -63,6 +63,7 @@ class Config:
     secure_scheme_headers: dict[str, str]
     forwarder_headers: list[str]
     proxy_protocol: Literal["off", "auto", "v1", "v2"]
+    proxy_protocol_required: bool
     proxy_allow_ips: list[str]
     protocol: Literal["http", "uwsgi"]
     uwsgi_allow_ips: list[str]
@@ -229,6 +230,7 @@ class Arguments(TypedDict, total=False):
     secure_scheme_headers: Mapping[str, str] | None
     forwarder_headers: Sequence[str] | str | None
     proxy_protocol: Literal["off", "auto", "v1", "v2"] | None
+    proxy_protocol_required: bool | None
     proxy_allow_ips: Sequence[str] | str | None
     protocol: Literal["http", "uwsgi"] | None
     uwsgi_allow_ips: Sequence[str] | str | None

@@ -238,13 +238,16 @@ impl Engine {
         }
         let registry = &self.registry;
         let trusted = self.options.trust.trusts(peer);
+        let language = self.options.edge.language();
         let inserted = self.connections.insert_with(|id| {
             let fd = transport.as_fd().as_raw_fd();
             let interest = Interest::READABLE | Interest::WRITABLE;
             registry
                 .register(&mut SourceFd(&fd), token(id.token()), interest)
                 .ok()?;
-            Some(Connection::new(transport, peer, listener, trusted, now))
+            let mut connection = Connection::new(transport, peer, listener, trusted, now);
+            connection.language = language;
+            Some(connection)
         });
         if let Some(id) = inserted {
             self.board.add(Count::Accepted, 1);

@@ -19,9 +19,9 @@ pub(crate) fn write(log: &AccessLog, exchange: &Exchange, duration: Duration, no
     let environ = |name: &str| environ_value(exchange, name);
     log.record(&Record {
         remote: remote.as_bytes(),
-        request_line: head.line.of(bytes),
+        request_line: &exchange.line(),
         method: head.method.of(bytes),
-        path: &percent_decoded(head.path.of(bytes)),
+        path: &path(exchange),
         query: head.query.of(bytes),
         protocol: if head.version == Version::Http10 {
             "HTTP/1.0"
@@ -37,6 +37,14 @@ pub(crate) fn write(log: &AccessLog, exchange: &Exchange, duration: Duration, no
         header_out: &header_out,
         environ: &environ,
     });
+}
+
+/// An absolute target without a path has none here.
+fn path(exchange: &Exchange) -> Cow<'_, [u8]> {
+    if exchange.head.path.is_empty() {
+        return Cow::Borrowed(b"");
+    }
+    exchange.path()
 }
 
 fn environ_value<'x>(exchange: &'x Exchange, name: &str) -> Option<&'x [u8]> {

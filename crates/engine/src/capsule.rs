@@ -8,7 +8,10 @@
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
+use oxicorn_edge::proxy::Protocol;
+
 use crate::codec::{Input, put_sized};
+use crate::edge::{Language, Origin};
 use crate::peer::Peer;
 
 /// The version of this encoding. Another one is refused as a whole, before any capsule is looked at.
@@ -83,8 +86,11 @@ impl<F> Unsent<'_, F> {
 /// See the module. `F` is a descriptor: borrowed from the one who sends, owned by the one who receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Capsule<'b, F> {
-    /// The client's address as the connection was established with.
+    /// The client: whoever connected, or whom a PROXY header names.
     pub(crate) peer: Peer,
+    /// What a PROXY header said.
+    pub(crate) origin: Option<Origin>,
+    pub(crate) language: Language,
     /// The listener it came from.
     pub(crate) listener: Place,
     /// Requests answered.
@@ -113,15 +119,20 @@ mod tag {
     pub(super) const STORED: u8 = 9;
     pub(super) const UNSENT_BYTES: u8 = 10;
     pub(super) const UNSENT_FILE: u8 = 11;
+    pub(super) const LANGUAGE: u8 = 12;
+    pub(super) const ORIGIN: u8 = 13;
 }
 
 impl<F: Copy> Capsule<'_, F> {
     /// Appends the encoding to `out`, and the descriptors it needs to `files`, in their order.
     pub(crate) fn encode(&self, out: &mut Vec<u8>, files: &mut Vec<F>) {
-        put(out, tag::PEER, |out| match self.peer {
-            Peer::Ip(address) => put_address(out, address),
-            Peer::Unix => {}
-        });
+        put(out, tag::PEER, |out| put_peer(out, self.peer));
+        if let Some(origin) = self.origin {
+            put(out, tag::ORIGIN, |out| put_origin(out, origin));
+        }
+        if let Some(code) = language_code(self.language) {
+            put(out, tag::LANGUAGE, |out| out.push(code));
+        }
         put(out, tag::LISTENER, |out| match &self.listener {
             Place::Ip(address) => put_address(out, *address),
             Place::Unix(path) => {
@@ -175,6 +186,8 @@ impl<F: Copy> Capsule<'_, F> {
 /// The fields met so far.
 struct Draft<F> {
     peer: Option<Peer>,
+    origin: Option<Origin>,
+    language: Option<Language>,
     listener: Option<Place>,
     served: Option<u32>,
     idle: Option<u64>,
@@ -203,6 +216,8 @@ impl<F> Default for Draft<F> {
     fn default() -> Self {
         Self {
             peer: None,
+            origin: None,
+            language: None,
             listener: None,
             served: None,
             idle: None,
@@ -220,6 +235,8 @@ impl<F> Draft<F> {
         let mut value = Input::new(value);
         match tag {
             tag::PEER => once(&mut self.peer, read_peer(&mut value)?)?,
+            tag::ORIGIN => once(&mut self.origin, read_origin(&mut value)?)?,
+            tag::LANGUAGE => once(&mut self.language, read_language(value.u8()?)?)?,
             tag::LISTENER => once(&mut self.listener, read_place(&mut value)?)?,
             tag::SERVED => once(&mut self.served, value.u32()?)?,
             tag::IDLE => once(&mut self.idle, value.u64()?)?,
@@ -250,6 +267,8 @@ impl<F> Draft<F> {
     fn finish(self) -> Option<Capsule<'static, F>> {
         let capsule = Capsule {
             peer: self.peer?,
+            origin: self.origin,
+            language: self.language.unwrap_or_default(),
             listener: self.listener?,
             served: self.served?,
             idle: self.idle?,
@@ -351,6 +370,53 @@ fn read_peer(value: &mut Input<'_>) -> Option<Peer> {
     read_address(family, value).map(Peer::Ip)
 }
 
+fn put_peer(out: &mut Vec<u8>, peer: Peer) {
+    match peer {
+        Peer::Ip(address) => put_address(out, address),
+        Peer::Unix => {}
+    }
+}
+
+/// The common one is not written, so that versions which know no other go on understanding it.
+fn language_code(language: Language) -> Option<u8> {
+    match language {
+        Language::Http => None,
+        Language::Preface => Some(1),
+        Language::Uwsgi => Some(2),
+    }
+}
+
+fn read_language(code: u8) -> Option<Language> {
+    let languages = [Language::Preface, Language::Uwsgi];
+    languages
+        .into_iter()
+        .find(|&language| language_code(language) == Some(code))
+}
+
+fn put_origin(out: &mut Vec<u8>, origin: Origin) {
+    let known = |protocol: &Protocol| *protocol == origin.protocol;
+    let code = Protocol::ALL.iter().position(known).unwrap_or_default();
+    out.push(u8::try_from(code).unwrap_or(u8::MAX));
+    put_sized(out, |out| put_peer(out, origin.proxy));
+    if let Some(destination) = origin.destination {
+        put_address(out, destination);
+    }
+}
+
+fn read_origin(value: &mut Input<'_>) -> Option<Origin> {
+    let protocol = *Protocol::ALL.get(usize::from(value.u8()?))?;
+    let mut proxy = Input::new(value.string()?);
+    let origin = Origin {
+        proxy: read_peer(&mut proxy)?,
+        protocol,
+        destination: match value.u8() {
+            Some(family) => Some(read_address(family, value)?),
+            None => None,
+        },
+    };
+    proxy.is_empty().then_some(origin)
+}
+
 fn read_place(value: &mut Input<'_>) -> Option<Place> {
     match value.u8()? {
         0 => Some(Place::Unix(value.rest().to_vec())),
@@ -366,6 +432,12 @@ mod tests {
     fn full() -> Capsule<'static, u8> {
         Capsule {
             peer: Peer::Ip("192.0.2.7:4711".parse().unwrap()),
+            origin: Some(Origin {
+                proxy: Peer::Ip("[::1]:99".parse().unwrap()),
+                protocol: Protocol::Tcp4,
+                destination: Some("198.51.100.1:443".parse().unwrap()),
+            }),
+            language: Language::Uwsgi,
             listener: Place::Ip("[2001:db8::1]:8000".parse().unwrap()),
             served: 3,
             idle: 1_234,
@@ -395,6 +467,12 @@ mod tests {
     fn small() -> Capsule<'static, u8> {
         Capsule {
             peer: Peer::Unix,
+            origin: Some(Origin {
+                proxy: Peer::Unix,
+                protocol: Protocol::Local,
+                destination: None,
+            }),
+            language: Language::Http,
             listener: Place::Unix(b"/run/app.sock".to_vec()),
             remaining: None,
             stage: Stage::Sending { close: true },
@@ -422,6 +500,20 @@ mod tests {
             assert_eq!(decoded(&bytes, &files), Some(capsule));
         }
         assert_eq!(encoded(&full()).1, [1, 2], "files in their order");
+    }
+
+    #[test]
+    fn what_no_proxy_has_changed_is_encoded_as_it_always_was() {
+        let plain = Capsule {
+            origin: None,
+            ..small()
+        };
+        let (bytes, _) = encoded(&plain);
+        let mut input = Input::new(&bytes);
+        while let (Some(tag), Some(_)) = (input.u8(), input.string()) {
+            assert!(tag < tag::LANGUAGE, "{tag}");
+        }
+        assert_eq!(decoded(&bytes, &[]), Some(plain));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::fs::File;
 
 use crate::capsule::Stored;
 use crate::clock::Now;
+use crate::edge::{Language, Origin};
 use crate::exchange::Scheme;
 use crate::outbox::Outbox;
 use crate::peer::Peer;
@@ -98,9 +99,13 @@ pub(crate) enum Phase {
 )]
 pub(crate) struct Connection {
     pub(crate) transport: Transport,
+    /// The client: whoever connected, or whom a PROXY header names.
     pub(crate) peer: Peer,
+    /// What a PROXY header said.
+    pub(crate) origin: Option<Box<Origin>>,
+    pub(crate) language: Language,
     pub(crate) listener: u16,
-    /// The peer is a trusted proxy.
+    /// Whoever connected is a trusted proxy.
     pub(crate) trusted: bool,
     /// The socket may hold input that no event will announce again.
     pub(crate) readable: bool,
@@ -154,6 +159,8 @@ impl Connection {
         Self {
             transport,
             peer,
+            origin: None,
+            language: Language::Http,
             listener: u16::try_from(listener).unwrap_or(u16::MAX),
             trusted,
             readable: false,

@@ -6,7 +6,7 @@ use oxicorn_board::Count;
 use crate::clock::Now;
 use crate::connection::{Connection, Phase};
 use crate::engine::{Engine, Notice, Running, Stuck};
-use crate::reading::Refusal;
+use crate::refusal::Refusal;
 use crate::slab::Id;
 
 /// Expired connections handled per turn; the timer fires again for the rest.

@@ -3,11 +3,14 @@
 //! Invariant: while an exchange is out, its connection is in the phase `App`; the engine does not close it, and reads from it only what
 //! the exchange's holder pulls.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::sync::Arc;
 
-use oxicorn_http1::{Head, Span};
+use oxicorn_http1::{Head, Span, Version};
 
+use crate::access::percent_decoded;
+use crate::edge::Origin;
 use crate::peer::Peer;
 use crate::slab::Id;
 use crate::tls::Facts;
@@ -63,6 +66,12 @@ pub struct Exchange {
     pub body: Body,
     /// The client.
     pub peer: Peer,
+    /// Whether the request's forwarding fields are believed.
+    pub trusted: bool,
+    /// What a PROXY header said of the connection.
+    pub origin: Option<Origin>,
+    /// The request came as a uwsgi packet, which is where the spans of [`Exchange::head`] point into.
+    pub is_packet: bool,
     /// Index of the listener in the order given to the engine.
     pub listener: usize,
     /// What the connection is, or what a trusted proxy said.
@@ -87,6 +96,9 @@ impl Exchange {
             head: Head::default(),
             body: Body::Empty,
             peer: Peer::Unix,
+            trusted: false,
+            origin: None,
+            is_packet: false,
             listener: 0,
             scheme: Scheme::Http,
             tls: None,
@@ -105,6 +117,53 @@ impl Exchange {
     /// The bytes the spans of [`Exchange::head`] point into.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The packet that the request came in, without the body; only if [`Exchange::is_packet`].
+    pub fn packet(&self) -> &[u8] {
+        let len = self.head.len as usize;
+        self.bytes.get(..len).unwrap_or_default()
+    }
+
+    /// The request line, for logs.
+    pub fn line(&self) -> Cow<'_, [u8]> {
+        let (head, bytes) = (&self.head, self.bytes());
+        if !self.is_packet {
+            return Cow::Borrowed(head.line.of(bytes));
+        }
+        let version: &[u8] = match head.version {
+            Version::Http10 => b"HTTP/1.0",
+            Version::Http11 => b"HTTP/1.1",
+        };
+        let parts = [head.method.of(bytes), head.target.of(bytes), version];
+        Cow::Owned(parts.join(&b' '))
+    }
+
+    /// The path that the application is asked for, decoded. In a packet it already is.
+    pub fn path(&self) -> Cow<'_, [u8]> {
+        if self.is_packet {
+            return Cow::Borrowed(self.head.path.of(self.bytes()));
+        }
+        percent_decoded(self.head.path_of(self.bytes()))
+    }
+
+    /// The path as the client sent it, percent-encoded, as far as that is known.
+    pub fn raw_path(&self) -> &[u8] {
+        let (head, bytes) = (&self.head, self.bytes());
+        if !self.is_packet {
+            return head.path_of(bytes);
+        }
+        let target = head.target.of(bytes);
+        let end = target.iter().position(|&byte| byte == b'?');
+        target
+            .get(..end.unwrap_or(target.len()))
+            .unwrap_or_default()
+    }
+
+    /// Whether the response may be chunked, and other responses may come before it: what HTTP/1.1 has and neither HTTP/1.0
+    /// nor uwsgi.
+    pub fn is_http11(&self) -> bool {
+        !self.is_packet && self.head.version == Version::Http11
     }
 
     /// Keeps no more memory than what is in it takes: it is about to be out for long.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use oxicorn_http1::Policy;
 
+use crate::edge::Edge;
 use crate::forwarded::TrustPolicy;
 use crate::tls::Acceptor;
 
@@ -15,6 +16,8 @@ pub struct Options {
     pub http: Policy,
     /// Whose forwarding headers are believed (`forwarded_allow_ips`, `secure_scheme_headers`).
     pub trust: TrustPolicy,
+    /// Who may say what below HTTP (`proxy_protocol`, `proxy_allow_ips`, `protocol`, `uwsgi_allow_ips`).
+    pub edge: Edge,
     /// Milliseconds from accept, or from the first byte of a later request, until its head is complete (`head_timeout`).
     pub head_timeout: u64,
     /// What connections are encrypted with; `None`: they are not (`certfile`).
@@ -69,6 +72,7 @@ impl Default for Options {
         Self {
             http: Policy::default(),
             trust: TrustPolicy::default(),
+            edge: Edge::default(),
             head_timeout: 10_000,
             tls: None,
             handshake_timeout: 10_000,

@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 
 use crate::capsule::Place;
 use crate::clock::Now;
+use crate::edge::Language;
 use crate::engine::Engine;
 use crate::peer::Peer;
 use crate::transport::Transport;
@@ -22,7 +23,9 @@ impl Engine {
         let id = self.admit(Transport::plain(socket), self.own_peer(), 0, now);
         let connection = id.and_then(|id| self.connections.get_mut(id));
         let unregistered = || io::Error::other("it could not be registered");
-        connection.ok_or_else(unregistered)?.trusted = true;
+        let connection = connection.ok_or_else(unregistered)?;
+        connection.trusted = true;
+        connection.language = Language::Http;
         if self.options.max_requests > 0 {
             self.options.max_requests += 1;
         }

@@ -5,23 +5,19 @@
 use std::io;
 
 use oxicorn_board::Count;
-use oxicorn_http1::{
-    Body as Decoder, Framing, Head, Reject, Span, Step, Version, response, worth_parsing,
-};
-use oxicorn_logs::http_date;
+use oxicorn_http1::{Body as Decoder, Framing, Head, Span, Step, Version, worth_parsing};
 
 use crate::clock::Now;
 use crate::connection::{Arrival, Connection, Phase, Reading};
+use crate::edge::Language;
 use crate::engine::{Engine, Notice};
 use crate::exchange::{Body, Exchange, READ, Scheme};
 use crate::options::Options;
+use crate::refusal::Refusal;
 use crate::slab::Id;
 use crate::spool::Spool;
 use crate::streaming::Course;
 use crate::transport::Received;
-
-/// The `Server` field of error pages.
-const SERVER: &[u8] = b"oxicorn";
 
 /// System calls spent on one body before others get a turn.
 pub(crate) const BODY_READS: usize = 8;
@@ -29,56 +25,34 @@ pub(crate) const BODY_READS: usize = 8;
 /// The longest request line kept for the log of a stuck request.
 const LINE_KEPT: usize = 512;
 
-/// Why a request is not served.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    Parse(Reject),
-    BodyTooLarge,
-    Scheme,
-    /// Over plain TCP where TLS is spoken.
-    PlainHttp,
-    SlowHead,
-    SlowBody,
-    SlowApplication,
-    Spool(io::Error),
-}
-
-impl Refusal {
-    fn status(&self) -> u16 {
-        match self {
-            Self::Parse(reject) => reject.status(),
-            Self::BodyTooLarge => 413,
-            Self::Scheme | Self::PlainHttp => 400,
-            Self::SlowHead | Self::SlowBody => 408,
-            Self::SlowApplication => 504,
-            Self::Spool(_) => 500,
-        }
-    }
-}
-
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Parse(reject) => reject.fmt(f),
-            Self::BodyTooLarge => f.write_str("the body is larger than limit_request_body"),
-            Self::Scheme => f.write_str("the proxy's scheme fields contradict each other"),
-            Self::PlainHttp => f.write_str("The plain HTTP request was sent to HTTPS port"),
-            Self::SlowHead => f.write_str("the request head did not arrive within head_timeout"),
-            Self::SlowBody => f.write_str(
-                "the request body came slower than body_timeout and body_min_rate allow",
-            ),
-            Self::SlowApplication => f.write_str("the application did not answer within timeout"),
-            Self::Spool(_) => f.write_str("the body could not be stored"),
-        }
-    }
-}
-
 /// How far a body has come.
 enum Progress {
     /// More input is needed; this many bytes of it were used.
     More(usize),
     /// Complete; this many bytes of the input belonged to it.
     Done(usize),
+}
+
+/// What is in the spare buffer of a head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gathered {
+    /// Bytes that are in the connection's own buffer as well.
+    pub(crate) kept: usize,
+    /// Bytes in all.
+    pub(crate) filled: usize,
+    /// Those of them that are known to be no complete head.
+    pub(crate) seen: usize,
+}
+
+impl Gathered {
+    /// Bytes of which nothing is known and nothing kept.
+    pub(crate) fn fresh(filled: usize) -> Self {
+        Self {
+            kept: 0,
+            filled,
+            seen: 0,
+        }
+    }
 }
 
 impl Engine {
@@ -113,9 +87,18 @@ impl Engine {
     }
 
     fn read_head(&mut self, id: Id, now: Now) -> Option<Box<Exchange>> {
+        let gathered = self.gather_head(id)?;
+        match self.connections.get_mut(id)?.language {
+            Language::Http => self.parse_head(id, gathered, now),
+            Language::Preface => self.read_preface(id, gathered, now),
+            Language::Uwsgi => self.read_packet(id, gathered, now),
+        }
+    }
+
+    /// Fills the spare buffer with what there is of the head. `None`: nothing new, or the client left.
+    fn gather_head(&mut self, id: Id) -> Option<Gathered> {
         let connection = self.connections.get_mut(id)?;
         let kept = connection.inbuf.len();
-        let was_idle = kept == 0;
         make_space(&mut self.spare.bytes, kept);
         copy_to(&mut self.spare.bytes, &connection.inbuf);
         let mut filled = kept;
@@ -132,9 +115,20 @@ impl Engine {
                 }
             }
         }
-        let input = self.spare.bytes.get(..filled).unwrap_or_default();
         let seen = if connection.partial { kept } else { 0 };
-        let parsed = if worth_parsing(input, seen) {
+        Some(Gathered { kept, filled, seen })
+    }
+
+    /// The bytes in the spare buffer begin a request.
+    pub(crate) fn parse_head(
+        &mut self,
+        id: Id,
+        gathered: Gathered,
+        now: Now,
+    ) -> Option<Box<Exchange>> {
+        let connection = self.connections.get_mut(id)?;
+        let input = self.spare.bytes.get(..gathered.filled).unwrap_or_default();
+        let parsed = if worth_parsing(input, gathered.seen) {
             self.spare
                 .head
                 .parse(input, &self.options.http, connection.trusted)
@@ -142,21 +136,8 @@ impl Engine {
             Ok(false)
         };
         match parsed {
-            Ok(true) => self.begin(id, filled, now),
-            Ok(false) => {
-                let fresh = input.get(kept..).unwrap_or_default();
-                connection.inbuf.extend_from_slice(fresh);
-                connection.partial = true;
-                connection.show(self.board, Some(Count::Head));
-                let more = connection.readable;
-                if was_idle && connection.served > 0 {
-                    self.set_deadline(id, self.head_deadline(now));
-                }
-                if more {
-                    self.enqueue(id);
-                }
-                None
-            }
+            Ok(true) => self.begin(id, gathered.filled, now),
+            Ok(false) => self.keep_partial(id, gathered, now),
             Err(reject) => {
                 self.refuse(id, &Refusal::Parse(reject), now);
                 None
@@ -164,12 +145,38 @@ impl Engine {
         }
     }
 
+    /// The head in the spare buffer is incomplete. Never a request; so that callers can end with it.
+    pub(crate) fn keep_partial(
+        &mut self,
+        id: Id,
+        gathered: Gathered,
+        now: Now,
+    ) -> Option<Box<Exchange>> {
+        let connection = self.connections.get_mut(id)?;
+        let fresh = self.spare.bytes.get(gathered.kept..gathered.filled);
+        connection
+            .inbuf
+            .extend_from_slice(fresh.unwrap_or_default());
+        connection.partial = true;
+        connection.show(self.board, Some(Count::Head));
+        let more = connection.readable;
+        if gathered.kept == 0 && connection.served > 0 {
+            self.set_deadline(id, self.head_deadline(now));
+        }
+        if more {
+            self.enqueue(id);
+        }
+        None
+    }
+
     /// The head in `spare` is complete: decide about the body.
-    fn begin(&mut self, id: Id, filled: usize, now: Now) -> Option<Box<Exchange>> {
+    pub(crate) fn begin(&mut self, id: Id, filled: usize, now: Now) -> Option<Box<Exchange>> {
         let connection = self.connections.get_mut(id)?;
         connection.partial = false;
         let own = connection.transport.scheme();
-        let scheme = if connection.trusted {
+        let scheme = if connection.language == Language::Uwsgi {
+            Some(self.spare.scheme_of_packet())
+        } else if connection.trusted {
             self.options
                 .trust
                 .scheme(&self.spare.head, &self.spare.bytes, own)
@@ -391,14 +398,14 @@ impl Engine {
         }
         let mut line = self.lines.pop().unwrap_or_default();
         line.clear();
-        let whole = exchange.head.line.of(&exchange.bytes);
-        line.extend_from_slice(whole.get(..LINE_KEPT).unwrap_or(whole));
         exchange.id = Some(id);
         exchange.keep_alive =
             exchange.head.keep_alive && self.options.keep_alive > 0 && self.goes_on(id);
         exchange.started = self.access.is_some().then(std::time::Instant::now);
         if let Some(connection) = self.connections.get_mut(id) {
-            exchange.peer = connection.peer;
+            exchange.describe_client(connection, &self.options.trust);
+            let whole = exchange.line();
+            line.extend_from_slice(whole.get(..LINE_KEPT).unwrap_or(&whole));
             exchange.listener = usize::from(connection.listener);
             exchange.tls = connection.transport.facts();
             connection.phase = Phase::App {
@@ -441,54 +448,6 @@ impl Engine {
             }
         }
         self.enqueue(id);
-    }
-
-    /// Answers with an error page and ends the connection. What the client sends from here on is dropped unread.
-    pub(crate) fn refuse(&mut self, id: Id, refusal: &Refusal, now: Now) {
-        self.note_refusal(id, refusal);
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        connection.inbuf = Vec::new();
-        connection.phase = Phase::Flush { close: true };
-        connection.show(self.board, Some(Count::Sending));
-        self.set_deadline(id, self.write_deadline(now));
-        self.queue_page(id, refusal, now);
-    }
-
-    /// Logs and counts a refusal.
-    pub(crate) fn note_refusal(&mut self, id: Id, refusal: &Refusal) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        let (status, peer) = (refusal.status(), connection.peer);
-        match refusal {
-            Refusal::Spool(error) => log::error!(
-                target: "oxicorn",
-                "A request from ip={peer} failed: {refusal} in tmp_upload_dir: {error} ({status})"
-            ),
-            Refusal::SlowApplication => {}
-            _ => {
-                log::warn!(target: "oxicorn", "Invalid request from ip={peer}: {refusal} ({status})");
-            }
-        }
-        if !matches!(refusal, Refusal::SlowApplication) {
-            self.board.add(Count::Refused, 1);
-        }
-        if matches!(refusal, Refusal::SlowHead | Refusal::SlowBody) {
-            self.board.add(Count::TimedOut, 1);
-        }
-    }
-
-    /// Sends the page for a refusal.
-    pub(crate) fn queue_page(&mut self, id: Id, refusal: &Refusal, now: Now) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        let (status, text, date) = (refusal.status(), refusal.to_string(), http_date(now.unix));
-        let page = response::error_page(status, &text, &date, SERVER);
-        connection.outbox.get_or_insert_default().push_memory(&page);
-        self.flush(id, now);
     }
 }
 

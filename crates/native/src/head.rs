@@ -4,7 +4,7 @@
 //! far; a head that is refused is thrown away whole.
 
 use oxicorn_engine::Exchange;
-use oxicorn_http1::{Version, response};
+use oxicorn_http1::response;
 use oxicorn_logs::http_date;
 use pyo3::PyResult;
 use pyo3::exceptions::PyValueError;
@@ -45,7 +45,7 @@ impl Framing {
                     log::warn!(
                         target: "oxicorn",
                         "The application gave more than its Content-Length for {}; the rest was cut",
-                        String::from_utf8_lossy(exchange.head.line.of(exchange.bytes()))
+                        String::from_utf8_lossy(&exchange.line())
                     );
                 }
                 let rest = Self::Length(left - len as u64);
@@ -291,7 +291,7 @@ impl Head {
         is_head: bool,
         ours: Ours<'_>,
     ) -> Framing {
-        let http11 = exchange.head.version == Version::Http11;
+        let http11 = exchange.is_http11();
         let encoded = &mut exchange.response.head;
         let framing = self.complete(encoded, total, is_head, http11);
         exchange.keep_alive &= !self.close && framing != Framing::UntilClose;

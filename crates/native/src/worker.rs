@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use oxicorn_arbiter::sys::board::SharedBoard;
 use oxicorn_arbiter::sys::signals;
 use oxicorn_arbiter::{ListenAddr, Signal, WorkerSeed};
-use oxicorn_engine::{Options, TrustPolicy, question};
+use oxicorn_edge::proxy::Versions;
+use oxicorn_engine::{Edge, Options, TrustPolicy, question};
 use oxicorn_http1::{HeaderMap, Limits, Policy};
 use oxicorn_settings as settings;
 use oxicorn_websocket::deflate::Policy as Deflate;
@@ -411,6 +412,7 @@ fn options(config: &settings::Config, asynchronous: bool) -> Options {
     Options {
         http: policy(config),
         trust: trust(config),
+        edge: edge(config),
         head_timeout: millis(config.head_timeout),
         handshake_timeout: millis(config.tls_handshake_timeout),
         body_timeout: millis(config.body_timeout),
@@ -463,11 +465,29 @@ fn trust(config: &settings::Config) -> TrustPolicy {
         return TrustPolicy {
             proxies: settings::Networks::NONE,
             secure_fields: Vec::new(),
+            standard: false,
         };
     }
     TrustPolicy {
         proxies: config.forwarded_allow_ips.clone(),
         secure_fields: config.secure_scheme_headers.clone(),
+        standard: true,
+    }
+}
+
+/// Who may say what below HTTP.
+fn edge(config: &settings::Config) -> Edge {
+    let is_uwsgi = config.protocol == settings::Protocol::Uwsgi;
+    Edge {
+        proxy: match config.proxy_protocol {
+            settings::ProxyProtocol::Off => None,
+            settings::ProxyProtocol::Auto => Some(Versions::Both),
+            settings::ProxyProtocol::V1 => Some(Versions::One),
+            settings::ProxyProtocol::V2 => Some(Versions::Two),
+        },
+        proxy_required: config.proxy_protocol_required,
+        proxy_senders: config.proxy_allow_ips.clone(),
+        uwsgi: is_uwsgi.then(|| config.uwsgi_allow_ips.clone()),
     }
 }
 

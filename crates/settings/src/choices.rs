@@ -71,6 +71,30 @@ pub enum HeaderMap {
     Dangerous,
 }
 
+/// Which PROXY headers are looked for in front of the first request of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyProtocol {
+    /// None.
+    #[default]
+    Off,
+    /// Those of either version.
+    Auto,
+    /// Version 1, a line of text.
+    V1,
+    /// Version 2, binary.
+    V2,
+}
+
+/// What clients speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP.
+    #[default]
+    Http,
+    /// uwsgi, as nginx's `uwsgi_pass`.
+    Uwsgi,
+}
+
 /// How a restart goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RestartMode {
@@ -100,6 +124,28 @@ impl Stored for RestartMode {
             Some("phased") => Ok(Self::Phased),
             Some("regular") => Ok(Self::Regular),
             _ => Err("expected one of hot, phased, regular".into()),
+        }
+    }
+}
+
+impl Stored for ProxyProtocol {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_text() {
+            Some("off") => Ok(Self::Off),
+            Some("auto") => Ok(Self::Auto),
+            Some("v1") => Ok(Self::V1),
+            Some("v2") => Ok(Self::V2),
+            _ => Err("expected one of off, auto, v1, v2".into()),
+        }
+    }
+}
+
+impl Stored for Protocol {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_text() {
+            Some("http") => Ok(Self::Http),
+            Some("uwsgi") => Ok(Self::Uwsgi),
+            _ => Err("expected one of http, uwsgi".into()),
         }
     }
 }

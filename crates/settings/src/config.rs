@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::choices::{HeaderMap, Interface, LogLevel, RestartMode, WorkerClass};
+use crate::choices::{
+    HeaderMap, Interface, LogLevel, Protocol, ProxyProtocol, RestartMode, WorkerClass,
+};
 use crate::ciphers::Ciphers;
 use crate::invalid::Invalid;
 use crate::networks::Networks;
@@ -162,6 +164,16 @@ pub struct Config {
     pub secure_scheme_headers: Vec<(String, String)>,
     /// Which fields with underscores (in capitals) a proxy may send; `*` for any.
     pub forwarder_headers: Vec<String>,
+    /// Which PROXY headers are looked for.
+    pub proxy_protocol: ProxyProtocol,
+    /// Refuse connections without one.
+    pub proxy_protocol_required: bool,
+    /// Which peers may send one.
+    pub proxy_allow_ips: Networks,
+    /// What clients speak.
+    pub protocol: Protocol,
+    /// Which peers may speak uwsgi.
+    pub uwsgi_allow_ips: Networks,
 
     /// Restart workers when code changes.
     pub reload: bool,
@@ -353,6 +365,11 @@ pub(crate) const BLANK: Config = Config {
     forwarded_allow_ips: Networks::NONE,
     secure_scheme_headers: Vec::new(),
     forwarder_headers: Vec::new(),
+    proxy_protocol: ProxyProtocol::Off,
+    proxy_protocol_required: false,
+    proxy_allow_ips: Networks::NONE,
+    protocol: Protocol::Http,
+    uwsgi_allow_ips: Networks::NONE,
     reload: false,
     reload_extra_files: Vec::new(),
     reload_exclude: Vec::new(),

@@ -179,15 +179,34 @@ fn account(value: &Value) -> Option<Value> {
 }
 
 /// A truth value picks `off`, or the first word that is not `off`, where there is an `off`.
+/// Where one of the words is `off`, truth values count: false means it, true the first other one.
+fn switched<'w>(words: &'w [&'static str], on: bool) -> Option<&'w &'static str> {
+    let can_be_off = words.contains(&"off");
+    let word = words.iter().find(|word| (**word == "off") != on);
+    word.filter(|_| can_be_off)
+}
+
+/// As gunicorn reads `proxy_protocol`.
+fn truth_in_words(text: &str) -> Option<bool> {
+    let is = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if is(&["true", "1"]) {
+        Some(true)
+    } else {
+        is(&["false", "0", "none"]).then_some(false)
+    }
+}
+
 fn choice(words: &[&'static str], value: &Value) -> Option<Value> {
     let word = match value {
         Value::Text(text) => {
             let text = text.trim();
-            words.iter().find(|word| word.eq_ignore_ascii_case(text))
+            words
+                .iter()
+                .find(|word| word.eq_ignore_ascii_case(text))
+                .or_else(|| switched(words, truth_in_words(text)?))
         }
-        Value::Bool(on) if words.contains(&"off") => {
-            words.iter().find(|word| (**word == "off") != *on)
-        }
+        Value::None => switched(words, false),
+        Value::Bool(on) => switched(words, *on),
         _ => None,
     };
     word.map(|word| Value::text(*word))
@@ -322,11 +341,22 @@ mod tests {
         assert_eq!(checked(kind, "V1"), Ok(Value::text("v1")));
         assert_eq!(kind.check(&Value::Bool(true)), Ok(Value::text("auto")));
         assert_eq!(kind.check(&Value::Bool(false)), Ok(Value::text("off")));
+        assert_eq!(kind.check(&Value::None), Ok(Value::text("off")));
+        for (text, word) in [
+            ("True", "auto"),
+            ("1", "auto"),
+            ("none", "off"),
+            ("0", "off"),
+        ] {
+            assert_eq!(checked(kind, text), Ok(Value::text(word)), "{text}");
+        }
         assert_eq!(
             checked(kind, "v3"),
             Err("expected one of off, auto, v1".into())
         );
-        assert!(Kind::Choice(&["a"]).check(&Value::Bool(true)).is_err());
+        for value in [Value::Bool(true), Value::None, Value::text("1")] {
+            assert!(Kind::Choice(&["a"]).check(&value).is_err());
+        }
     }
 
     #[test]

@@ -24,7 +24,9 @@ mod usage;
 mod value;
 
 pub use address::Address;
-pub use choices::{HeaderMap, Interface, LogLevel, RestartMode, WorkerClass};
+pub use choices::{
+    HeaderMap, Interface, LogLevel, Protocol, ProxyProtocol, RestartMode, WorkerClass,
+};
 pub use ciphers::Ciphers;
 pub use config::Config;
 pub use invalid::{Invalid, Warning};

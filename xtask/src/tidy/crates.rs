@@ -8,9 +8,10 @@ use crate::failure;
 
 /// What each crate may depend on among those that the arrows of ARCHITECTURE.md are about: our own
 /// crates and the one that knows Python.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("board", &[]),
     ("http1", &[]),
+    ("edge", &["oxicorn-http1"]),
     ("settings", &[]),
     ("logs", &[]),
     ("tls", &[]),
@@ -19,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
         "engine",
         &[
             "oxicorn-board",
+            "oxicorn-edge",
             "oxicorn-http1",
             "oxicorn-settings",
             "oxicorn-logs",
@@ -30,6 +32,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
         "native",
         &[
             "oxicorn-board",
+            "oxicorn-edge",
             "oxicorn-http1",
             "oxicorn-settings",
             "oxicorn-logs",

@@ -93,7 +93,8 @@ const MOST_PYTHON_LINES: usize = 2700;
 const LONG_BY_NATURE: &str = "crates/settings/src/table/";
 
 /// Code that decides without touching the world.
-const PURE: [&str; 3] = [
+const PURE: [&str; 4] = [
+    "crates/edge/src/",
     "crates/http1/src/",
     "crates/websocket/src/",
     "crates/arbiter/src/core/",

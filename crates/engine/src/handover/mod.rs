@@ -161,9 +161,12 @@ impl Engine {
     fn adopt(&mut self, parcel: Parcel, now: Now) {
         let Parcel { socket, capsule } = parcel;
         let listener = self.listener_at(&capsule.listener);
-        let trusted = self.options.trust.trusts(capsule.peer);
+        let connected = capsule.origin.map_or(capsule.peer, |origin| origin.proxy);
+        let trusted = self.options.trust.trusts(connected);
         let transport = Transport::plain(socket);
         let mut connection = Connection::new(transport, capsule.peer, listener, trusted, now);
+        connection.origin = capsule.origin.map(Box::new);
+        connection.language = capsule.language;
         connection.served = capsule.served;
         connection.active = now.mono.saturating_sub(capsule.idle);
         connection.deadline = capsule

@@ -176,6 +176,8 @@ fn capsule(connection: &Connection, listener: Place, now: Now) -> Capsule<'_, Bo
     let deadline = connection.deadline;
     Capsule {
         peer: connection.peer,
+        origin: connection.origin.as_deref().copied(),
+        language: connection.language,
         listener,
         served: connection.served,
         idle: now.mono.saturating_sub(connection.active),

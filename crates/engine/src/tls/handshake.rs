@@ -13,7 +13,7 @@ use crate::deadlines::after;
 use crate::engine::Engine;
 use crate::exchange::Exchange;
 use crate::peer::Peer;
-use crate::reading::Refusal;
+use crate::refusal::Refusal;
 use crate::slab::Id;
 use crate::transport::Transport;
 

@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use oxicorn_edge::uwsgi;
 use oxicorn_engine::{Exchange, Peer, Scheme, TrustPolicy, percent_decoded};
 use oxicorn_http1::Version;
 use oxicorn_websocket::deflate::Policy;
@@ -103,8 +104,11 @@ impl Scopes {
         template.describe_client(py, exchange)?;
         let scope = template.dict.bind(py).copy()?;
         let trust = self.setup.trust.as_ref();
-        if let Some(host) = trust.and_then(|trust| forwarded_client(exchange, trust)) {
-            scope.set_item(intern!(py, "client"), (host, 0))?;
+        if let Some(client) = trust.and_then(|trust| trust.client(exchange)) {
+            scope.set_item(intern!(py, "client"), client)?;
+        }
+        if exchange.is_packet {
+            describe_packet(&scope, exchange, &self.setup.root_path)?;
         }
         let fields = self.fields.list(py, exchange)?;
         scope.set_item(intern!(py, "headers"), fields)?;
@@ -246,6 +250,11 @@ impl Template {
     /// Clients of a Unix socket have no address.
     fn describe_client(&mut self, py: Python<'_>, exchange: &Exchange) -> PyResult<()> {
         let Peer::Ip(peer) = exchange.peer else {
+            if self.client.take().is_some() {
+                // The last client had an address, by a PROXY header or a packet.
+                let nobody = py.None();
+                self.dict.bind(py).set_item(intern!(py, "client"), nobody)?;
+            }
             return Ok(());
         };
         if self.client == Some(peer) {
@@ -268,25 +277,24 @@ const ROOM: [&str; 7] = [
     "state",
 ];
 
-/// The client that a trusted proxy speaks for: the last host of `X-Forwarded-For` that is no trusted proxy itself, else the
-/// first one.
-fn forwarded_client(exchange: &Exchange, trust: &TrustPolicy) -> Option<String> {
-    let bytes = exchange.bytes();
-    let mut values = exchange
-        .head
-        .fields_named(bytes, "x-forwarded-for")
-        .peekable();
-    values.peek()?;
-    if !trust.trusts(exchange.peer) {
-        return None;
-    }
-    let hosts: Vec<&[u8]> = values
-        .flat_map(|value| value.split(|&byte| byte == b','))
-        .map(<[u8]>::trim_ascii)
-        .filter(|host| !host.is_empty())
-        .collect();
-    let is_proxy = |host: &&&[u8]| trust.trusts_host(host);
-    let client = hosts.iter().rev().find(|host| !is_proxy(host));
-    let client = client.or_else(|| hosts.first())?;
-    Some(String::from_utf8_lossy(client).into_owned())
+/// Where a packet says that the application lives (`SCRIPT_NAME`), and what is asked for there: the path with that prefix, as
+/// the specification has it, whether or not the front server has taken it off.
+fn describe_packet(
+    scope: &Bound<'_, PyDict>,
+    exchange: &Exchange,
+    root_path: &str,
+) -> PyResult<()> {
+    let py = scope.py();
+    let script_name = uwsgi::value(exchange.packet(), b"SCRIPT_NAME");
+    let root = script_name.unwrap_or(root_path.as_bytes());
+    let below_root = |path: &[u8]| {
+        let is_below = script_name.is_some_and(|script_name| path.starts_with(script_name));
+        let prefix = if is_below { b"" } else { root };
+        [prefix, path].concat()
+    };
+    let path = below_root(&exchange.path());
+    scope.set_item(intern!(py, "path"), String::from_utf8_lossy(&path))?;
+    let raw = PyBytes::new(py, &below_root(exchange.raw_path()));
+    scope.set_item(intern!(py, "raw_path"), raw)?;
+    scope.set_item(intern!(py, "root_path"), String::from_utf8_lossy(root))
 }

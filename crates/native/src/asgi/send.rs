@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 
 use oxicorn_engine::{Ending, FilePart, Flow, Now, Shared};
-use oxicorn_http1::{Version, response};
+use oxicorn_http1::response;
 use pyo3::exceptions::{PyConnectionResetError, PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -339,7 +339,7 @@ impl State {
         }
         encoded.extend_from_slice(b"\r\n");
         if let Some(exchange) = &self.exchange
-            && exchange.head.version == Version::Http11
+            && exchange.is_http11()
         {
             let flow = driver.crew.engine().send_interim(exchange, &encoded);
             self.gone |= flow == Flow::Gone;

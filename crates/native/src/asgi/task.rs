@@ -38,8 +38,8 @@ enum Armed {
 #[derive(Debug)]
 struct Catcher {
     call_soon: Py<PyAny>,
-    /// `asyncio.tasks._all_tasks.add`.
-    add: Py<PyAny>,
+    /// What makes a task a member of the set of all tasks, where tasks are started through the catcher.
+    add: Option<Py<PyAny>>,
     /// `contextvars.Context.run`.
     run: Py<PyAny>,
     armed: AtomicU8,
@@ -66,11 +66,15 @@ impl Catcher {
     /// makes its first step a single permanent reference in the set speaks, [`First`].
     fn install(event_loop: &Bound<'_, PyAny>, way: Way) -> PyResult<Py<Self>> {
         let py = event_loop.py();
-        let all_tasks = py.import("asyncio.tasks")?.getattr("_all_tasks")?;
+        let all_tasks = match way {
+            Way::Eager => None,
+            Way::Caught => Some(py.import("asyncio.tasks")?.getattr("_all_tasks")?),
+        };
+        let add = all_tasks.as_ref().map(|all_tasks| all_tasks.getattr("add"));
         let context = py.import("contextvars")?.getattr("Context")?;
         let catcher = Self {
             call_soon: event_loop.getattr(intern!(py, "call_soon"))?.unbind(),
-            add: all_tasks.getattr("add")?.unbind(),
+            add: add.transpose()?.map(Bound::unbind),
             run: context.getattr("run")?.unbind(),
             armed: AtomicU8::new(Armed::No as u8),
             enters: AtomicBool::new(false),
@@ -80,7 +84,7 @@ impl Catcher {
         let catcher = Bound::new(py, catcher)?;
         let this = catcher.as_any();
         event_loop.setattr("call_soon", ffi::native_function::<CallSoon>(this)?)?;
-        if way == Way::Caught {
+        if let Some(all_tasks) = all_tasks {
             all_tasks.setattr("add", ffi::native_function::<Add>(this)?)?;
             let members = all_tasks.getattr("data")?;
             members.call_method1("add", (ffi::native_function::<First>(this)?,))?;
@@ -111,8 +115,8 @@ impl Catcher {
         };
         let ran = self.run(&task, &step);
         let done = is_done(&task)?;
-        if !done {
-            ffi::call(self.add.bind(task.py()), [&task])?;
+        if let (false, Some(add)) = (done, &self.add) {
+            ffi::call(add.bind(task.py()), [&task])?;
         }
         match ran {
             // What ends a process is raised by the step as well; the task has it.
@@ -205,10 +209,12 @@ impl Native for Add {
     fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.this.py();
         let catcher = arguments.this.cast::<Catcher>()?.get();
-        if !catcher.enters.swap(false, Ordering::Relaxed) {
-            return arguments.forward(catcher.add.bind(py));
+        match &catcher.add {
+            Some(add) if !catcher.enters.swap(false, Ordering::Relaxed) => {
+                arguments.forward(add.bind(py))
+            }
+            _ => Ok(py.None().into_bound(py)),
         }
-        Ok(py.None().into_bound(py))
     }
 }
 

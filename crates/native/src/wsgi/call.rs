@@ -5,7 +5,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Exchange, FilePart, Flow, Now, Shared, wait_writable};
-use oxicorn_http1::{Version, response};
+use oxicorn_http1::response;
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -519,7 +519,7 @@ impl Native for EarlyHints {
             }
             encoded.extend_from_slice(b"\r\n");
             // HTTP/1.0 has no interim responses, and after the head there is no "early".
-            if !transaction.begun() && transaction.exchange.head.version == Version::Http11 {
+            if !transaction.begun() && transaction.exchange.is_http11() {
                 transaction.send(py, &[&encoded]);
             }
             Ok(())

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use oxicorn_engine::{Body, Exchange, Peer, Scheme, percent_decoded};
+use oxicorn_engine::{Body, Exchange, Peer, Scheme};
 use oxicorn_http1::Version;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyString};
@@ -15,8 +15,8 @@ use crate::ffi;
 use crate::interned::Interned;
 use crate::last::Last;
 use crate::wsgi::Setup;
-use crate::wsgi::input;
 use crate::wsgi::names::{Names, Slot};
+use crate::wsgi::{front, input};
 
 /// Ports whose strings are kept.
 const PORTS: usize = 1024;
@@ -93,7 +93,7 @@ impl Template {
         }
         let path = head.path_of(bytes);
         if self.path.changes(path) {
-            set(dict, &names.path_info, &percent_decoded(path))?;
+            set(dict, &names.path_info, &exchange.path())?;
         }
         if self.version != head.version {
             self.version = head.version;
@@ -169,10 +169,16 @@ impl Environs {
         };
         let environ = template.dict.bind(py).copy()?;
         let script_name = self.set_fields(&environ, exchange)?;
-        self.set_script_name(&environ, exchange, script_name.as_deref())?;
         if unix {
             self.set_server_from_host(&environ, exchange)?;
         }
+        let script_name = if exchange.is_packet {
+            front::set_parameters(&environ, exchange)?
+        } else {
+            front::set_origin(&environ, exchange)?;
+            script_name
+        };
+        self.set_script_name(&environ, exchange, script_name.as_deref())?;
         if !matches!(exchange.body, Body::Empty) {
             let body = input::stream(py, exchange)?;
             ffi::set_item(&environ, &self.interned.input, &body)?;
@@ -181,12 +187,19 @@ impl Environs {
     }
 
     fn describe_peer(&mut self, py: Python<'_>, exchange: &Exchange) -> PyResult<()> {
-        let (Peer::Ip(peer), Some(template)) =
-            (exchange.peer, self.templates.get_mut(exchange.listener))
-        else {
+        let Some(template) = self.templates.get_mut(exchange.listener) else {
             return Ok(());
         };
         let dict = template.dict.bind(py);
+        let Peer::Ip(peer) = exchange.peer else {
+            if template.address.take().is_some() {
+                // The last client had an address, by a PROXY header or a packet.
+                template.port = None;
+                set(dict, &self.interned.remote_addr, b"")?;
+                dict.del_item(&self.interned.remote_port)?;
+            }
+            return Ok(());
+        };
         if template.address != Some(peer.ip()) {
             template.address = Some(peer.ip());
             set(
@@ -297,8 +310,7 @@ impl Environs {
             return Ok(());
         }
         set(environ, &self.interned.script_name, prefix)?;
-        let decoded = percent_decoded(exchange.head.path_of(exchange.bytes()));
-        match decoded.strip_prefix(prefix) {
+        match exchange.path().strip_prefix(prefix) {
             Some(rest) => set(environ, &self.interned.path_info, rest),
             None => Ok(()),
         }

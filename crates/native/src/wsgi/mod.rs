@@ -3,6 +3,7 @@
 
 mod call;
 mod environ;
+mod front;
 mod input;
 mod names;
 mod streams;
@@ -338,7 +339,7 @@ fn is_full(transaction: &Transaction) -> bool {
 
 fn line(transaction: &Transaction) -> String {
     let exchange = &transaction.exchange;
-    String::from_utf8_lossy(exchange.head.line.of(exchange.bytes())).into_owned()
+    String::from_utf8_lossy(&exchange.line()).into_owned()
 }
 
 fn must_be_drafted(transaction: &Transaction) -> PyResult<()> {
