@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.certificates import Authority, Identity
 from harness.server import Server, _clean_environment
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -141,6 +142,9 @@ def test_the_first_minute_of_the_readme_serves(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("page", "line"), shown(PAGES), ids=named)
 def test_a_command_of_a_page_is_accepted(project: Path, page: Path, line: str) -> None:
+    if "--certfile" in line:
+        made = Authority(project / "authority").issue()
+        made.move_to(Identity(project / "cert.pem", project / "key.pem"))
     done = run(f"{line} --check-config", project)
     assert (done.returncode, "Error" in done.stderr) == (0, False), f"{page}: {done.stderr}"
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
+from harness.certificates import Authority
 from harness.server import _clean_environment
 from oxicorn._native import CommandLine, ConfigError
 
@@ -46,6 +47,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "main.py").write_text(APPLICATION)
     (folder / "made.py").write_text(f"{APPLICATION}\ndef make():\n    return app\n")
     (folder / ".env").write_text("A=b\n")
+    made = Authority(folder / "authority").issue()
+    (folder / "a.pem").write_text(made.cert.read_text())
+    (folder / "a.key").write_text(made.key.read_text())
+    (folder / "both.pem").write_text(made.cert.read_text() + made.key.read_text())
     return folder
 
 

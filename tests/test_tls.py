@@ -25,6 +25,7 @@ from conftest import Serve
 from harness import processes
 from harness.certificates import Authority, Identity, openssl
 from harness.client import Ended, message
+from harness.folders import open_to_everybody
 from harness.server import Server
 from harness.wait import until
 from harness.websocket import WebSocket
@@ -450,8 +451,7 @@ def test_only_root_need_be_able_to_read_the_key(
     expected = new.serial
     for one in (identity, new):
         one.key.chmod(0o600)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_everybody(tmp_path)
     (tmp_path / "site_app.py").write_text(
         "import os\n"
         "def app(environ, start_response):\n"

@@ -99,10 +99,7 @@ impl TrustPolicy {
             }
             said = Some(scheme);
         }
-        Some(
-            said.or_else(|| self.standard_scheme(head, bytes))
-                .unwrap_or(own),
-        )
+        Some(said.unwrap_or_else(|| self.standard_scheme(head, bytes).unwrap_or(own)))
     }
 
     fn secure_field(&self, name: &[u8]) -> Option<&(String, String)> {
@@ -113,12 +110,8 @@ impl TrustPolicy {
 
     fn standard_scheme(&self, head: &Head, bytes: &[u8]) -> Option<Scheme> {
         let element = self.standard_element(head, bytes)?;
-        let proto = element.proto?;
-        Some(if proto.eq_ignore_ascii_case(b"https") {
-            Scheme::Https
-        } else {
-            Scheme::Http
-        })
+        let https = element.proto.as_deref()?.eq_ignore_ascii_case(b"https");
+        Some(if https { Scheme::Https } else { Scheme::Http })
     }
 
     /// The element of `Forwarded` about the client: the last one whose `for` is no trusted proxy, else the first.
@@ -196,6 +189,17 @@ mod tests {
             scheme_of("X-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off\r\n"),
             None
         );
+    }
+
+    #[test]
+    fn a_proxy_that_says_nothing_speaks_for_itself_and_one_that_speaks_is_believed() {
+        let own = Scheme::Https;
+        assert_eq!(scheme_over(own, ""), Some(Scheme::Https));
+        let nothing = "Forwarded: for=192.0.2.1\r\n";
+        assert_eq!(scheme_over(own, nothing), Some(Scheme::Https));
+        for said in ["X-Forwarded-Proto: http\r\n", "Forwarded: proto=http\r\n"] {
+            assert_eq!(scheme_over(own, said), Some(Scheme::Http), "{said}");
+        }
     }
 
     #[test]
@@ -278,13 +282,5 @@ mod tests {
         };
         exchange.trusted = true;
         assert_eq!(policy.client(&exchange), None);
-    }
-
-    #[test]
-    fn a_proxy_that_says_nothing_speaks_for_itself_and_one_that_speaks_is_believed() {
-        let own = Scheme::Https;
-        assert_eq!(scheme_over(own, ""), Some(Scheme::Https));
-        let said = scheme_over(own, "X-Forwarded-Proto: http\r\n");
-        assert_eq!(said, Some(Scheme::Http));
     }
 }
