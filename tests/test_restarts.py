@@ -242,6 +242,10 @@ BROKEN = {
     "exit-1": ("import os; os._exit(1)", "with an error"),
     "segfault": ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
     "killed": ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
+    "memory": (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30,) * 2); bytearray(1 << 31)",
+        "MemoryError",
+    ),
     "terminated": ("import os; os.kill(os.getpid(), 15)", "SIGTERM"),
     "system-exit": ("raise SystemExit(0)", "SystemExit"),
 }
@@ -330,7 +334,7 @@ def test_twenty_requests_at_once_are_at_most_two_restarts(site: Site) -> None:
 
 
 @pytest.mark.parametrize("preload", [False, True])
-def test_twenty_restarts_leave_nothing_behind(site: Site, preload: bool) -> None:
+def test_fifty_restarts_leave_nothing_behind(site: Site, preload: bool) -> None:
     others = ["--preload"] if preload else []
     server = site.start("--observe-timeout", "0", "--keep-alive", "1", *others)
     expected = 4 if preload else 3
@@ -343,11 +347,14 @@ def test_twenty_restarts_leave_nothing_behind(site: Site, preload: bool) -> None
     with Load(server, clients=2) as load:
         restart(server)
         before = processes.descriptors(*everybody())
-        for number in range(20):
+        for number in range(50):
             site.write(f"version {number}")
             restart(server)
-        load.wait_for("version 19", 10)
+            if number == 9:
+                memory = processes.resident(server.pid)
+        load.wait_for("version 49", 10)
     processes.wait_for_no_more_than(before, everybody)
+    assert processes.resident(server.pid) - memory < 1024, "KiB in the arbiter"
 
 
 def test_no_signal_goes_to_a_worker_that_ended_with_the_one_that_failed(site: Site) -> None:
