@@ -269,7 +269,7 @@ def test_what_stands_in_front_of_the_handshake_has_to_be_a_header(
         response = connection.send(b"PROXY TCP4 nobody\r\n").receive()
         assert (response.status, connection.is_closed()) == (400, True)
     with server.connect(tls=None) as connection:
-        connection.send(LINE[:20]).end()
+        connection.send(LINE[:20]).finish_sending()
         assert connection.is_closed()
 
 
