@@ -130,12 +130,19 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def over_tls(front: Front, target: str) -> bytes:
+    return over_tls_from(front, target)[0]
+
+
+def over_tls_from(front: Front, target: str) -> tuple[bytes, int]:
+    """The body of an answer, and the port that the client has asked from."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     connection = http.client.HTTPSConnection("127.0.0.1", front.port, context=context, timeout=30)
+    connection.connect()
+    own: int = connection.sock.getsockname()[1]
     connection.request("GET", target)
-    return connection.getresponse().read()
+    return connection.getresponse().read(), own
 
 
 def test_tls_at_nginx_is_https_for_the_application(
@@ -319,6 +326,30 @@ backend app
             assert seen["REMOTE_PORT"] == str(connection.socket.getsockname()[1])
             assert (seen["PROXY_PROTOCOL"], seen["PROXY_PORT"]) == ("TCP4", str(port))
     assert "Invalid request" not in server.log, "nor do its health checks disturb"
+
+
+@pytest.mark.parametrize("option", ["send-proxy", "send-proxy-v2"])
+def test_haproxy_passes_on_tls_behind_its_header(
+    serve: Serve, tmp_path: Path, certificate: Path, option: str
+) -> None:
+    files = ["--certfile", f"{certificate}/cert.pem", "--keyfile", f"{certificate}/key.pem"]
+    always = ["--proxy-protocol", "auto", "--proxy-protocol-required"]
+    server = serve(ASGI, *always, *files, launch=True)
+    server.wait_for_log("Listening at")
+    port = free_port()
+    sections = f"""
+frontend web
+    mode tcp
+    bind 127.0.0.1:{port}
+    default_backend app
+backend app
+    mode tcp
+    server one {_host(server)} {option}
+"""
+    with haproxy(tmp_path / "haproxy", port, sections) as opened:
+        seen, own = over_tls_from(opened, "/scope")
+    found = ast.literal_eval(seen.decode())
+    assert (found["client"], found["scheme"]) == (("127.0.0.1", own), "https")
 
 
 # Restarts beneath
