@@ -134,6 +134,8 @@ def test_the_environment_is_weaker_than_the_arguments(scripts: Scripts) -> None:
 ENDS = """
 import atexit, signal
 atexit.register(print, "atexit", flush=True)
+# Where this was started with the signal ignored, it would stay so.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     oxicorn.run(app, port=0, workers=2)
 finally:
