@@ -96,6 +96,7 @@ impl Engine {
     }
 
     /// Fills the spare buffer with what there is of the head. `None`: nothing new, or the client left.
+    #[inline]
     fn gather_head(&mut self, id: Id) -> Option<Gathered> {
         let connection = self.connections.get_mut(id)?;
         let kept = connection.inbuf.len();
@@ -120,6 +121,7 @@ impl Engine {
     }
 
     /// The bytes in the spare buffer begin a request.
+    #[inline]
     pub(crate) fn parse_head(
         &mut self,
         id: Id,

@@ -56,6 +56,7 @@ impl Exchange {
 
     /// What is known of the client: from the connection, and from the packet. The fields in a packet are those of the client
     /// that it names, so it is that one who has to be trusted.
+    #[inline]
     pub(crate) fn describe_client(&mut self, connection: &Connection, trust: &TrustPolicy) {
         self.peer = connection.peer;
         self.trusted = connection.trusted;
