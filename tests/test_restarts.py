@@ -243,7 +243,7 @@ BROKEN = {
     "segfault": ("import os; os.kill(os.getpid(), 11)", "SIGSEGV"),
     "killed": ("import os; os.kill(os.getpid(), 9)", "SIGKILL"),
     "memory": (
-        "import resource; resource.setrlimit(resource.RLIMIT_AS, (1 << 30,) * 2); bytearray(1 << 31)",
+        "from resource import *; setrlimit(RLIMIT_AS, (1 << 30, 1 << 30)); bytearray(1 << 31)",
         "MemoryError",
     ),
     "terminated": ("import os; os.kill(os.getpid(), 15)", "SIGTERM"),
