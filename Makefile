@@ -136,6 +136,9 @@ python-test: $(VENV)/tools $(VENV)/serves
 autobahn: $(VENV)/tools
 	OXICORN_AUTOBAHN=all $(BIN)/pytest tests/test_autobahn.py
 
+# What the tests of `other-pythons` import beside Oxicorn.
+SMOKE := anyio pytest setproctitle sniffio uvicorn uvloop
+
 # A debug build and a short test for each other interpreter: it imports, checks and serves.
 other-pythons: $(VENV)/tools
 	@for python in $(PYTHONS); do \
@@ -144,9 +147,9 @@ other-pythons: $(VENV)/tools
 			then continue; fi; \
 		echo "CPython $$version ($$python)"; \
 		venv=target/pythons/$$version; \
-		"$$venv/bin/python" -c 'import anyio, pytest, setproctitle, uvicorn, uvloop' 2>/dev/null || { \
+		"$$venv/bin/python" -c 'for name in "$(SMOKE)".split(): __import__(name)' 2>/dev/null || { \
 			"$$python" -m venv "$$venv"; \
-			"$$venv/bin/pip" install --quiet anyio pytest setproctitle uvicorn uvloop; }; \
+			"$$venv/bin/pip" install --quiet $(SMOKE); }; \
 		rm -rf "$$venv/wheel"; \
 		env -u PYO3_PYTHON $(BIN)/maturin build --quiet --profile dev --locked \
 			--interpreter "$$venv/bin/python" --out "$$venv/wheel"; \
