@@ -190,6 +190,12 @@ impl Config {
         self.warnings.clone()
     }
 
+    /// What was set though it does nothing here, with the reasons.
+    #[getter]
+    fn idle(&self) -> Vec<String> {
+        self.config.idle()
+    }
+
     /// The application: `MODULE[:VARIABLE]`.
     #[getter]
     fn app(&self) -> Option<String> {

@@ -1,0 +1,131 @@
+"""What the settings of workers' lives do: how long they live, how they end, what is loaded anew."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from signal import SIGTERM
+
+from harness.client import Ended, message
+from harness.server import Server
+from harness.wait import until
+
+from .process import facts
+from .stage import Stage, act, shows
+
+TCP = 'bind = "127.0.0.1:0"\n'
+
+
+def _serving(stage: Stage, name: str, config: str) -> Server:
+    server = stage.launch(stage.folder(name), TCP + config, app="site_app:app").wait_accepting()
+    server.request()
+    return server
+
+
+@shows("max_requests")
+def max_requests(stage: Stage) -> None:
+    server = _serving(stage, "few", "max_requests = 3\n")
+    seen: list[int] = []
+
+    def three_workers() -> bool:
+        seen.append(_pid(server))
+        return len(set(seen)) == 3
+
+    until(three_workers, "three workers have answered")
+    until(lambda: "Autorestarting worker" in server.log, "the log says why")
+    second = list(dict.fromkeys(seen))[1]
+    assert seen.count(second) <= 3
+
+
+def _pid(server: Server) -> int:
+    """Who answers; a worker that leaves may be asked."""
+
+    def asked() -> int:
+        try:
+            return int(facts(server)["pid"])
+        except (OSError, Ended):
+            return 0
+
+    return until(asked, "a worker answers")
+
+
+@shows("max_requests_jitter")
+def max_requests_jitter(stage: Stage) -> None:
+    """So much that a worker with a limit of one serves on: it fails once in 50 000 000 times."""
+    server = _serving(stage, "jitter", "max_requests = 1\nmax_requests_jitter = 1000000000\n")
+    assert len({_pid(server) for _ in range(20)}) == 1
+
+
+@shows("timeout", "graceful_timeout")
+def timeout(stage: Stage) -> None:
+    server = _serving(stage, "stuck", "timeout = 2\n")
+    worker = server.worker
+    with server.connect() as connection:
+        connection.send(message("/hang"))
+        server.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)")
+        until(lambda: worker not in server.workers(), "it is ended")
+    patient = _serving(stage, "patient", "timeout = 60\ngraceful_timeout = 1\n")
+    with patient.connect() as connection:
+        connection.send(message("/hang"))
+        assert not connection.readable(0.3)
+        began = time.monotonic()
+        patient.signal(SIGTERM)
+        assert patient.wait() == 0
+    assert 0.8 < time.monotonic() - began < 15
+
+
+@shows("worker_connections")
+def worker_connections(stage: Stage) -> None:
+    """At the limit the longest idle connection makes room."""
+    config = "worker_connections = 2\nkeepalive = 60\nthreads = 2\n"
+    server = _serving(stage, "crowded", config)
+    with server.connect() as first, server.connect() as second, server.connect() as third:
+        assert [one.request().status for one in (first, second)] == [200, 200]
+        third.send(message())
+        assert first.readable(30)
+        assert first.is_closed()
+        assert third.receive().status == 200
+        assert second.request().status == 200
+
+
+# Development.
+
+
+@act("reloading")
+def reloading(stage: Stage, folder: Path) -> Server:
+    (folder / "extra.txt").write_text("extra")
+    config = 'reload = True\nreload_engine = "poll"\nreload_extra_files = ["extra.txt"]\n'
+    server = stage.launch(folder, TCP + config, app="site_app:app").wait_accepting()
+    server.request()
+    return server
+
+
+def _touch(path: Path) -> None:
+    """Changes a file so that it cannot go unnoticed."""
+    before = path.stat()
+    path.write_text(path.read_text() + "\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 2_000_000_000))
+
+
+def _replaces_its_worker(stage: Stage, name: str) -> None:
+    server = stage.server("reloading")
+    # What is watched is known a moment after the first answer.
+    before = _pid(server)
+    path = stage.folder("reloading") / name
+
+    def replaced() -> bool:
+        _touch(path)
+        return _pid(server) != before
+
+    until(replaced, f"{name} has been seen")
+
+
+@shows("reload")
+def reload(stage: Stage) -> None:
+    _replaces_its_worker(stage, "site_app.py")
+
+
+@shows("reload_extra_files")
+def reload_extra_files(stage: Stage) -> None:
+    _replaces_its_worker(stage, "extra.txt")
