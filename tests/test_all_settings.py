@@ -2,8 +2,8 @@
 is understood as gunicorn understands it and does what it says (`effects`), or it is refused with
 advice, or accepted with a word on why there is nothing for it to do.
 
-What is expected follows from the status in the table of settings: a setting that gets another status
-is tested for that one.
+What is expected follows from the status in the table of settings: a setting that gets another
+status is tested for that one.
 """
 
 from __future__ import annotations
@@ -32,11 +32,8 @@ IN_EFFECT = sorted(name for name, status in STATUS.items() if status in ("same",
 REFUSED = sorted(name for name, status in STATUS.items() if status in ("refused", "later"))
 IDLE = sorted(name for name, status in STATUS.items() if status == "without effect")
 
-CHECKED_ELSEWHERE = {
-    "config": "it says where the others come from",
-    "user": "gunicorn resolves the name when it reads it",
-}
-"""Settings whose value gunicorn's `cfg` has in another form."""
+BESIDE = {"keyfile": {"certfile": "a.pem"}}
+"""What a setting needs beside it."""
 
 NOT_SETTABLE_BY_FLAG = {
     "suppress_ragged_eofs": "gunicorn's flag says True, which is the default",
@@ -64,12 +61,17 @@ def test_every_value_is_another_one_than_gunicorns_default() -> None:
 # What is understood.
 
 
-def ours(*words: str, file: dict[str, Any] | None = None, env: dict[str, str] | None = None) -> Any:
+def ours(
+    name: str,
+    *words: str,
+    file: dict[str, Any] | None = None,
+    env: dict[str, str] | None = None,
+) -> Any:
     """The configuration that these words, this file and this environment make."""
-    command_line = CommandLine(["site_app:app", *words], env or {})
+    command_line = CommandLine(list(words), env or {})
     if command_line.exit is not None:
         raise ConfigError(command_line.exit[1])
-    return command_line.resolve("gunicorn.conf.py" if file else None, file or {})
+    return command_line.resolve("gunicorn.conf.py", {**BESIDE.get(name, {}), **(file or {})})
 
 
 def theirs(name: str, value: Any) -> Any:
@@ -87,12 +89,12 @@ def is_hook(name: str) -> bool:
 def test_a_value_in_the_file_is_understood_as_by_gunicorn(name: str) -> None:
     value = VALUES[name]
     written = eval(value.written)
-    found = getattr(ours(file={name: written}), name)
+    found = getattr(ours(name, file={name: written}), name)
     if is_hook(name):
         assert found is written
         return
-    assert found == value.value
-    assert theirs(name, written) == value.value
+    assert value.is_read_as(found)
+    assert value.is_read_as(theirs(name, written))
 
 
 @pytest.mark.parametrize(
@@ -101,29 +103,27 @@ def test_a_value_in_the_file_is_understood_as_by_gunicorn(name: str) -> None:
 )
 def test_a_flag_of_gunicorn_is_understood_as_by_gunicorn(name: str, flag: str) -> None:
     value = VALUES[name]
-    parser = Config().parser()
-    parsed = vars(parser.parse_args([flag, *value.words]))[name]
-    assert theirs(name, parsed) == value.value
-    assert getattr(ours(flag, *value.words), name) == value.value
-    shorter = [flag + value.said] if value.said and len(flag) == 2 else None
-    if shorter:
-        assert getattr(ours(*shorter), name) == value.value
+    parsed = vars(Config().parser().parse_args([flag, *value.words]))[name]
+    assert value.is_read_as(theirs(name, parsed))
+    assert value.is_read_as(getattr(ours(name, flag, *value.words), name))
+    glued = f"{flag}{value.said}" if len(flag) == 2 else f"{flag}={value.said}"
+    if value.words:
+        assert value.is_read_as(getattr(ours(name, glued), name))
 
 
 @pytest.mark.parametrize("name", [name for name in sorted(IN_EFFECT + IDLE) if settable(name)])
 def test_gunicorn_cmd_args_reaches_whatever_has_a_flag(name: str) -> None:
-    value = VALUES[name]
-    words = " ".join([settable(name)[-1], *value.words])
-    config = ours(env={"GUNICORN_CMD_ARGS": words})
-    assert getattr(config, name) == value.value
+    words = " ".join([settable(name)[-1], *VALUES[name].words])
+    found = getattr(ours(name, env={"GUNICORN_CMD_ARGS": words}), name)
+    assert VALUES[name].is_read_as(found)
 
 
 @pytest.mark.parametrize("name", ENVIRONMENT)
 def test_the_variables_of_single_settings_are_read(name: str) -> None:
     variable, text, value = ENVIRONMENT[name]
-    assert getattr(ours(env={variable: text}), name) == value
-    report = ours(env={variable: text}).report()
-    assert f"# environment {variable}" in report
+    config = ours(name, env={variable: text})
+    assert getattr(config, name) == value
+    assert f"# environment {variable}" in config.report()
     read = f"from gunicorn.config import Config; print(repr(Config().{name}))"
     done = subprocess.run(
         [sys.executable, "-c", read],
@@ -138,14 +138,8 @@ def test_the_variables_of_single_settings_are_read(name: str) -> None:
 
 @pytest.mark.parametrize("name", IN_EFFECT)
 def test_print_config_shows_it_and_who_has_set_it(name: str) -> None:
-    if is_hook(name):
-        report = ours(file={name: VALUES[name].value}).report()
-        assert any(
-            line.startswith(f"{name} ") and "# gunicorn.conf.py" in line
-            for line in report.splitlines()
-        )
-        return
-    report = ours(file={name: eval(VALUES[name].written)}).report()
+    value = VALUES[name].value if is_hook(name) else eval(VALUES[name].written)
+    report = ours(name, file={name: value}).report()
     [line] = [line for line in report.splitlines() if line.split(" ")[0] == name]
     assert line.endswith("  # gunicorn.conf.py")
 
@@ -160,8 +154,9 @@ def test_a_value_that_is_not_supported_says_what_to_do_instead(name: str) -> Non
         assert refused.startswith(f"{name} = ")
         assert "not supported" in refused
         assert ROWS[name]["note"] in refused
-    assert getattr(ours(file={name: None}), name) == getattr(ours(), name)
-    assert value.value != getattr(ours(), name)
+    usual = getattr(ours(name), name)
+    assert getattr(ours(name, file={name: None}), name) == usual
+    assert not value.is_read_as(usual)
 
 
 def refusals(name: str) -> Iterator[str]:
@@ -171,7 +166,7 @@ def refusals(name: str) -> Iterator[str]:
     ways += [{"words": [flag, *value.words]} for flag in settable(name)]
     for way in ways:
         with pytest.raises(ConfigError) as caught:
-            ours(*way.get("words", []), file=way.get("file"))
+            ours(name, *way.get("words", []), file=way.get("file"))
         yield str(caught.value)
 
 
@@ -192,7 +187,7 @@ def test_a_server_with_a_value_that_is_not_supported_does_not_start(
     )
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: {name} = ")
-    assert "(from gunicorn.conf.py): not supported" in done.stderr
+    assert "(from ./gunicorn.conf.py): not supported" in done.stderr
     assert ROWS[name]["note"] in done.stderr
 
 
@@ -212,7 +207,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("name", IDLE)
 def test_a_setting_without_effect_says_so_at_debug(idle: str, name: str) -> None:
-    line = f" (from gunicorn.conf.py): without effect; {ROWS[name]['note']}\n"
+    line = f" (from ./gunicorn.conf.py): without effect; {ROWS[name]['note']}\n"
     assert re.search(rf"\[DEBUG\] {name} = .*{re.escape(line)}", idle)
 
 

@@ -31,8 +31,9 @@ def hooked(stage: Stage, folder: Path) -> Server:
         successor = server.wait_for("on_starting", 2)[1]
         os.kill(successor, SIGTERM)
         until(lambda: not Path(f"/proc/{successor}").exists(), "the successor is gone")
+        before = server.server.worker
         server.server.signal(SIGHUP)
-        server.wait_for("child_exit", 2)
+        until(lambda: not Path(f"/proc/{before}").exists(), "the first worker is gone")
         with server.server.connect() as connection, contextlib.suppress(OSError):
             connection.send(message("/hang"))
             server.wait_for("worker_abort")

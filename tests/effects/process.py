@@ -115,21 +115,6 @@ def worker_class(stage: Stage) -> None:
     stage.server("whole").wait_for_log("Using worker: gthread")
 
 
-@shows("threads")
-def threads(stage: Stage) -> None:
-    server = stage.server("whole")
-    with through_unix(stage, "whole") as first:
-        # As many as it takes until two of them are with one worker.
-        others = [server.connect() for _ in range(3)]
-        first.send(b"GET /meet HTTP/1.1\r\nHost: a\r\n\r\n")
-        for other in others:
-            other.send(b"GET /meet HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert [one.receive().json() for one in (first, *others)] == ["met"] * 4
-        for other in others:
-            other.close()
-    assert facts(server)["environ"]["wsgi.multithread"] is True
-
-
 @shows("keepalive")
 def keepalive(stage: Stage) -> None:
     with stage.server("whole").connect() as connection:

@@ -38,14 +38,13 @@ def backlogs():
     found = []
     for name in os.listdir("/proc/self/fd"):
         try:
-            one = socket.socket(fileno=os.dup(int(name)))
+            one = socket.socket(fileno=int(name))
         except OSError:
             continue
-        with one:
-            listens = one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-            if listens and one.family == socket.AF_INET:
-                told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
-                found.append(int.from_bytes(told[28:32], sys.byteorder))
+        if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and one.family == socket.AF_INET:
+            told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+            found.append(int.from_bytes(told[28:32], sys.byteorder))
+        one.detach()
     return found
 
 

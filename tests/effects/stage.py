@@ -1,5 +1,5 @@
-"""Servers that show what settings do: each has a configuration of its own, says in its application what
-it is, and is started once, when the first of its settings is looked at.
+"""Servers that show what settings do: each has a configuration of its own, says in its application
+what it is, and is started once, when the first of its settings is looked at.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from harness.server import Server
+from harness.server import PROGRAM, Server
 
 __all__ = ["OF", "Act", "Stage", "act", "shows"]
 
@@ -26,6 +26,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        folder.chmod(0o711)
         self._short = TemporaryDirectory(prefix="oxi-")
         self.short = Path(self._short.name)
         """Where sockets are, whose paths have to be short."""
@@ -64,6 +65,9 @@ class Stage:
         server = Server(folder, app or "", options, bind=None, cwd=folder)
         if app is None:
             server.command.pop()
+        if PROGRAM == "gunicorn":
+            # The worker class is the configuration's to say.
+            server.command = [word for word in server.command if word not in ("-k", "gthread")]
         self._made.append(server)
         server.launch()
         if log is not None:

@@ -1,6 +1,6 @@
-"""For each of gunicorn's settings a value that is not the default: as words on the command line, and
-as an expression in a configuration file. Where both programs understand the value otherwise than it
-is written, `read` says what they make of it.
+"""For each of gunicorn's settings a value that is not the default: as words on the command line,
+and as an expression in a configuration file. Where both programs understand the value otherwise
+than it is written, `read` says what they make of it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ class Value(NamedTuple):
     """The same in a configuration file."""
     read: Any = ...
     """What `cfg` has, if that is not what `written` evaluates to."""
+    free: bool = False
+    """A name as well as a number: it may stay as it was said."""
 
     @property
     def words(self) -> list[str]:
@@ -29,6 +31,10 @@ class Value(NamedTuple):
     def value(self) -> Any:
         """What `cfg` has."""
         return eval(self.written) if self.read is ... else self.read
+
+    def is_read_as(self, found: Any) -> bool:
+        """Whether this is what a program has made of it."""
+        return bool(found == self.value or (self.free and str(found) == self.said))
 
 
 def _text(text: str, read: Any = ...) -> Value:
@@ -67,20 +73,20 @@ VALUES = {
     "limit_request_field_size": _number(600),
     "reload": ON,
     "reload_engine": _text("poll"),
-    "reload_extra_files": Value("site_app.py", "['site_app.py']"),
+    "reload_extra_files": Value("/", "['/']"),
     "spew": ON,
     "check_config": ON,
     "print_config": ON,
     "preload_app": ON,
     "sendfile": Value(None, "False"),
     "reuse_port": ON,
-    "chdir": _text("."),
+    "chdir": _text("/"),
     "daemon": ON,
     "raw_env": Value("A=b", "['A=b']"),
     "pidfile": _text("a.pid"),
     "worker_tmp_dir": _text("/dev/shm"),
-    "user": _number(1234),
-    "group": _number(1235),
+    "user": Value("1234", "1234", free=True),
+    "group": Value("1235", "1235", free=True),
     "umask": Value("027", "0o27", 0o27),
     "initgroups": ON,
     "tmp_upload_dir": _text("."),
@@ -140,7 +146,7 @@ VALUES = {
     "ssl_context": HOOK[2],
     "keyfile": _text("a.key"),
     "certfile": _text("a.pem"),
-    "ssl_version": Value("3", "3", ...),
+    "ssl_version": Value("3", "3", free=True),
     "cert_reqs": _number(1),
     "ca_certs": _text("ca.pem"),
     "suppress_ragged_eofs": Value(None, "False"),

@@ -1,8 +1,8 @@
 """gunicorn and ours with the same files, and what is observed of each in the same situation.
 
-Both go through a scenario at the same time. What they show has to be equal, unless the situation is
-on a list of differences: then each has to show what the list says, so that a difference that is gone
-fails as well.
+Both go through a scenario at the same time. What they show has to be equal, unless the situation
+is on a list of differences: then it has to be just what the list says, so that a difference that
+is gone fails as well.
 """
 
 from __future__ import annotations
