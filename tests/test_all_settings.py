@@ -111,6 +111,22 @@ def test_a_flag_of_gunicorn_is_understood_as_by_gunicorn(name: str, flag: str) -
         assert value.is_read_as(getattr(ours(name, glued), name))
 
 
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [(name, flag) for name in sorted(IN_EFFECT + IDLE) for flag in settable(name)],
+)
+def test_a_flag_is_abbreviated_as_for_gunicorn(name: str, flag: str) -> None:
+    every = {flag for setting in KNOWN_SETTINGS for flag in setting.cli or ()}
+    every |= {"--help", "--version"}
+    parser, value = Config().parser(), VALUES[name]
+    own = {flag for row in ROWS.values() for flag in row["flags"]}
+    for short in (flag[:end] for end in range(3, len(flag))):
+        # `--header` is a flag of ours.
+        if short not in own and [one for one in every if one.startswith(short)] == [flag]:
+            assert vars(parser.parse_args([short, *value.words]))[name] is not None
+            assert value.is_read_as(getattr(ours(name, short, *value.words), name)), short
+
+
 @pytest.mark.parametrize("name", [name for name in sorted(IN_EFFECT + IDLE) if settable(name)])
 def test_gunicorn_cmd_args_reaches_whatever_has_a_flag(name: str) -> None:
     words = " ".join([settable(name)[-1], *VALUES[name].words])

@@ -6,6 +6,7 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::abbreviations::written_out;
 use crate::kind::Kind;
 use crate::setting::{Preset, Setting};
 use crate::spelling::{Means, Said, Spelling, Takes};
@@ -20,7 +21,7 @@ pub(crate) struct Words {
 
 /// Reads words.
 pub(crate) fn read(words: &[String]) -> Result<Words, clap::Error> {
-    let mut matches = command().try_get_matches_from(words)?;
+    let mut matches = command().try_get_matches_from(written_out(words))?;
     let positional = matches
         .remove_many(POSITIONAL)
         .map(Iterator::collect)
