@@ -51,10 +51,11 @@ REASON = "arbiter [INFO] Worker (pid:{worker}) exited with code 0. It finished i
 
 
 def lines(text: str, server: Server) -> list[str]:
-    """The lines that are parsed, without what is another one each time."""
+    """The lines that are parsed, without what is another one each time; each process's in order."""
     found = re.findall(r"(?m)^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[(\d+)\] (.*)$", text)
     found = [one for one in found if one[1].partition("] ")[2].startswith(PARSED)]
-    return [f"{_who(pid, line, server)} {_plain(line, server)}" for pid, line in found]
+    told = [(_who(pid, line, server), _plain(line, server)) for pid, line in found]
+    return [f"{who} {line}" for who, line in sorted(told, key=lambda one: one[0])]
 
 
 def _who(pid: str, line: str, server: Server) -> str:
@@ -166,6 +167,11 @@ LIVES: dict[str, Life] = {
 }
 
 DIFFERENCES = {
+    "max_requests": differs(
+        "its successor comes first, so that there is always one that serves",
+        "+ arbiter [INFO] Worker (pid:{worker}) asks to be replaced.",
+        "~ in another order",
+    ),
     "a request that is refused": differs(
         "what is wrong is said in the server's own words, and with the status",
         "- worker [WARNING] Invalid request from ip=127.0.0.1: "
@@ -186,8 +192,8 @@ DIFFERENCES = {
     "a worker that hangs": differs(
         "the line names the request, and the worker ends at its first signal",
         "- arbiter [CRITICAL] WORKER TIMEOUT (pid:{worker})",
+        "- arbiter [ERROR] Worker (pid:{worker}) was sent SIGKILL! Perhaps out of memory?",
         "- worker [ERROR] Error handling request GET /hang",
-        "- worker [INFO] Worker exiting (pid: {worker})",
         "+ arbiter [CRITICAL] WORKER TIMEOUT (pid:{worker}): "
         '"GET /hang HTTP/1.1" from 127.0.0.1 has been running for {seconds} s.',
         "+ arbiter [WARNING] Worker (pid:{worker}) was sent SIGABRT! "
@@ -275,11 +281,19 @@ def _atoms(line: str) -> list[str]:
 
 def _value(atom: str, value: str) -> str:
     usual = ATOMS.get(atom)
-    return f"like {usual}" if usual and re.fullmatch(usual, value) else value
+    is_usual = usual is not None and re.fullmatch(usual, value)
+    return f"like {usual}" if is_usual else value.replace("\n", "{newline}")
 
 
 ACCESS_DIFFERENCES = {
-    "an escape": differs("there is none"),
+    "an error": differs(
+        "the line is that of a request like any other",
+        *("- U = None", "- B = 0", "- b = 0", "- {wsgi.url_scheme}e = -"),
+        *("+ U = /raise", "+ B = 73", "+ b = 73", "+ {wsgi.url_scheme}e = http"),
+    ),
+    "an escape": differs(
+        "a client cannot write lines of its own", '- U = /a b{newline}\\"', '+ U = /a b\\x0a\\"'
+    ),
 }
 
 

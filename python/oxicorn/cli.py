@@ -24,6 +24,7 @@ from oxicorn._native import (
     Config,
     ConfigError,
     Stem,
+    __version__,
     beginning,
     check_state,
     daemonize,
@@ -131,8 +132,9 @@ def _serve(
     source: Source, config: Config, warnings: list[str], in_child: Callable[[], None]
 ) -> int:
     identity = Identity.of(config)
+    is_successor = beginning() == "start" and "GUNICORN_PID" in os.environ
     # Whoever started this process as its successor (USR2) is in the background already.
-    if config.daemon and beginning() == "start" and "GUNICORN_PID" not in os.environ:
+    if config.daemon and beginning() == "start" and not is_successor:
         daemonize(config.enable_stdio_inheritance)
     setup_logs(config)
     identity.give(config.errorlog, config.accesslog)
@@ -141,7 +143,9 @@ def _serve(
     _warn(config, warnings)
     if source.script is not None and (threads := lost_threads()):
         log("warning", f"Threads that were started before oxicorn.run end at the fork: {threads}")
-    set_title("master", config)
+    set_title("master", config, ".2" if is_successor else "")
+    # What applications find out by, as gunicorn has it, that they are served.
+    os.environ["SERVER_SOFTWARE"] = f"oxicorn/{__version__}"
     try:
         observer = Observer(config, source.command(), partial(_configure_again, source))
         arbiter = Arbiter(config, os.fork, observer, source.command(), identity.owner)
