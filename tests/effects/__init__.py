@@ -6,7 +6,7 @@ gunicorn as well, where it has no defect: `OXICORN_TEST_SERVER=gunicorn` runs th
 
 from __future__ import annotations
 
-from . import asgi, hooks, lives, process, requests, tls
+from . import asgi, hooks, lives, logs, process, requests, sources, tls
 from .stage import OF, Stage
 
-__all__ = ["OF", "Stage", "asgi", "hooks", "lives", "process", "requests", "tls"]
+__all__ = ["OF", "Stage", "asgi", "hooks", "lives", "logs", "process", "requests", "sources", "tls"]

@@ -136,7 +136,7 @@ def _touch(path: Path) -> None:
     os.replace(new, path)
 
 
-def _replaces_its_worker(stage: Stage, name: str) -> None:
+def replaces_its_worker(stage: Stage, name: str) -> None:
     server = stage.server("reloading")
     # What is watched is known a moment after the first answer.
     before = _pid(server)
@@ -151,9 +151,9 @@ def _replaces_its_worker(stage: Stage, name: str) -> None:
 
 @shows("reload")
 def reload(stage: Stage) -> None:
-    _replaces_its_worker(stage, "site_app.py")
+    replaces_its_worker(stage, "site_app.py")
 
 
 @shows("reload_extra_files")
 def reload_extra_files(stage: Stage) -> None:
-    _replaces_its_worker(stage, "extra.txt")
+    replaces_its_worker(stage, "extra.txt")

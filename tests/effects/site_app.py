@@ -1,5 +1,6 @@
 """What is served: an application that tells about its process and its request."""
 
+import asyncio
 import json
 import os
 import socket
@@ -67,6 +68,16 @@ def file(environ):
     return environ["wsgi.file_wrapper"](open("served", "rb"))
 
 
+async def hold(receive):
+    """Until it is cancelled, whatever its client does."""
+    open("held", "w").close()
+    try:
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        open("cancelled", "w").close()
+        raise
+
+
 async def asgi(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
@@ -79,9 +90,9 @@ async def asgi(scope, receive, send):
         await send({"type": "websocket.accept"})
         while (await receive())["type"] == "websocket.receive":
             await send({"type": "websocket.send", "text": "received"})
+    elif scope["path"] == "/hold":
+        await hold(receive)
     else:
-        import asyncio
-
         told = {
             "root_path": scope["root_path"],
             "started": scope.get("state", {}).get("started", False),

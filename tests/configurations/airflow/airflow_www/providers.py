@@ -1,0 +1,2 @@
+def load(log):
+    log.info("providers are loaded before the fork")

@@ -1,0 +1,7 @@
+import os
+
+
+def application(environ, start_response):
+    environ["shop.span"] = object()
+    start_response("200 OK", [("X-Release", os.environ["RELEASE"])])
+    return [b"shop"]
