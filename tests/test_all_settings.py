@@ -246,4 +246,4 @@ def test_every_setting_that_does_something_has_a_test_of_what_it_does() -> None:
 # gunicorn itself, with `OXICORN_TEST_SERVER`, has all of them.
 @pytest.mark.parametrize("name", IN_EFFECT if PROGRAM == "oxicorn" else sorted(effects.OF))
 def test_a_setting_does_what_it_says(stage: effects.Stage, name: str) -> None:
-    effects.OF[name](stage)
+    stage.show(name)

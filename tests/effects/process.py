@@ -172,9 +172,9 @@ def accesslog(stage: Stage) -> None:
 
 @shows("errorlog")
 def errorlog(stage: Stage) -> None:
-    stage.server("whole")
+    server = stage.server("whole")
     assert "Booting worker" in (stage.folder("whole") / "error.log").read_text()
-    assert (stage.folder("whole") / "server.log").read_text() == ""
+    assert (server.folder / "server.log").read_text() == ""
 
 
 @shows("loglevel")

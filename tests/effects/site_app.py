@@ -1,6 +1,5 @@
 """What is served: an application that tells about its process and its request."""
 
-import asyncio
 import json
 import os
 import socket
@@ -70,6 +69,8 @@ def file(environ):
 
 async def hold(receive):
     """Until it is cancelled, whatever its client does."""
+    import asyncio
+
     open("held", "w").close()
     try:
         await asyncio.sleep(600)
@@ -93,6 +94,8 @@ async def asgi(scope, receive, send):
     elif scope["path"] == "/hold":
         await hold(receive)
     else:
+        import asyncio
+
         told = {
             "root_path": scope["root_path"],
             "started": scope.get("state", {}).get("started", False),

@@ -33,6 +33,7 @@ class Stage:
         self._servers: dict[str, Server] = {}
         self._failed: dict[str, str] = {}
         self._made: list[Server] = []
+        self._shown: set[Callable[[Stage], None]] = set()
 
     def server(self, name: str) -> Server:
         """The server of this act, which is started if it has not been."""
@@ -62,7 +63,8 @@ class Stage:
     ) -> Server:
         """Starts a server with a configuration file, which says where it listens."""
         (folder / "gunicorn.conf.py").write_text(config)
-        server = Server(folder, app or "", options, bind=None, cwd=folder)
+        place = folder / f"server-{len(self._made)}"
+        server = Server(place, app or "", options, bind=None, cwd=folder)
         if app is None:
             server.command.pop()
         if PROGRAM == "gunicorn":
@@ -74,6 +76,12 @@ class Stage:
             (folder / log).touch()
             server.path = folder / log
         return server
+
+    def show(self, name: str) -> None:
+        """Fails unless this setting does what it says; what shows several is looked at once."""
+        if OF[name] not in self._shown:
+            OF[name](self)
+            self._shown.add(OF[name])
 
     def destroy(self) -> None:
         """Ends all that still run."""
