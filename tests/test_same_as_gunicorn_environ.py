@@ -182,14 +182,20 @@ DIFFERENCES = {
         *("- PROXY_PORT = 'None'", "- PROXY_ADDR is there", "- REMOTE_ADDR is there"),
         "+ REMOTE_ADDR = '127.0.0.1'",
     ),
-    "uwsgi: a packet": differs("all variables are there", "+ REQUEST_URI = '/environ'"),
+    "uwsgi: a packet": differs(
+        "all variables of the packet are there", "+ REQUEST_URI = '/environ'"
+    ),
     "uwsgi: a client": differs(
-        "all variables are there, and the client's address is what nginx says",
+        "all variables of the packet are there, and the client's address is what nginx says",
         "- REMOTE_ADDR = '127.0.0.1'",
         *("+ HTTPS = 'on'", "+ REMOTE_ADDR = '192.0.2.7'", "+ REQUEST_URI = '/environ'"),
     ),
-    "uwsgi: another modifier": differs("it is no fault of ours", "- status 500", "+ status 501"),
-    "uwsgi of others: a packet": differs("it is no fault of ours", "- status 500", "+ status 403"),
+    "uwsgi: another modifier": differs(
+        "a fault of the sender is none of the server", "- status 500", "+ status 501"
+    ),
+    "uwsgi of others: a packet": differs(
+        "a fault of the sender is none of the server", "- status 500", "+ status 403"
+    ),
 }
 
 

@@ -179,7 +179,7 @@ DIFFERENCES = {
         "+ worker [WARNING] Invalid request from ip=127.0.0.1: a malformed request line (400)",
     ),
     "a worker that leaves": differs(
-        "the line says more",
+        "the line says why",
         "- arbiter [ERROR] Worker (pid:{worker}) exited with code 9.",
         "+ arbiter [ERROR] Worker (pid:{worker}) exited with code 9. It ended with an error.",
     ),
