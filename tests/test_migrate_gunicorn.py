@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import test_same_as_gunicorn_commands as commands
+import test_same_as_gunicorn_edges as edges
 import test_same_as_gunicorn_environ as environ
 import test_same_as_gunicorn_http as http
 import test_same_as_gunicorn_lives as lives
@@ -23,6 +24,7 @@ LISTS = [
     http.DIFFERENCES,
     environ.DIFFERENCES,
     commands.DIFFERENCES,
+    edges.DIFFERENCES,
     lives.DIFFERENCES,
     logs.DIFFERENCES,
     logs.ACCESS_DIFFERENCES,
