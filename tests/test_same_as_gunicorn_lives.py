@@ -78,7 +78,7 @@ def test_a_request_under_way_is_answered_before_a_graceful_stop(tmp_path: Path) 
             server.wait_for_log("Handling signal: term")
             return [first.receive().status, server.wait()]
 
-    app = SITE_APP.replace("MEETING.wait(30)", "time.sleep(1)")
+    app = SITE_APP.replace("MEETING.wait(30)", "threading.Event().wait(1)")
     with pair(tmp_path, site_app=app) as made:
         theirs, ours = made.both(life)
     assert ours == theirs == [200, 0]

@@ -5,7 +5,6 @@ import os
 import socket
 import sys
 import threading
-import time
 
 IMPORTED_BY = os.getpid()
 MEETING = threading.Barrier(2)
@@ -55,7 +54,7 @@ def meet(environ):
 
 
 def hang(environ):
-    time.sleep(600)
+    threading.Event().wait(600)
 
 
 def say(environ):
@@ -73,7 +72,7 @@ async def hold(receive):
 
     open("held", "w").close()
     try:
-        await asyncio.sleep(600)
+        await asyncio.Event().wait()
     except asyncio.CancelledError:
         open("cancelled", "w").close()
         raise

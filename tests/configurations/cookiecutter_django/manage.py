@@ -1,3 +1,5 @@
+"""Django's command."""
+
 import os
 import sys
 

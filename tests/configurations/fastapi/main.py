@@ -1,3 +1,5 @@
+"""An application with a lifespan."""
+
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI

@@ -1,3 +1,5 @@
+"""A factory, behind one proxy."""
+
 from flask import Flask, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 

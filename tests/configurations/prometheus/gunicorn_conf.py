@@ -1,3 +1,5 @@
+"""As the client's documentation says it for several processes."""
+
 from prometheus_client import multiprocess
 
 workers = 2

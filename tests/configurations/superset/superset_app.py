@@ -1,3 +1,5 @@
+"""A factory, with long queries."""
+
 from flask import Flask, request
 
 

@@ -1,3 +1,5 @@
+"""The application, made once for each process."""
+
 from flask import Flask
 
 _app = None

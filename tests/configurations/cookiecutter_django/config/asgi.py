@@ -1,3 +1,5 @@
+"""The asynchronous application, without a lifespan."""
+
 import os
 
 from django.core.asgi import get_asgi_application

@@ -1,3 +1,5 @@
+"""One view, which logs."""
+
 import logging
 
 from django.http import JsonResponse

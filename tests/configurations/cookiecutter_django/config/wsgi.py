@@ -1,3 +1,5 @@
+"""The application, with the directory of its apps on the import path."""
+
 import os
 import sys
 from pathlib import Path

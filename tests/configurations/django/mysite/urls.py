@@ -1,3 +1,5 @@
+"""One view, which tells whether the request came over TLS."""
+
 from django.http import JsonResponse
 from django.urls import path
 

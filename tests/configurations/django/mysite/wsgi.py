@@ -1,3 +1,5 @@
+"""As `startproject` makes it."""
+
 import os
 
 from django.core.wsgi import get_wsgi_application

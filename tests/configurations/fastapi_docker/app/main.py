@@ -1,3 +1,5 @@
+"""An application for an image."""
+
 from fastapi import FastAPI
 
 app = FastAPI()

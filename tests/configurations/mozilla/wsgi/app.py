@@ -1,3 +1,5 @@
+"""An application that looks at its environment when it is imported."""
+
 import os
 
 IS_HTTPS = os.environ.get("HTTPS", "").strip() == "on"

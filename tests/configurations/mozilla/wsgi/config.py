@@ -1,3 +1,5 @@
+"""Everything from the environment, as texts."""
+
 from os import getenv
 
 bind = f"0.0.0.0:{getenv('PORT', '8000')}"

@@ -1,3 +1,5 @@
+"""Prints, and is captured."""
+
 import os
 
 

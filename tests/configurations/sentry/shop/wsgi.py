@@ -1,3 +1,5 @@
+"""An application with something in its environ that a hook takes out."""
+
 import os
 
 

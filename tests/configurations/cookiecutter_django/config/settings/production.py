@@ -1,3 +1,5 @@
+"""Settings that configure logging as if there were no server's."""
+
 from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve(strict=True).parent.parent.parent
