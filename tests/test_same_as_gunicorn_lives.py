@@ -73,12 +73,12 @@ def test_a_request_under_way_is_answered_before_a_graceful_stop(tmp_path: Path) 
         server = side.serve("--threads", "2")
         with server.connect() as first:
             first.send(message("/meet"))
-            until(lambda: not first.readable(0.1), "it waits")
+            until((side.folder / "entered").exists, "it is in the application")
             server.signal(SIGTERM)
             server.wait_for_log("Handling signal: term")
             return [first.receive().status, server.wait()]
 
-    app = SITE_APP.replace("MEETING.wait(30)", "threading.Event().wait(1)")
+    app = SITE_APP.replace("MEETING.wait(30)", "open('entered', 'w'); threading.Event().wait(1)")
     with pair(tmp_path, site_app=app) as made:
         theirs, ours = made.both(life)
     assert ours == theirs == [200, 0]

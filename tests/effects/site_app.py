@@ -54,6 +54,7 @@ def meet(environ):
 
 
 def hang(environ):
+    open("hanging", "w").close()
     threading.Event().wait(600)
 
 
