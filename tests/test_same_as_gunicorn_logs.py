@@ -52,7 +52,7 @@ REASON = "arbiter [INFO] Worker (pid:{worker}) exited with code 0. It finished i
 
 
 RACE = "arbiter [INFO] Worker (pid:{worker}) was sent SIGTERM!"
-"""Said by gunicorn now and then: a second signal finds its worker without handlers, as it leaves."""
+"""Said by gunicorn now and then: a second signal finds its worker without handlers."""
 
 
 def lines(text: str, server: Server) -> list[str]:
