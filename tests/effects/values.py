@@ -20,7 +20,7 @@ class Value(NamedTuple):
     read: Any = ...
     """What `cfg` has, if that is not what `written` evaluates to."""
     free: bool = False
-    """A name as well as a number: it may stay as it was said."""
+    """A name or a place: it may stay as it was said."""
 
     @property
     def words(self) -> list[str]:
@@ -122,7 +122,7 @@ VALUES = {
     "syslog_prefix": _text("shop"),
     "syslog_facility": _text("daemon"),
     "enable_stdio_inheritance": ON,
-    "statsd_host": Value("localhost:8126", "'localhost:8126'", ("localhost", 8126)),
+    "statsd_host": Value("h:8126", "'h:8126'", ("h", 8126), free=True),
     "dogstatsd_tags": _text("a:b"),
     "statsd_prefix": _text("shop"),
     "enable_backlog_metric": ON,
