@@ -21,7 +21,7 @@ from gunicorn.config import KNOWN_SETTINGS, Config
 
 import effects
 from effects.values import ENVIRONMENT, VALUES
-from harness.server import PROGRAM, Server, _clean_environment
+from harness.server import PROGRAM, Server, clean_environment
 from oxicorn._native import CommandLine, ConfigError
 
 THEIRS = {setting.name: setting for setting in KNOWN_SETTINGS}
@@ -143,7 +143,7 @@ def test_the_variables_of_single_settings_are_read(name: str) -> None:
     read = f"from gunicorn.config import Config; print(repr(Config().{name}))"
     done = subprocess.run(
         [sys.executable, "-c", read],
-        env={**_clean_environment(), variable: text},
+        env={**clean_environment(), variable: text},
         capture_output=True,
         text=True,
         timeout=60,
@@ -195,7 +195,7 @@ def test_a_server_with_a_value_that_is_not_supported_does_not_start(
     done = subprocess.run(
         [sys.executable, "-m", "oxicorn", "site_app:app"],
         cwd=tmp_path,
-        env=_clean_environment(),
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=60,

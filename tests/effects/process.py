@@ -17,7 +17,7 @@ from typing import Any
 from harness import processes
 from harness.client import Connection
 from harness.folders import open_to_everybody
-from harness.server import PROGRAM, Server, _clean_environment
+from harness.server import PROGRAM, Server, clean_environment
 from harness.wait import until
 
 from .stage import Stage, act, shows
@@ -263,7 +263,7 @@ def daemon(stage: Stage) -> None:
             done = subprocess.run(
                 [sys.executable, "-m", PROGRAM, "site_app:app"],
                 cwd=folder,
-                env={**_clean_environment(), "XDG_RUNTIME_DIR": str(stage.short)},
+                env={**clean_environment(), "XDG_RUNTIME_DIR": str(stage.short)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -325,7 +325,7 @@ def check_config(stage: Stage) -> None:
             done = subprocess.run(
                 [sys.executable, "-m", PROGRAM, flag, app],
                 cwd=folder,
-                env=_clean_environment(),
+                env=clean_environment(),
                 capture_output=True,
                 text=True,
                 timeout=60,

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypeVar
 
-from .server import Server, _clean_environment
+from .server import Server, clean_environment
 from .wait import PATIENCE
 
 T = TypeVar("T")
@@ -128,7 +128,7 @@ class Side:
         done = subprocess.run(
             [sys.executable, "-m", self.program, *words],
             cwd=self.folder,
-            env={**_clean_environment(), "XDG_RUNTIME_DIR": str(self.folder), **(env or {})},
+            env={**clean_environment(), "XDG_RUNTIME_DIR": str(self.folder), **(env or {})},
             capture_output=True,
             text=True,
             timeout=seconds,
