@@ -109,8 +109,11 @@ def serve(source: Source, in_child: Callable[[], None] = lambda: None) -> int:
 
 def _check(source: Source, config: Config, warnings: list[str]) -> int:
     """`--check-config`, `--print-config`: everything short of serving."""
-    for text in warnings:
+    unknown = config.unknown_names
+    for text in [one for one in warnings if one not in unknown]:
         print(f"Warning: {text}", file=sys.stderr)
+    if unknown:
+        raise OperatorError("\n".join(unknown))
     try:
         Identity.of(config)
         application(source, config, lambda text: print(text, file=sys.stderr))

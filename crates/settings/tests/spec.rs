@@ -84,8 +84,9 @@ impl Case {
         let file = file.map(|values| FileValues {
             label: "gunicorn.conf.py".into(),
             values,
+            is_program: true,
         });
-        match typed.resolve(file, &env) {
+        match typed.resolve(file.into_iter().collect(), &env) {
             Err(invalid) => vec![format!("error: {invalid}")],
             Ok((config, warnings)) => {
                 let values = self.expected.iter().filter_map(|line| value(&config, line));

@@ -32,8 +32,9 @@ fn config(line: &str, values: &[(&str, Value)]) -> Config {
     let file = FileValues {
         label: "gunicorn.conf.py".into(),
         values,
+        is_program: true,
     };
-    match typed(line, &nothing).resolve(Some(file), &nothing) {
+    match typed(line, &nothing).resolve(vec![file], &nothing) {
         Ok((config, _)) => config,
         Err(invalid) => panic!("{line}: {invalid}"),
     }
@@ -219,7 +220,7 @@ fn said(arguments: &[(&str, Value)]) -> Result<Config, String> {
         Unusable::Unknown { name, nearest } => format!("{name} is unknown, nearest is {nearest:?}"),
         Unusable::Invalid(invalid) => invalid.to_string(),
     })?;
-    let resolved = typed.resolve(None, &nothing);
+    let resolved = typed.resolve(Vec::new(), &nothing);
     resolved
         .map(|(config, _)| config)
         .map_err(|invalid| invalid.to_string())

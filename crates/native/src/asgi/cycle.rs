@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Body, Ending, Exchange, Flow, Input, Now};
@@ -82,6 +82,10 @@ pub(crate) struct Cycle {
     /// Its name among the exchanges that are out.
     token: AtomicU64,
     task: Mutex<Option<Py<PyAny>>>,
+    /// It is known that its client has left.
+    pub(super) leaves: AtomicBool,
+    /// What cancels the task because of that, if nothing comes before.
+    timer: Mutex<Option<Py<PyAny>>>,
 }
 
 impl State {
@@ -221,12 +225,15 @@ impl Cycle {
             token: AtomicU64::new(state.token()),
             state: Mutex::new(Some(Box::new(state))),
             task: Mutex::new(None),
+            leaves: AtomicBool::new(false),
+            timer: Mutex::new(None),
         }
     }
 
     /// It is for another request from now on.
     pub(crate) fn renew(&self, state: State) {
         self.token.store(state.token(), Ordering::Relaxed);
+        self.leaves.store(false, Ordering::Relaxed);
         let mut slot = self.slot();
         match slot.as_deref_mut() {
             Some(before) => *before = state,
@@ -247,6 +254,16 @@ impl Cycle {
 
     fn slot(&self) -> MutexGuard<'_, Option<Box<State>>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a look at the state says; nothing if somebody works on it.
+    pub(super) fn peek(&self, look: impl FnOnce(&State) -> bool) -> bool {
+        let slot = self.slot();
+        slot.as_deref().is_some_and(look)
+    }
+
+    pub(super) fn timer_slot(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.timer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Works on the state, and does what is to be done afterwards: wakes those who wait if the exchange is over, and sees to
@@ -286,10 +303,12 @@ impl Cycle {
     /// What `wait` waits for, if it is there: a message, or just that there is room.
     pub(crate) fn poll(this: &Py<Self>, py: Python<'_>, wait: Wait) -> PyResult<Option<Py<PyAny>>> {
         let cycle = this.get();
-        cycle.with(py, |state| match wait {
+        let found = cycle.with(py, |state| match wait {
             Wait::Message => state.message(py, &cycle.driver),
             Wait::Room => Ok(state.has_room(&cycle.driver).then(|| py.None())),
-        })
+        })?;
+        Self::look_for_leaving(this.bind(py))?;
+        Ok(found)
     }
 
     /// A future that ends when there is something new.
@@ -340,7 +359,7 @@ impl Cycle {
         *self.task_slot() = Some(task.clone().unbind());
     }
 
-    fn task_slot(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+    pub(super) fn task_slot(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
         self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -375,6 +394,7 @@ impl Cycle {
     /// The application has returned `outcome`: what it left undone is done now.
     pub(crate) fn conclude(&self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) {
         drop(self.task_slot().take());
+        self.stay_of_grace(py);
         if self.driver.crew.is_forked() {
             ffi::exit_now(exit_code(py, outcome.map(drop)));
         }

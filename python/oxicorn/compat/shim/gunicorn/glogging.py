@@ -1,0 +1,3 @@
+"""`gunicorn.glogging`, by Oxicorn."""
+
+from oxicorn.compat.glogging import *  # noqa: F403
