@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from harness.certificates import Authority, Identity
-from harness.server import Server, _clean_environment
+from harness.server import Server, clean_environment
 
 ROOT = Path(__file__).resolve().parent.parent
-SHELL = {**_clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+SHELL = {**clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 GUIDE = ROOT / "docs" / "guide"
 CONCEPTS = ROOT / "docs" / "concepts"
 MIGRATE = ROOT / "docs" / "migrate"

@@ -1,7 +1,8 @@
 """The configuration file: Python that is executed, and the names that it leaves behind; or TOML.
 
-A source is `PATH`, `file:PATH` or `python:MODULE`. A file in Python becomes the module `__config__`;
-it is compiled afresh each time, so that neither a stale nor a new `__pycache__` is ever involved.
+A source is `PATH`, `file:PATH` or `python:MODULE`. A file in Python becomes the module
+`__config__`; it is compiled afresh each time, so that neither a stale nor a new `__pycache__` is
+ever involved.
 What ends in `.toml` is TOML, in which every name is meant as a setting.
 
 Not for: finding the default file, or judging values. `oxicorn._native` knows the settings; here

@@ -181,8 +181,8 @@ class Source:
             return None
         verb = "is" if len(others) == 1 else "are"
         return (
-            f"The configuration is read from {source}; {' and '.join(others)} {verb} there as well, "
-            "and not read. (Name a file with --config.)"
+            f"The configuration is read from {source}; {' and '.join(others)} {verb} there as "
+            "well, and not read. (Name a file with --config.)"
         )
 
     @contextmanager

@@ -1,7 +1,7 @@
 """The server of a program that embeds it as gunicorn is embedded: an object says everything.
 
-The object is a `BaseApplication` (`oxicorn.compat.app.base`): its `cfg` has the settings, `wsgi` loads
-the application, and `reload` reads the settings anew.
+The object is a `BaseApplication` (`oxicorn.compat.app.base`): its `cfg` has the settings, `wsgi`
+loads the application, and `reload` reads the settings anew.
 
 Invariant: `wsgi` is called only in processes that serve.
 """

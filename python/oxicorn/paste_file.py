@@ -51,7 +51,7 @@ def make(uri: str, given: dict[str, str] | None = None, name: str | None = None)
 
 
 def global_values(entries: list[str]) -> dict[str, str]:
-    """`raw_paste_global_conf` as PasteDeploy wants it; `\\\\=` is an equals sign of the key's."""
+    """`raw_paste_global_conf` as PasteDeploy wants it; a backslash is before a key's own `=`."""
     pairs = (re.split(r"(?<!\\)=", entry, maxsplit=1) for entry in entries)
     try:
         return {_plain(name): _plain(value) for name, value in pairs}

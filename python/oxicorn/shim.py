@@ -1,7 +1,7 @@
 """The package `gunicorn` for those who import it where it is not installed (`gunicorn_shim`).
 
-It lies in a folder that is on the import path only where somebody asked for it. Its modules have the
-names and the classes of gunicorn's, as far as they are here (`oxicorn.compat`).
+It lies in a folder that is on the import path only where somebody asked for it. Its modules have
+the names and the classes of gunicorn's, as far as they are here (`oxicorn.compat`).
 
 Invariant: who did not ask for it never imports it, and `missing` never hides an installed gunicorn.
 """
@@ -19,6 +19,7 @@ __all__ = ["FOLDER", "install"]
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "compat", "shim")
 """What has to be on the import path, also of other processes (`PYTHONPATH`)."""
+
 
 def install(when: str | None = "missing") -> None:
     """Makes `gunicorn` importable: behind an installed one, or, with `always`, before it."""

@@ -101,8 +101,7 @@ impl CommandLine {
     /// The setting of that name, as far as it is known before the configuration file is read.
     #[getter]
     fn gunicorn_shim(&self) -> Option<String> {
-        let typed = self.typed()?;
-        typed.gunicorn_shim().map(str::to_owned)
+        self.typed()?.gunicorn_shim()
     }
 
     /// The whole configuration. `layers`: what is between the environment and the command line, the weakest first: what

@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::kind::Kind;
-use crate::setting::{Preset, Setting};
+use crate::setting::{Preset, Setting, Status};
 use crate::spelling::{Means, Said, Spelling, Takes};
 use crate::table;
 use crate::value::Value;
@@ -120,7 +120,11 @@ fn argument(setting: &'static Setting) -> Arg {
         _ => taking(setting.meta, arg, ArgAction::Set),
     };
     let arg = match setting.cli_bare {
-        Some(value) => arg.num_args(0..=1).default_missing_value(value),
+        // gunicorn's own take the next word, if there is one.
+        Some(value) => arg
+            .num_args(0..=1)
+            .default_missing_value(value)
+            .require_equals(setting.status == Status::Ours),
         None => arg,
     };
     let arg = arg.aliases(setting.cli_hidden.iter().map(|flag| bare(flag)));
@@ -296,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn gunicorns_odd_flags_are_understood() {
+    fn odd_flags_are_understood() {
         assert_eq!(value("--log-file x", "errorlog"), Some(Value::text("x")));
         assert_eq!(
             value("--limit-request-field_size 1", "limit_request_field_size"),
@@ -309,6 +313,14 @@ mod tests {
         assert_eq!(
             value("--proxy-protocol -w 2", "proxy_protocol"),
             Some(Value::text("auto"))
+        );
+        assert_eq!(
+            value("--gunicorn-shim app", "gunicorn_shim"),
+            Some(Value::text("missing"))
+        );
+        assert_eq!(
+            value("--gunicorn-shim=always app", "gunicorn_shim"),
+            Some(Value::text("always"))
         );
         assert_eq!(
             value("--proxy-protocol v1", "proxy_protocol"),

@@ -234,9 +234,12 @@ impl Typed {
     }
 
     /// `gunicorn_shim`, as far as it is known without the configuration file.
-    pub fn gunicorn_shim(&self) -> Option<&str> {
-        self.text("gunicorn_shim")
-            .or(self.environment.gunicorn_shim.as_deref())
+    pub fn gunicorn_shim(&self) -> Option<String> {
+        let said = self.text("gunicorn_shim");
+        let text = said.or(self.environment.gunicorn_shim.as_deref())?;
+        // What is wrong is told when everything is resolved.
+        let value = table::find("gunicorn_shim")?.check(&Value::text(text)).ok()?;
+        value.as_text().map(str::to_owned)
     }
 
     /// Whether it was said in Python, not typed.

@@ -1,5 +1,7 @@
-"""The configuration as gunicorn's hooks see it (`server.cfg`, `worker.cfg`), and as programs that
-embed the server make it (`Config`).
+"""The configuration as gunicorn has it: for hooks, and for programs that embed the server.
+
+Hooks see that of a server that runs (`server.cfg`, `worker.cfg`: `Cfg`); a program makes one that
+it can change until it runs (`Config`).
 
 Every setting is an attribute by its name. Where gunicorn's has another form than ours (users are
 numbers there, names here), it is gunicorn's.
@@ -26,7 +28,14 @@ from oxicorn.config_file import Layer
 from oxicorn.hooks import ARGUMENTS, Hooks
 from oxicorn.paste_file import global_values
 
-__all__ = ["KNOWN_SETTINGS", "Cfg", "Config", "Setting", "get_default_config_file", "make_settings"]
+__all__ = [
+    "KNOWN_SETTINGS",  # noqa: F822
+    "Cfg",
+    "Config",
+    "Setting",
+    "get_default_config_file",
+    "make_settings",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,9 +18,7 @@ _WORDS = re.compile(r"\W+")
 class Spew:
     """A trace function: prints each line, and the values of the names in it if they are wanted."""
 
-    def __init__(
-        self, trace_names: Container[str] | None = None, show_values: bool = True
-    ) -> None:
+    def __init__(self, trace_names: Container[str] | None = None, show_values: bool = True) -> None:
         """`trace_names`: the modules that are of interest; None for all."""
         self.trace_names = trace_names
         self.show_values = show_values
@@ -50,7 +48,7 @@ def spew(trace_names: Container[str] | None = None, show_values: bool = False) -
 
 def unspew() -> None:
     """Prints no more."""
-    threading.settrace(None)  # type: ignore[arg-type]
+    threading.settrace(None)
     sys.settrace(None)
 
 

@@ -17,7 +17,14 @@ from oxicorn.config_file import plain
 if TYPE_CHECKING:
     from oxicorn.compat.config import Config
 
-__all__ = ["KNOWN_SETTINGS", "Setting", "SettingError", "fixed", "known", "make_settings"]
+__all__ = [
+    "KNOWN_SETTINGS",  # noqa: F822
+    "Setting",
+    "SettingError",
+    "fixed",
+    "known",
+    "make_settings",
+]
 
 
 class SettingError(ConfigError, ValueError):
@@ -59,7 +66,9 @@ class Setting:
     def set(self, value: Any) -> None:
         """Sets the value, in whatever form a configuration file may have it."""
         if self._is_fixed:
-            raise AttributeError(f"{self.name} is set in the configuration, or on the command line.")
+            raise AttributeError(
+                f"{self.name} is set in the configuration, or on the command line."
+            )
         self._value = _checked(self.name, value)
         self.said_by = self._cfg.changed() if self._cfg is not None else "the program"
 

@@ -41,10 +41,18 @@ __all__ = [
 ]
 
 hop_headers = frozenset(
-    (
-        "connection keep-alive proxy-authenticate proxy-authorization te trailers "
-        "transfer-encoding upgrade server date"
-    ).split()
+    [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+        "server",
+        "date",
+    ]
 )
 """Fields that an application does not send."""
 

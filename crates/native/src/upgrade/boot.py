@@ -1,7 +1,7 @@
 """The package as it was when this server was started, run again because a newer one failed.
 
 Above, as it is executed: FILES (a module's file and source), COMMAND and NAME (what was typed),
-CONFIGURATION (the layers between the environment and what was typed). The extension module is in the
+CONFIGURATION (what is between the environment and what was typed). The extension module is in the
 descriptor whose path is the first argument. Invariant: of the package nothing on the disk is used.
 """
 

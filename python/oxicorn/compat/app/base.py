@@ -2,10 +2,10 @@
 
 `load_config` says the settings (`self.cfg.set(name, value)`), `load` returns the application, and
 `run` serves it. `load` is called where the application is served: in each worker, or, with
-`preload_app`, once before they are forked. A restart (`HUP`) calls `load_config` and `load` again.
+`preload_app`, once before they are forked. A restart (`HUP`) calls `load_config` and `load` anew.
 
-Invariant: what is wrong with the settings at the start ends the process with 1, as with gunicorn; at
-a restart it changes nothing.
+Invariant: what is wrong with the settings at the start ends the process with 1, as with gunicorn;
+at a restart it changes nothing.
 """
 
 from __future__ import annotations

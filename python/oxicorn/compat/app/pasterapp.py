@@ -34,9 +34,7 @@ def serve(app: Any, global_conf: dict[str, str], **local_conf: Any) -> NoReturn:
     served().run()
 
 
-def _class(
-    app: Any, ini: str, named: str | None, section: dict[str, Any]
-) -> type[WSGIApplication]:
+def _class(app: Any, ini: str, named: str | None, section: dict[str, Any]) -> type[WSGIApplication]:
     """Serves what was made already, with the settings of the section."""
 
     class PasterServerApplication(WSGIApplication):
