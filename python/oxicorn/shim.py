@@ -15,7 +15,7 @@ import sys
 from oxicorn.compat import SERVER_SOFTWARE
 from oxicorn.errors import OperatorError
 
-__all__ = ["FOLDER", "install"]
+__all__ = ["FOLDER", "announce", "install"]
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "compat", "shim")
 """What has to be on the import path, also of other processes (`PYTHONPATH`)."""
@@ -31,6 +31,11 @@ def install(when: str | None = "missing") -> None:
             _put_first()
         case _:
             return
+    announce()
+
+
+def announce() -> None:
+    """Says in the environment who serves, if this package is what `gunicorn` names."""
     spec = importlib.util.find_spec("gunicorn")
     if spec is not None and _is_below(spec.origin):
         # What libraries look at to know that gunicorn runs them.

@@ -66,7 +66,7 @@ Serves Python web applications.
 MODULE is a dotted module path, VARIABLE the application in it: site.wsgi:app, site:create_app('prod').";
 const FOOTER: &str = "\
 Every setting can also come from the environment as OXICORN_<NAME>, and from a configuration file in \
-Python. More options in GUNICORN_CMD_ARGS or OXICORN_CMD_ARGS come before those typed here.";
+Python or TOML. More options in GUNICORN_CMD_ARGS or OXICORN_CMD_ARGS come before those typed here.";
 
 fn flag(long: &'static str, short: char, action: ArgAction) -> Arg {
     Arg::new(long).long(bare(long)).short(short).action(action)
