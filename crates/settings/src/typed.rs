@@ -238,7 +238,9 @@ impl Typed {
         let said = self.text("gunicorn_shim");
         let text = said.or(self.environment.gunicorn_shim.as_deref())?;
         // What is wrong is told when everything is resolved.
-        let value = table::find("gunicorn_shim")?.check(&Value::text(text)).ok()?;
+        let value = table::find("gunicorn_shim")?
+            .check(&Value::text(text))
+            .ok()?;
         value.as_text().map(str::to_owned)
     }
 
