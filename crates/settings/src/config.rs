@@ -34,7 +34,7 @@ pub struct Config {
     pub factory: bool,
     /// Refuse files with names that are not settings.
     pub strict_config: bool,
-    /// The PasteDeploy file that describes the application, perhaps with `#NAME`.
+    /// The `PasteDeploy` file that describes the application, perhaps with `#NAME`.
     pub paste: Option<String>,
     /// Its global values, as `KEY=VALUE`.
     pub raw_paste_global_conf: Vec<String>,

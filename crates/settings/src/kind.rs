@@ -82,9 +82,8 @@ impl Kind {
             Self::Mode => number::mode(value)
                 .filter(in_range(0, 0o777))
                 .map(Value::Int),
-            Self::Seconds => seconds(value),
             Self::SecondsOrNone if is_nothing(value) => Some(Value::None),
-            Self::SecondsOrNone => seconds(value),
+            Self::Seconds | Self::SecondsOrNone => seconds(value),
             Self::Size => number::size(value)
                 .filter(in_range(0, i64::MAX))
                 .map(Value::Int),
