@@ -127,6 +127,20 @@ def test_hooks_are_options_like_any_other(scripts: Scripts) -> None:
     server.stop()
 
 
+def test_hooks_see_the_object_that_embeds(scripts: Scripts) -> None:
+    before = (
+        "def post_worker_init(worker):\n"
+        "    same = worker.app.callable is worker.app.wsgi() is application\n"
+        "    worker.log.info('%s serves %s', type(worker.app).__name__, same)\n"
+        "def when_ready(server):\n    server.log.info('options: %s', len(server.app.options))\n"
+    )
+    hooks = "'post_worker_init': post_worker_init, 'when_ready': when_ready"
+    server = scripts.start(standalone(f"{{'bind': '127.0.0.1:0', {hooks}}}", before))
+    server.wait_for_log("StandaloneApplication serves True")
+    server.wait_for_log("options: 3")
+    server.stop()
+
+
 def test_nobody_returns_from_run(scripts: Scripts, tmp_path: Path) -> None:
     after = """
     raise AssertionError("run has returned")

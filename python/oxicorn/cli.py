@@ -147,6 +147,8 @@ def _serve(
     set_title("master", config)
     try:
         observer = Observer(config, source.command(), partial(_configure_again, source))
+        if source.embedded is not None:
+            observer.server.app = source.embedded
         arbiter = Arbiter(config, os.fork, observer, source.command(), identity.owner)
         arbiter.bind()
         observer.bound(arbiter.sockets)

@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from oxicorn import config_file, paste_file, shim
 from oxicorn._native import CommandLine, Config
@@ -70,6 +71,9 @@ class Script:
 
 class Source:
     """Where the settings come from, and what the process was before it entered them."""
+
+    embedded: Any = None
+    """The object of a program that embeds the server, which hooks find as `server.app`."""
 
     def __init__(
         self, command_line: CommandLine, environ: Mapping[str, str], script: Script | None = None

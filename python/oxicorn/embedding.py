@@ -48,18 +48,18 @@ class _Source(Source):
         name = getattr(application, "app_uri", None) or f"{type(application).__name__}.load"
         command_line = CommandLine.from_arguments(name, {}, environ)
         super().__init__(command_line, environ, Script(application.wsgi, makes=True))
-        self._application = application
+        self.embedded = application
         self._is_current = True
 
     def _layers(self) -> tuple[list[Layer], list[str]]:
         if not self._is_current:
             self._reload()
         self._is_current = False
-        return self._application.cfg.layers(), []
+        return self.embedded.cfg.layers(), []
 
     def _reload(self) -> None:
         try:
-            self._application.reload()
+            self.embedded.reload()
         except SystemExit as end:
             reason = end.__cause__ or f"it ended with SystemExit({end.code!r})"
-            raise OperatorError(f"{type(self._application).__name__}.reload(): {reason}") from None
+            raise OperatorError(f"{type(self.embedded).__name__}.reload(): {reason}") from None

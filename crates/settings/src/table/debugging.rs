@@ -123,7 +123,7 @@ pub(super) static SECTION: Section = Section {
             name: "spew",
             cli: &["--spew"],
             status: Status::Better {
-                how: "threads of the application are traced as well; the arbiter is not, as it runs no Python",
+                how: "threads of the application are traced as well; the arbiter, which is native, is not",
             },
             summary: "Print every line of Python that a worker executes.",
             doc: "To standard output: module, number, and the line itself. Makes a server far too slow for \
