@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from gunicorn import config
 
 from conftest import Serve
 from harness.command import APP, command, printed
 from harness.script import WSGI, Scripts
 from harness.server import Server
 from harness.wait import until
+from oxicorn._native import CommandLine
 
 TABLE = "[tool.oxicorn]\nworkers = 5\n"
 
@@ -281,3 +284,30 @@ def test_our_piece_of_command_line_is_stronger_than_gunicorns(folder: Path) -> N
     found = printed(folder, env=env)
     assert (found["workers"], found["from workers"]) == ("4", "OXICORN_CMD_ARGS")
     assert (found["threads"], found["from threads"]) == ("3", "GUNICORN_CMD_ARGS")
+
+
+def abbreviations() -> dict[str, argparse.Action]:
+    """Every way to shorten a long flag of gunicorn's, and what it stands for."""
+    actions = config.Config().parser()._actions
+    flags = {flag: action for action in actions for flag in action.option_strings}
+    found = {}
+    for flag, action in flags.items():
+        for length in range(3, len(flag)):
+            short = flag[:length]
+            if sum(other.startswith(short) for other in flags) == 1:
+                found[short] = action
+    return found
+
+
+def test_every_abbreviation_of_gunicorns_means_the_same() -> None:
+    assert len(abbreviations()) > 500
+    others = {}
+    for short, action in abbreviations().items():
+        if isinstance(action, (argparse._HelpAction, argparse._VersionAction)):
+            continue
+        words = [short] if action.nargs == 0 else [short, "xyzzy"]
+        said = CommandLine([*words, "site_app"], {}).exit
+        flags = "/".join(flag for flag in action.option_strings)
+        if said is not None and f"argument {action.option_strings[0]}" not in said[1]:
+            others[short] = (flags, said[1].splitlines()[1])
+    assert others == {}
