@@ -215,6 +215,17 @@ def test_a_restart_whose_load_raises_changes_nothing(scripts: Scripts, tmp_path:
     server.stop()
 
 
+def test_under_reload_a_saved_module_is_loaded_anew(scripts: Scripts) -> None:
+    scripts.write("options.json", json.dumps({"bind": "127.0.0.1:0", "reload": True}))
+    scripts.write("site_text.py", "TEXT = 'one'\n")
+    text = LOADING.replace('text = open("answer.txt").read()', "from site_text import TEXT as text")
+    server = scripts.start(text)
+    assert told(server)["text"] == "one"
+    scripts.write("site_text.py", "TEXT = 'another'\n")
+    until(lambda: told(server)["text"] == "another", "the saved module")
+    server.stop()
+
+
 def test_an_asynchronous_application_is_served(scripts: Scripts) -> None:
     scripts.write(
         "site_app.py",
@@ -234,32 +245,49 @@ async def application(scope, receive, send):
 # What is wrong.
 
 
-def test_an_option_that_cannot_be_used_ends_with_1(scripts: Scripts) -> None:
-    server = scripts.launch(standalone("{'workers': 'many'}"))
-    server.expect_exit(1)
-    assert "Error: workers = 'many': expected a whole number of at least 1" in server.log
+AS_GUNICORN = pytest.mark.parametrize("package", ["gunicorn", "oxicorn.compat"])
 
 
-def test_a_load_that_raises_ends_with_3(scripts: Scripts, tmp_path: Path) -> None:
+def ended(scripts: Scripts, text: str, package: str, code: int, said: str) -> None:
+    """The program ends with this exit code; that of ours says so."""
+    server = scripts.launch(text.replace("oxicorn.compat", package))
+    server.expect_exit(code)
+    assert package == "gunicorn" or said in server.log
+
+
+@AS_GUNICORN
+def test_an_option_that_cannot_be_used_ends_with_1(scripts: Scripts, package: str) -> None:
+    said = "Error: workers = 'many': expected a whole number of at least 1"
+    ended(scripts, standalone("{'workers': 'many'}"), package, 1, said)
+
+
+@AS_GUNICORN
+def test_a_load_config_that_raises_ends_with_1(scripts: Scripts, package: str) -> None:
+    scripts.write("options.json", '{"wrokers": 3}')
+    ended(scripts, LOADING, package, 1, "Error: No configuration setting for: wrokers")
+
+
+@AS_GUNICORN
+def test_a_load_that_raises_ends_with_3(scripts: Scripts, tmp_path: Path, package: str) -> None:
     (tmp_path / "answer.txt").unlink()
-    server = scripts.launch(LOADING)
-    server.expect_exit(3)
-    assert "'Site.load()' failed:" in server.log
-    assert "FileNotFoundError" in server.log
+    ended(scripts, LOADING, package, 3, "'Site.load()' failed:")
 
 
-def test_an_import_error_of_gunicorns_ends_with_4(scripts: Scripts) -> None:
-    text = LOADING.replace(
-        'text = open("answer.txt").read()',
-        "from oxicorn.compat.errors import AppImportError; raise AppImportError('gone')",
-    )
-    server = scripts.launch(text)
-    server.expect_exit(4)
-    assert "The application could not be loaded. gone" in server.log
+@AS_GUNICORN
+def test_an_import_error_of_gunicorns_ends_with_4(scripts: Scripts, package: str) -> None:
+    raising = "from oxicorn.compat.errors import AppImportError; raise AppImportError('gone')"
+    text = LOADING.replace('text = open("answer.txt").read()', raising)
+    ended(scripts, text, package, 4, "The application could not be loaded. gone")
+
+
+@AS_GUNICORN
+def test_a_stopped_server_ends_with_0(scripts: Scripts, package: str) -> None:
+    server = scripts.start(LOADING.replace("oxicorn.compat", package))
+    assert told(server)["text"] == "one"
+    server.stop()
 
 
 def test_an_address_that_is_taken_ends_with_1(scripts: Scripts) -> None:
-    scripts.write("options.json", json.dumps({"bind": "127.0.0.1:1", "user": None}))
     first = scripts.start(standalone("{'bind': '127.0.0.1:0'}"))
     scripts.write("options.json", json.dumps({"bind": f"127.0.0.1:{first.port}"}))
     second = scripts.launch(LOADING)
@@ -326,6 +354,17 @@ def test_an_applications_command_line_has_the_flags_of_the_settings(tmp_path: Pa
     assert shown.returncode == 0
     assert "--graceful-timeout SECONDS" in shown.stdout
     assert "usage: main.py [OPTIONS]" in shown.stdout
+
+
+def test_a_restart_reads_an_applications_file_again(scripts: Scripts) -> None:
+    scripts.write("gunicorn.conf.py", "workers = 1\nbind = '127.0.0.1:0'\n")
+    server = scripts.start(WITH_COMMAND_LINE)
+    before = server.workers()
+    scripts.write("gunicorn.conf.py", "workers = 2\nbind = '127.0.0.1:0'\n")
+    server.signal(signal.SIGHUP)
+    server.wait_for_workers(2)
+    until(lambda: told(server)["pid"] not in before, "a new worker answers")
+    server.stop()
 
 
 def test_an_applications_directory_is_entered_once(scripts: Scripts, tmp_path: Path) -> None:
