@@ -256,10 +256,10 @@ impl Cycle {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a look at the state says; nothing if somebody works on it.
-    pub(super) fn peek(&self, look: impl FnOnce(&State) -> bool) -> bool {
-        let slot = self.slot();
-        slot.as_deref().is_some_and(look)
+    /// What `look` says of the state; no if somebody works on it.
+    pub(super) fn peek(&self, look: impl FnOnce(&mut State) -> bool) -> bool {
+        let mut slot = self.slot();
+        slot.as_deref_mut().is_some_and(look)
     }
 
     pub(super) fn timer_slot(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {

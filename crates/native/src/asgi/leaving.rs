@@ -37,6 +37,7 @@ impl Cycle {
             return Ok(());
         }
         let has_left = cycle.peek(|state| state.socket.is_none() && state.has_left(&cycle.driver));
+        cycle.driver.turn_if_needed(py)?;
         if !has_left || cycle.leaves.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
@@ -52,10 +53,10 @@ impl Cycle {
 
     /// The task has had its time.
     fn end_left(&self, py: Python<'_>) -> PyResult<()> {
-        self.with(py, |state| {
+        self.peek(|state| {
             state.gone = true;
-            Ok(())
-        })?;
+            true
+        });
         self.cancel(py)
     }
 
