@@ -1,4 +1,4 @@
-//! The only file of this crate with `unsafe`: the few C-API calls that the safe bindings lack or make dearer on the request
+//! The only file of this crate with `unsafe`, but for its own `held`: the few C-API calls that the safe bindings lack or make dearer on the request
 //! path. Every function here is safe to call; each block names the rule it relies on. Invariant: no panic crosses into the
 //! interpreter, and every reference made here is owned by the value that is returned.
 
@@ -7,6 +7,8 @@
     reason = "raw C-API calls, each wrapped in a function that is safe to call"
 )]
 
+mod held;
+
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,6 +16,8 @@ use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyString, PyTuple};
+
+pub(crate) use held::{Held, Lent};
 
 /// A `str` with the same code points as `bytes` (latin-1), as PEP 3333 wants its strings.
 pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
@@ -152,6 +156,22 @@ pub(crate) fn call<'py, const COUNT: usize>(
     }
 }
 
+/// The two items of a tuple that has just those.
+#[inline]
+pub(crate) fn pair<'a, 'py>(
+    object: Borrowed<'a, 'py, PyAny>,
+) -> Option<[Borrowed<'a, 'py, PyAny>; 2]> {
+    let tuple = object.cast::<PyTuple>().ok()?.as_ptr();
+    // SAFETY: a tuple has its size and items until it is freed, and `object` keeps it alive for as long as they are borrowed.
+    unsafe {
+        if ffi::PyTuple_GET_SIZE(tuple) != 2 {
+            return None;
+        }
+        let item = |index| Borrowed::from_ptr(object.py(), ffi::PyTuple_GET_ITEM(tuple, index));
+        Some([item(0), item(1)])
+    }
+}
+
 /// The most arguments of [`call`].
 const MOST_ARGUMENTS: usize = 3;
 
@@ -171,11 +191,18 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 
     /// Argument `index`, or the keyword argument called `name`.
+    #[inline]
     pub(crate) fn take(&self, index: usize, name: &str) -> Option<Borrowed<'a, 'py, PyAny>> {
-        let py = self.this.py();
         if index < self.positional {
-            return self.value(py, index);
+            return self.value(self.this.py(), index);
         }
+        self.names.as_ref().and_then(|_| self.named(name))
+    }
+
+    /// The keyword argument called `name`.
+    #[cold]
+    fn named(&self, name: &str) -> Option<Borrowed<'a, 'py, PyAny>> {
+        let py = self.this.py();
         let names = self.names.as_ref()?;
         let at = names
             .iter()
@@ -206,6 +233,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         }
     }
 
+    #[inline]
     fn value(&self, py: Python<'py>, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {
         let pointer = *self.values.get(index)?;
         // SAFETY: the vectorcall protocol guarantees live, borrowed references for the duration of the call.

@@ -32,11 +32,13 @@ impl Cycle {
         let Some(grace) = cycle.driver.grace else {
             return Ok(());
         };
-        if cycle.task_slot().is_none() {
+        if !cycle.is_suspended(py) {
             // It makes its first step, and is looked at when it comes to rest.
             return Ok(());
         }
-        let has_left = cycle.peek(|state| state.socket.is_none() && state.has_left(&cycle.driver));
+        let has_left = cycle.peek(py, |state| {
+            state.socket.is_none() && state.has_left(cycle.driver)
+        });
         cycle.driver.turn_if_needed(py)?;
         if !has_left || cycle.leaves.swap(true, Ordering::Relaxed) {
             return Ok(());
@@ -47,13 +49,13 @@ impl Cycle {
         let timer = cycle
             .driver
             .call_later(py, grace, Late(this.clone().unbind()))?;
-        *cycle.timer_slot() = Some(timer);
+        drop(cycle.set_timer(py, Some(timer)));
         Ok(())
     }
 
     /// The task has had its time.
     fn end_left(&self, py: Python<'_>) -> PyResult<()> {
-        self.peek(|state| {
+        self.peek(py, |state| {
             state.gone = true;
             true
         });
@@ -62,7 +64,7 @@ impl Cycle {
 
     /// Its task is done: nobody has to be cancelled.
     pub(crate) fn stay_of_grace(&self, py: Python<'_>) {
-        let timer = self.timer_slot().take();
+        let timer = self.set_timer(py, None);
         if let Some(timer) = timer
             && let Err(error) = timer.call_method0(py, intern!(py, "cancel"))
         {
@@ -88,7 +90,7 @@ struct Late(Py<Cycle>);
 impl Late {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         let cycle = self.0.get();
-        drop(cycle.timer_slot().take());
+        drop(cycle.set_timer(py, None));
         cycle.end_left(py)
     }
 }

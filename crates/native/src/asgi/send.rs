@@ -33,7 +33,7 @@ impl Native for Send {
         };
         let bound = arguments.this.cast::<Cycle>()?;
         let cycle = bound.get();
-        let flow = cycle.with(py, |state| state.hear(&message, &cycle.driver))?;
+        let flow = cycle.with(py, |state| state.hear(&message, cycle.driver))?;
         if flow == Said::Draft {
             cycle.driver.hold_head(&bound)?;
         }
