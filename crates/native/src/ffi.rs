@@ -92,6 +92,27 @@ pub(crate) fn set_item(
     }
 }
 
+/// The value of `key` in `dict`, which is the first one there as a rule, and known by its identity as in [`values`].
+#[inline]
+pub(crate) fn first_value<'py>(
+    dict: &Bound<'py, PyDict>,
+    key: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let (mut at, mut found, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: a live dict, and places for what is found; with the interpreter's lock nobody changes it before the reference is
+    // taken.
+    let is_first = cfg!(not(Py_GIL_DISABLED))
+        && unsafe {
+            ffi::PyDict_Next(dict.as_ptr(), &raw mut at, &raw mut found, &raw mut value) != 0
+        }
+        && found == key.as_ptr();
+    if is_first {
+        // SAFETY: a live value of the dict.
+        return Ok(Some(unsafe { Bound::from_borrowed_ptr(dict.py(), value) }));
+    }
+    dict.get_item(key)
+}
+
 /// The values of `keys` in `dict`. Keys that are written in the program's text are interned, as those here are: one walk finds
 /// them by their identity. Only if there are others as well is each looked up that was not found.
 pub(crate) fn values<'py, const COUNT: usize>(
@@ -336,9 +357,9 @@ pub(crate) trait Steps: pyo3::PyClass {
     fn step(this: &Bound<'_, Self>) -> PyResult<Step>;
 }
 
-/// Gives the class `S` the slot `am_send`, which the safe bindings do not know. A class without it is stepped by `__next__`,
-/// where the end costs an exception.
-pub(crate) fn give_send_slot<S: Steps>(py: Python<'_>) {
+/// Gives the class `S` the slot `am_send`, which the safe bindings do not know, and an `am_await` that is no more than what it
+/// returns: the object itself. A class without the former is stepped by `__next__`, where the end costs an exception.
+pub(crate) fn give_await_slots<S: Steps>(py: Python<'_>) {
     let class = py.get_type::<S>();
     // SAFETY: a live class on the heap, of our own and without subclasses; its slots for awaitables are part of it, and the
     // interpreter's lock is held, so nobody reads them now.
@@ -346,8 +367,14 @@ pub(crate) fn give_send_slot<S: Steps>(py: Python<'_>) {
         let slots = (*class.as_type_ptr()).tp_as_async;
         if let Some(slots) = slots.as_mut() {
             slots.am_send = Some(send_slot::<S>);
+            slots.am_await = Some(itself);
         }
     }
+}
+
+unsafe extern "C" fn itself(this: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls this with a thread state attached and a live object, and takes over the reference.
+    unsafe { ffi::Py_NewRef(this) }
 }
 
 unsafe extern "C" fn send_slot<S: Steps>(
