@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
-from oxicorn import paste_file
+from oxicorn import paste_file, shim
 from oxicorn._native import Config, log
 from oxicorn.app import Loaded, load, loaded
 from oxicorn.configuration import Source
@@ -59,6 +59,7 @@ def prepare(
         source.enter_again(config)
     elif config.reload:
         source.forget_modules()
+    shim.announce(config.raw_env)
     with_all_rights()
     identity.assume()
     if config.spew:

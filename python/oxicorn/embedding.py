@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, NoReturn, Protocol
 
-from oxicorn import script, shim
+from oxicorn import script
 from oxicorn._native import CommandLine
 from oxicorn.config_file import Layer
 from oxicorn.configuration import Script, Source
@@ -35,7 +35,6 @@ class Embedded(Protocol):
 
 def run(application: Embedded) -> NoReturn:
     """Serves until the server is stopped, and ends the process."""
-    shim.announce()
     name = f"{type(application).__name__}.run()"
     sys.exit(script.launch(lambda: _Source(application), name))
 

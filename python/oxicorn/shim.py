@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterable
 
 from oxicorn.compat import SERVER_SOFTWARE
 from oxicorn.errors import OperatorError
@@ -31,15 +32,19 @@ def install(when: str | None = "missing") -> None:
             _put_first()
         case _:
             return
-    announce()
 
 
-def announce() -> None:
-    """Says in the environment who serves, if this package is what `gunicorn` names."""
+def announce(variables: Iterable[str]) -> None:
+    """Says in the environment that gunicorn serves, if this package is what `gunicorn` names.
+
+    Libraries look there. What the person says (`variables`: `NAME=VALUE`) counts more.
+    """
+    if FOLDER not in sys.path:
+        return
     spec = importlib.util.find_spec("gunicorn")
-    if spec is not None and _is_below(spec.origin):
-        # What libraries look at to know that gunicorn runs them.
-        os.environ.setdefault("SERVER_SOFTWARE", SERVER_SOFTWARE)
+    is_ours = spec is not None and _is_below(spec.origin)
+    if is_ours and not any(entry.startswith("SERVER_SOFTWARE=") for entry in variables):
+        os.environ["SERVER_SOFTWARE"] = SERVER_SOFTWARE
 
 
 def _put_first() -> None:

@@ -6,6 +6,7 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::abbreviations::written_out;
 use crate::kind::Kind;
 use crate::setting::{Preset, Setting, Status};
 use crate::spelling::{Means, Said, Spelling, Takes};
@@ -20,8 +21,7 @@ pub(crate) struct Words {
 
 /// Reads words.
 pub(crate) fn read(words: &[String]) -> Result<Words, clap::Error> {
-    let words = words.iter().map(|word| in_full(word));
-    let mut matches = command().try_get_matches_from(words)?;
+    let mut matches = command().try_get_matches_from(written_out(words))?;
     let positional = matches
         .remove_many(POSITIONAL)
         .map(Iterator::collect)
@@ -32,35 +32,6 @@ pub(crate) fn read(words: &[String]) -> Result<Words, clap::Error> {
         .filter(|(_, said)| said.first().is_some())
         .collect();
     Ok(Words { given, positional })
-}
-
-/// A word that is short for one of gunicorn's flags alone is that flag, whatever flags there are besides.
-fn in_full(word: &str) -> String {
-    let (name, value) = word.split_at(word.find('=').unwrap_or(word.len()));
-    let is_flag = |name: &str| every_flag().any(|flag| flag == name);
-    if name.len() < 3 || !name.starts_with("--") || is_flag(name) {
-        return word.into();
-    }
-    let mut meant = gunicorns_flags().filter(|flag| flag.starts_with(name));
-    match (meant.next(), meant.next()) {
-        (Some(flag), None) => format!("{flag}{value}"),
-        _ => word.into(),
-    }
-}
-
-fn gunicorns_flags() -> impl Iterator<Item = &'static str> {
-    let theirs = table::settings().filter(|setting| setting.status != Status::Ours);
-    let flags = theirs.flat_map(|setting| setting.cli.iter().chain(setting.cli_off));
-    flags.copied().chain(["--help", "--version"])
-}
-
-fn every_flag() -> impl Iterator<Item = &'static str> {
-    let own = table::settings().flat_map(|setting| {
-        let hidden = setting.cli_hidden.iter().copied();
-        let spelled = setting.spellings.iter().flat_map(Spelling::flags);
-        setting.flags().chain(hidden).chain(spelled)
-    });
-    own.chain(["--help", "--version"])
 }
 
 /// The parser.
