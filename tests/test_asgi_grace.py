@@ -10,6 +10,7 @@ import pytest
 from conftest import Serve
 from harness.client import message
 from harness.server import Server
+from harness.wait import until
 
 SITE = """
 import asyncio, contextlib
@@ -46,7 +47,8 @@ async def app(scope, receive, send):
             await send({"type": "http.response.body", "body": b"x", "more_body": True})
             await asyncio.sleep(3600)
         await start(send)
-        await send({"type": "http.response.body", "body": b"fine"})
+        body = b"fine" if path != "/tasks" else str(len(asyncio.all_tasks())).encode()
+        await send({"type": "http.response.body", "body": body})
         if path == "/goes-on":
             await asyncio.sleep(0.3)
 """
@@ -133,6 +135,19 @@ def test_a_client_that_stays_is_served(start: Callable[..., Server]) -> None:
         for _ in range(3):
             assert connection.request("/").text == "fine"
     assert "was cancelled" not in server.log
+
+
+def test_nothing_is_left_of_clients_that_left(start: Callable[..., Server]) -> None:
+    server = start(*GRACE)
+    before = server.request("/tasks").text
+    connections = [server.connect() for _ in range(20)]
+    for connection in connections:
+        connection.send(message("/sleeps"))
+    server.wait_for_log("/sleeps begun", count=20)
+    for connection in connections:
+        connection.close()
+    server.wait_for_log("/sleeps was cancelled", count=20)
+    until(lambda: server.request("/tasks").text == before, "as many tasks as before")
 
 
 def test_a_client_that_leaves_is_no_error(start: Callable[..., Server]) -> None:
