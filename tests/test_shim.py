@@ -301,6 +301,48 @@ def test_the_documented_custom_application_runs_unmodified(
     assert server.request().text == str(server.pid)
 
 
+NAMED = """
+from gunicorn.app.wsgiapp import WSGIApplication
+
+
+class StandaloneApplication(WSGIApplication):
+    def __init__(self, app_uri, options=None):
+        self.options = options or {}
+        self.app_uri = app_uri
+        super().__init__()
+
+    def load_config(self):
+        config = {
+            key: value
+            for key, value in self.options.items()
+            if key in self.cfg.settings and value is not None
+        }
+        for key, value in config.items():
+            self.cfg.set(key.lower(), value)
+
+
+def run():
+    options = {
+        "bind": "127.0.0.1:0",
+        "workers": 1,
+        "worker_class": "gunicorn.workers.gthread.ThreadWorker",
+    }
+    StandaloneApplication("site_app:app", options).run()
+
+
+run()
+"""
+
+
+def test_the_documented_application_by_its_name_runs_unmodified(
+    start: Callable[..., Server], folder: Path
+) -> None:
+    (folder / "named.py").write_text(NAMED)
+    server = start("named.py", PYTHONPATH=FOLDER)
+    assert server.request().text == "fine"
+    server.wait_for_log("Using worker: gthread")
+
+
 def test_a_program_can_ask_for_it_in_its_first_line(
     start: Callable[..., Server], folder: Path
 ) -> None:

@@ -18,7 +18,7 @@ from oxicorn.errors import OperatorError
 
 __all__ = ["FOLDER", "announce", "install"]
 
-FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "compat", "shim")
+FOLDER = os.path.join(os.path.dirname(os.path.realpath(__file__)), "compat", "shim")
 """What has to be on the import path, also of other processes (`PYTHONPATH`)."""
 
 
@@ -57,4 +57,4 @@ def _put_first() -> None:
 
 
 def _is_below(file: str | None) -> bool:
-    return file is not None and os.path.abspath(file).startswith(FOLDER + os.sep)
+    return file is not None and os.path.realpath(file).startswith(FOLDER + os.sep)

@@ -19,7 +19,10 @@ class Bare:
                 if not found.name.startswith(("gunicorn", "__pycache__")):
                     (folder / found.name).symlink_to(found)
         self.words = (sys.executable, "-S")
-        self.env = {"PYTHONPATH": os.pathsep.join([str(folder), _home_of("oxicorn")])}
+        # Where it is not installed, but lies beside the tests.
+        home = _home_of("oxicorn")
+        others = [] if home in site.getsitepackages() else [home]
+        self.env = {"PYTHONPATH": os.pathsep.join([str(folder), *others])}
 
 
 def _home_of(package: str) -> str:
