@@ -6,7 +6,6 @@ the server from such a file, which is `oxicorn.compat.app.pasterapp`.
 
 from __future__ import annotations
 
-import configparser
 import importlib
 import importlib.util
 import os
@@ -62,6 +61,9 @@ def global_values(entries: list[str]) -> dict[str, str]:
 
 def has_logging(file: str) -> bool:
     """Whether the file configures Python's logging too."""
+    # Only here: most servers have no such file.
+    import configparser
+
     parser = configparser.RawConfigParser(strict=False)
     try:
         parser.read([file])

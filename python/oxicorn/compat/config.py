@@ -9,7 +9,6 @@ numbers there, names here), it is gunicorn's.
 
 from __future__ import annotations
 
-import argparse
 import grp
 import os
 import pwd
@@ -17,16 +16,18 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oxicorn import _native
 from oxicorn.boot import interface
 from oxicorn.compat import settings
-from oxicorn.compat.parser import parser
 from oxicorn.compat.settings import Setting, fixed, known, make_settings
 from oxicorn.config_file import Layer
 from oxicorn.hooks import ARGUMENTS, Hooks
 from oxicorn.paste_file import global_values
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = [
     "KNOWN_SETTINGS",  # noqa: F822
@@ -206,6 +207,9 @@ class Config(Cfg):
 
     def parser(self) -> argparse.ArgumentParser:
         """For a command line: every setting's flags, and `args` for the rest."""
+        # The arbiter, which needs none, does not pay for argparse.
+        from oxicorn.compat.parser import parser
+
         return parser(self.usage, self.prog)
 
     @property
