@@ -71,7 +71,8 @@ def ours(
     command_line = CommandLine(list(words), env or {})
     if command_line.exit is not None:
         raise ConfigError(command_line.exit[1])
-    return command_line.resolve("gunicorn.conf.py", {**BESIDE.get(name, {}), **(file or {})})
+    values = {**BESIDE.get(name, {}), **(file or {})}
+    return command_line.resolve([("gunicorn.conf.py", values, True)])
 
 
 def theirs(name: str, value: Any) -> Any:

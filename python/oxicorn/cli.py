@@ -110,8 +110,11 @@ def serve(source: Source, in_child: Callable[[], None] = lambda: None) -> int:
 
 def _check(source: Source, config: Config, warnings: list[str]) -> int:
     """`--check-config`, `--print-config`: everything short of serving."""
-    for text in warnings:
+    unknown = config.unknown_names
+    for text in [one for one in warnings if one not in unknown]:
         print(f"Warning: {text}", file=sys.stderr)
+    if unknown:
+        raise OperatorError("\n".join(unknown))
     try:
         Identity.of(config)
         application(source, config, lambda text: print(text, file=sys.stderr))
@@ -148,6 +151,8 @@ def _serve(
     os.environ["SERVER_SOFTWARE"] = f"oxicorn/{__version__}"
     try:
         observer = Observer(config, source.command(), partial(_configure_again, source))
+        if source.embedded is not None:
+            observer.server.app = source.embedded
         arbiter = Arbiter(config, os.fork, observer, source.command(), identity.owner)
         arbiter.bind()
         observer.bound(arbiter.sockets)

@@ -12,6 +12,7 @@ mod interned;
 mod interpreter;
 mod last;
 mod logs;
+mod rows;
 mod stem;
 mod tls;
 mod upgrade;
@@ -33,6 +34,8 @@ mod _native {
     use super::config::{CommandLine, Config, ConfigError};
     #[pymodule_export]
     use super::logs::{log, reopen_logs, setup_logs};
+    #[pymodule_export]
+    use super::rows::{check_setting, read_toml, setting_rows};
     #[pymodule_export]
     use super::stem::Stem;
     #[pymodule_export]
