@@ -1,4 +1,4 @@
-//! Numbers to a StatsD server, by gunicorn's names.
+//! Numbers to a `StatsD` server, by gunicorn's names.
 //!
 //! For: what was counted of requests and of lines of the error log, and numbers of the operator's
 //! own. Not for: names of hosts (who makes it resolves them), or counting anything itself.
@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn received(socket: &UdpSocket) -> String {
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         let length = socket.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }

@@ -216,7 +216,7 @@ fn a_message_with_a_traceback_is_one_line_of_json() {
 fn a_message_with_a_traceback_is_one_line_of_logfmt() {
     let line = line_in(Notation::Logfmt);
     assert_eq!(line.lines().count(), 1);
-    assert!(line.contains(r#" level=error log=error pid="#), "{line}");
+    assert!(line.contains(" level=error log=error pid="), "{line}");
     assert!(
         line.ends_with("message=\"cannot \\\"go\\\" on\" traceback=\"Traceback (most recent call last):\\n  File \\\"a.py\\\"\"\n"),
         "{line}"

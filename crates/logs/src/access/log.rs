@@ -104,8 +104,8 @@ impl AccessLog {
             Delivery::Written
         };
         drop(lines);
-        self.report(sent, || self.syslog_name());
-        self.report(written, || self.sink_name());
+        report(sent, || self.syslog_name());
+        report(written, || self.sink_name());
     }
 
     /// Writes what has gathered. To be called before waiting and before the end.
@@ -116,7 +116,7 @@ impl AccessLog {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         let delivery = self.deliver(&mut lines.text);
         drop(lines);
-        self.report(delivery, || self.sink_name());
+        report(delivery, || self.sink_name());
     }
 
     /// Goes on in the file that is at the sink's path now, after a rotation. What had gathered is
@@ -156,15 +156,16 @@ impl AccessLog {
         let tag = self.outlets.syslog.as_ref();
         tag.map(|tag| tag.syslog.name()).unwrap_or_default()
     }
+}
 
-    fn report(&self, delivery: Delivery, name: impl Fn() -> String) {
-        match delivery {
-            Delivery::Written | Delivery::Lost => {}
-            Delivery::Failed(cause) => log::error!(target: "oxicorn::logs",
-                "cannot write access lines to {}: {cause}; they are lost until it works again",
-                name()),
-            Delivery::Recovered { lost, cause } => log::warn!(target: "oxicorn::logs",
-                "access lines go to {} again; {lost} were lost: {cause}", name()),
-        }
+/// What became of lines, in the error log.
+fn report(delivery: Delivery, name: impl Fn() -> String) {
+    match delivery {
+        Delivery::Written | Delivery::Lost => {}
+        Delivery::Failed(cause) => log::error!(target: "oxicorn::logs",
+            "cannot write access lines to {}: {cause}; they are lost until it works again",
+            name()),
+        Delivery::Recovered { lost, cause } => log::warn!(target: "oxicorn::logs",
+            "access lines go to {} again; {lost} were lost: {cause}", name()),
     }
 }

@@ -459,9 +459,9 @@ fn a_line_of_json_names_what_was_asked_and_answered() {
 fn a_line_of_logfmt_has_the_same_fields() {
     assert_eq!(
         fields_of(Notation::Logfmt, None, Some("X-Trace")),
-        r#"time=2026-01-02T03:04:05+00:00 level=info log=access pid=4242 "#.to_owned()
+        "time=2026-01-02T03:04:05+00:00 level=info log=access pid=4242 ".to_owned()
             + r#"remote_addr=203.0.113.9 user=ada method=GET path="/a b" query="x=1" "#
-            + r#"protocol=HTTP/1.1 status=404 bytes=1234 duration=12.034567 "#
+            + "protocol=HTTP/1.1 status=404 bytes=1234 duration=12.034567 "
             + r#"referer=http://r/ user_agent="curl/8 \"x\"" request_id=t-1"#
     );
 }
