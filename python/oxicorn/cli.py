@@ -35,6 +35,7 @@ from oxicorn.boot import application, lost_threads
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
+from oxicorn.loggers import find_class, open_log
 from oxicorn.observer import Observer
 from oxicorn.output import capture, let_go
 from oxicorn.title import set_title
@@ -113,6 +114,7 @@ def _check(source: Source, config: Config, warnings: list[str]) -> int:
         print(f"Warning: {text}", file=sys.stderr)
     try:
         Identity.of(config)
+        find_class(config)
         application(source, config, lambda text: print(text, file=sys.stderr))
     except ApplicationError as error:
         raise OperatorError(f"The application could not be loaded. {error}") from None
@@ -135,6 +137,7 @@ def _serve(
     if config.daemon and beginning() == "start" and "GUNICORN_PID" not in os.environ:
         daemonize(config.enable_stdio_inheritance)
     setup_logs(config)
+    journal = open_log(config)
     identity.give(config.errorlog, config.accesslog)
     if config.capture_output:
         capture(config.errorlog)
@@ -143,7 +146,7 @@ def _serve(
         log("warning", f"Threads that were started before oxicorn.run end at the fork: {threads}")
     set_title("master", config)
     try:
-        observer = Observer(config, source.command(), partial(_configure_again, source))
+        observer = Observer(config, source.command(), partial(_configure_again, source), journal)
         arbiter = Arbiter(config, os.fork, observer, source.command(), identity.owner)
         arbiter.bind()
         observer.bound(arbiter.sockets)

@@ -44,7 +44,9 @@ pub enum Level {
 }
 
 impl Level {
-    const fn name(self) -> &'static str {
+    /// Its name in capitals.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Debug => "DEBUG",
             Self::Info => "INFO",
@@ -332,12 +334,14 @@ pub fn install(outlets: impl Into<Outlets>, level: Level) -> Result<(), SetLogge
     Ok(())
 }
 
-/// Hands the messages of the installed error log to `relay` from now on; without a log, nothing.
+/// Hands the messages of the installed error log to `relay` from now on, uncounted; without a log,
+/// nothing.
 pub fn relay(relay: Arc<dyn Relay>) {
     if let Some(logger) = GLOBAL.get() {
         let outlets = Outlets::clone(&logger.outlets());
         logger.replace(Outlets {
             relay: Some(relay),
+            statsd: None,
             ..outlets
         });
     }

@@ -16,7 +16,7 @@ use pyo3::types::PyAny;
 
 use crate::arbiter::{lock, policy};
 use crate::config::Config;
-use crate::{ffi, tls};
+use crate::{ffi, relay, tls};
 
 /// The configuration of each generation that may still have workers to be forked.
 pub(crate) type Configurations = Arc<Mutex<BTreeMap<u32, Config>>>;
@@ -112,6 +112,7 @@ impl Host for Interpreter {
 
     fn reopen_logs(&mut self) {
         oxicorn_logs::reopen_all();
+        relay::reopen();
     }
 
     fn notify(&mut self, notice: Notice<'_>) -> Result<(), Raised> {

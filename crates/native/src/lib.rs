@@ -12,6 +12,7 @@ mod interned;
 mod interpreter;
 mod last;
 mod logs;
+mod relay;
 mod stem;
 mod tls;
 mod upgrade;
@@ -32,7 +33,9 @@ mod _native {
     #[pymodule_export]
     use super::config::{CommandLine, Config, ConfigError};
     #[pymodule_export]
-    use super::logs::{log, reopen_logs, setup_logs};
+    use super::logs::{log, reopen_logs, send_metric, setup_logs};
+    #[pymodule_export]
+    use super::relay::{relay_logs, settle_logs};
     #[pymodule_export]
     use super::stem::Stem;
     #[pymodule_export]

@@ -25,6 +25,7 @@ use crate::crew::{self, Bell, Crew, ReadyCheck};
 use crate::ffi;
 use crate::head::Always;
 use crate::logs;
+use crate::relay;
 use crate::tls;
 use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway, Hooks, Nobody};
 
@@ -166,6 +167,7 @@ impl Worker {
         if let Some(farewell) = lock(&self.farewell).take() {
             crew.call_before_parting(farewell);
         }
+        relay::queue()?;
         crew.stand_by();
         if !asynchronous {
             crew::start_steward(crew.clone())?;
@@ -297,6 +299,7 @@ impl Worker {
 
     /// For `os.register_at_fork(after_in_child=...)`: a process that the application forks must not serve.
     fn forked(&self) {
+        relay::forked();
         if let Some(serving) = self.serving.get() {
             serving.crew.forked();
         }
