@@ -4,8 +4,8 @@ Usually that is the native log. If the configuration names a logger class or con
 logging, a `Logger` as gunicorn's writes both logs, in every process; native messages are brought to
 it by `_native.relay_logs`.
 
-Invariant: what the application does to all loggers (`disable_existing_loggers`) does not silence the
-server's.
+Invariant: what the application does to all loggers (`disable_existing_loggers`) does not silence
+the server's.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 
 mod arbiter;
 mod asgi;
+mod beat;
 mod config;
 mod convert;
 mod crew;

@@ -490,6 +490,7 @@ fn options(config: &settings::Config, asynchronous: bool) -> Options {
             .min(descriptors().saturating_sub(RESERVE).max(RESERVE)),
         accept_burst: if config.workers > 1 { 1 } else { 64 },
         max_requests: max_requests(config),
+        request_id: request_id(config),
         streams: asynchronous,
         message_limit: config.websocket_max_message_size,
         ping_interval: millis(config.ws_ping_interval),
@@ -508,9 +509,16 @@ fn deflate(config: &settings::Config) -> Option<Deflate> {
     })
 }
 
+/// The field that every request has an id in.
+fn request_id(config: &settings::Config) -> Option<String> {
+    let header = config.request_id_header.as_ref();
+    header.map(|name| name.0.clone())
+}
+
 /// The fields that every response has.
 fn always(config: &settings::Config) -> Always {
-    Always::new(config.server_header, config.date_header, &config.header)
+    let always = Always::new(config.server_header, config.date_header, &config.header);
+    always.with_request_id(request_id(config))
 }
 
 /// Whose forwarding fields count. The peers of a Unix socket are trusted always, so that without `proxy_headers` there must

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import fcntl
 import json
 import logging
@@ -341,10 +342,8 @@ class Logger:
             log.handlers.remove(handler)
         if output is None:
             return
-        if output == "-":
-            handler = logging.StreamHandler(stream)
-        else:
-            handler = self._file_handler(output)
+        to_stream = output == "-"
+        handler = logging.StreamHandler(stream) if to_stream else self._file_handler(output)
         handler.setFormatter(fmt)
         _add_ours(log, handler)
 
@@ -353,12 +352,9 @@ class Logger:
             handler = logging.FileHandler(output)
         except OSError as error:
             raise RuntimeError(f"Error: '{output}' isn't writable [{error!r}]") from error
-        try:
-            # Whoever the workers run as opens it again after a rotation.
+        # Whoever the workers run as opens it again after a rotation. It may be somebody else's.
+        with contextlib.suppress(OSError):
             os.chown(handler.baseFilename, self.cfg.user, self.cfg.group, follow_symlinks=False)
-        except OSError:
-            # Somebody else's.
-            pass
         return handler
 
     def _set_syslog_handler(self, log: logging.Logger, cfg: Any, fmt: str, name: str) -> None:

@@ -44,7 +44,7 @@ _INSTEAD = {
 
 
 _TCP_INFO = struct.Struct("=24xI")
-"""The beginning of Linux' `struct tcp_info`, up to `tcpi_unacked`: of a listening socket, its queue."""
+"""The beginning of Linux' `tcp_info`, up to `tcpi_unacked`: a listening socket's queue."""
 
 
 @dataclass(frozen=True)

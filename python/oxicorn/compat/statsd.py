@@ -1,7 +1,7 @@
 """gunicorn's logger that sends numbers to a StatsD server, for Python's logging.
 
-It takes the place of the plain `Logger` if `statsd_host` is set; without Python's logging the server
-sends the numbers natively.
+It takes the place of the plain `Logger` if `statsd_host` is set; without Python's logging the
+server sends the numbers natively.
 """
 
 from __future__ import annotations

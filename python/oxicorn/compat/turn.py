@@ -1,5 +1,6 @@
-"""One request's turn in a worker with `pre_request` or `post_request`, or where Python logs requests;
-made by the native gateway.
+"""One request's turn in a worker with hooks around requests, or where Python logs them.
+
+Turns are made by the native gateway.
 
 Invariant: `end` is called once for each turn that was made, when the response was handed over.
 """
