@@ -209,26 +209,13 @@ impl Bridge {
     fn run(&self, py: Python<'_>, job: &Job) -> bool {
         match job {
             Job::Message(level, message) => self.write(py, *level, message),
-            Job::Reopen => self.call(|| self.writer.call_method0(py, "reopen")),
+            Job::Reopen => call(|| self.writer.call_method0(py, "reopen")),
         }
     }
 
     fn write(&self, py: Python<'_>, level: Level, message: &str) -> bool {
         let name = level.name().to_ascii_lowercase();
-        self.call(|| self.writer.call_method1(py, "write", (name, message)))
-    }
-
-    fn call(&self, call: impl FnOnce() -> PyResult<Py<PyAny>>) -> bool {
-        INSIDE.set(true);
-        let called = call();
-        INSIDE.set(false);
-        if let Err(error) = &called {
-            print(
-                Level::Error,
-                format_args!("The logger has failed, and the message follows here: {error}"),
-            );
-        }
-        called.is_ok()
+        call(|| self.writer.call_method1(py, "write", (name, message)))
     }
 
     /// Brings what waits. A process that was forked may have the lock for ever.
@@ -301,6 +288,20 @@ impl Bridge {
         drop(queue);
         rest.iter().for_each(write_natively);
     }
+}
+
+/// Calls the logger. Whether it has not failed.
+fn call(call: impl FnOnce() -> PyResult<Py<PyAny>>) -> bool {
+    INSIDE.set(true);
+    let called = call();
+    INSIDE.set(false);
+    if let Err(error) = &called {
+        print(
+            Level::Error,
+            format_args!("The logger has failed, and the message follows here: {error}"),
+        );
+    }
+    called.is_ok()
 }
 
 fn write_natively(job: &Job) {
