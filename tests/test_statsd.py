@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -100,10 +99,7 @@ def test_the_backlog_is_measured_where_it_is_asked_for(tmp_path: Path, program: 
     with Receiver() as statsd:
         options = ["--statsd-host", f"127.0.0.1:{statsd.port}", "--enable-backlog-metric"]
         # A Unix socket has no such number.
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        with running(program, tmp_path, PROBE, *options, "-b", f"127.0.0.1:{port}"):
+        with running(program, tmp_path, PROBE, *options, bind="127.0.0.1:0"):
             statsd.wait_for_line(r"gunicorn\.backlog:0\|h")
 
 

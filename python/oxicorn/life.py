@@ -25,7 +25,7 @@ from oxicorn.compat.turn import Turns
 from oxicorn.compat.worker import Worker
 from oxicorn.errors import HookRaised
 from oxicorn.hooks import Hooks, complain
-from oxicorn.loggers import is_told_of_requests
+from oxicorn.loggers import access_of
 from oxicorn.observer import Observer
 
 __all__ = ["Life"]
@@ -50,7 +50,7 @@ class Life:
     def of(cls, observer: Observer, age: int, generation: int) -> Life | None:
         """In a process that was just forked; `None` if no hook is set, and Python logs nothing."""
         worker, hooks = observer.born(age, generation)
-        is_wanted = hooks.has(*_HOOKS) or is_told_of_requests(worker.log)
+        is_wanted = hooks.has(*_HOOKS) or access_of(worker.log) is not None
         return cls(observer.server, worker, hooks) if is_wanted else None
 
     def __init__(self, server: Server, worker: Worker, hooks: Hooks) -> None:
@@ -110,7 +110,7 @@ class Life:
     @property
     def observer(self) -> Turns | None:
         """What is to be called for each request of a WSGI application."""
-        access = self._worker.log.access if is_told_of_requests(self._worker.log) else None
+        access = access_of(self._worker.log)
         if access is None and not self._hooks.has("pre_request", "post_request"):
             return None
         pre, post = self._hooks.get("pre_request"), self._hooks.get("post_request")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from oxicorn._native import Config, relay_logs
@@ -19,7 +20,7 @@ from oxicorn.compat.config import Cfg
 from oxicorn.compat.log import Log
 from oxicorn.errors import OperatorError, traceback_of
 
-__all__ = ["Writer", "find_class", "is_told_of_requests", "open_log", "renew"]
+__all__ = ["Writer", "access_of", "find_class", "open_log", "renew"]
 
 _OURS = ("gunicorn.glogging.Logger", "oxicorn.compat.glogging.Logger", "simple")
 _COUNTING = ("gunicorn.instrument.statsd.Statsd", "oxicorn.compat.statsd.Statsd")
@@ -46,11 +47,18 @@ def renew(log: Any, config: Config) -> None:
     relay_logs(Writer(log), _level_of(log), _counts(log))
 
 
-def is_told_of_requests(log: Any) -> bool:
-    """Whether `access` of this log is to be called for each of them."""
+def access_of(log: Any) -> Callable[..., None] | None:
+    """What is to be called for each request with what the log's `access` takes, if anything."""
     if isinstance(log, Log):
-        return False
-    return _counts(log) or bool(getattr(log, "access_log_enabled", True))
+        return None
+    if not _counts(log) and not getattr(log, "access_log_enabled", True):
+        return None
+
+    def access(*request: object) -> None:
+        awaken(log)
+        log.access(*request)
+
+    return access
 
 
 class Writer:

@@ -15,8 +15,9 @@ PROGRAMS = ["oxicorn", "gunicorn"]
 
 @contextmanager
 def running(program: str, folder: Path, app: str, *options: str, **how: Any) -> Iterator[Server]:
-    """A server of that program on a Unix socket in `folder`, until it was stopped."""
-    server = Server(folder / program, app, options, bind=f"unix:{folder}/socket", **how)
+    """A server of that program, on a Unix socket in `folder`, until it was stopped."""
+    how = {"bind": f"unix:{folder}/socket", **how}
+    server = Server(folder / program, app, options, **how)
     server.command[2] = program
     try:
         server.launch().wait_accepting()
