@@ -13,8 +13,6 @@ mod task;
 mod watchdog;
 mod websocket;
 
-use std::sync::Arc;
-
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
@@ -28,11 +26,11 @@ pub(crate) fn pump(
     py: Python<'_>,
     app: Py<PyAny>,
     event_loop: &Bound<'_, PyAny>,
-    crew: Arc<Crew>,
+    crew: &'static Crew,
     setup: Setup,
 ) -> PyResult<Option<Py<Pump>>> {
     let timeout = setup.timeout;
     let driver = Driver::new(py, app, event_loop, crew, setup)?;
-    watchdog::start(driver.clone(), timeout)?;
+    watchdog::start(driver, timeout)?;
     Ok(driver.pump(py))
 }

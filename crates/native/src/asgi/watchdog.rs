@@ -3,7 +3,7 @@
 //! request is inside.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use oxicorn_engine::{Now, Stuck};
@@ -69,12 +69,12 @@ impl Watchdog {
 }
 
 /// Starts the thread, for a loop that may be silent for `timeout`; zero is for ever.
-pub(crate) fn start(driver: Arc<Driver>, timeout: Duration) -> std::io::Result<()> {
+pub(crate) fn start(driver: &'static Driver, timeout: Duration) -> std::io::Result<()> {
     if timeout.is_zero() {
         return Ok(());
     }
     let thread = std::thread::Builder::new().name("oxicorn-watchdog".to_owned());
-    thread.spawn(move || watch(&driver, timeout)).map(drop)
+    thread.spawn(move || watch(driver, timeout)).map(drop)
 }
 
 fn watch(driver: &Driver, timeout: Duration) {

@@ -2,17 +2,17 @@
 //! two callables share; whoever works on it takes it out meanwhile, so that no lock is held over a wait or a call into
 //! Python. Invariant: a response head that was sent is never replaced, and nothing is sent after an ending.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Exchange, FilePart, Flow, Now, Shared, wait_writable};
 use oxicorn_http1::response;
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyAny, PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyAny, PyBytes, PyList, PyString};
 
 use crate::crew::Crew;
-use crate::ffi::{self, Arguments, Native};
+use crate::ffi::{self, Arguments, Held, Native};
 use crate::head::{BIG, Framing, Head, SMALL};
 
 /// Bytes given to the engine at once when they may have to be copied: nobody else can use the engine meanwhile.
@@ -35,12 +35,12 @@ pub(crate) struct Transaction {
     pub(crate) write: Py<PyAny>,
     /// When the response began; read again for each later block.
     pub(crate) now: Now,
-    crew: Arc<Crew>,
+    crew: &'static Crew,
 }
 
 impl Transaction {
     pub(crate) fn new(
-        crew: Arc<Crew>,
+        crew: &'static Crew,
         exchange: Box<Exchange>,
         write: Py<PyAny>,
         is_head: bool,
@@ -286,8 +286,10 @@ impl Transaction {
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug, Default)]
 pub(crate) struct Call {
-    slot: Mutex<Slot>,
-    returned: Condvar,
+    slot: Held<Slot>,
+    /// The transaction came back, and somebody waits for it.
+    returned: Mutex<bool>,
+    bell: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -298,40 +300,48 @@ struct Slot {
 }
 
 impl Call {
-    fn slot(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    fn returned(&self) -> MutexGuard<'_, bool> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn put(&self, transaction: Transaction) {
-        let mut slot = self.slot();
-        slot.transaction = Some(transaction);
-        if std::mem::take(&mut slot.awaited) {
-            self.returned.notify_all();
+    #[inline]
+    pub(crate) fn put(&self, py: Python<'_>, transaction: Transaction) {
+        let awaited = {
+            let mut slot = self.slot.lock(py);
+            slot.transaction = Some(transaction);
+            std::mem::take(&mut slot.awaited)
+        };
+        if awaited {
+            *self.returned() = true;
+            self.bell.notify_all();
         }
     }
 
-    pub(crate) fn take(&self) -> Option<Transaction> {
-        self.slot().transaction.take()
+    #[inline]
+    pub(crate) fn take(&self, py: Python<'_>) -> Option<Transaction> {
+        self.slot.lock(py).transaction.take()
     }
 
     /// Takes the transaction when the request is over, also if another thread of the application is still writing.
     pub(crate) fn reclaim(&self, py: Python<'_>) -> Transaction {
-        if let Some(transaction) = self.take() {
-            return transaction;
-        }
-        py.detach(|| {
-            let mut slot = self.slot();
-            loop {
+        loop {
+            {
+                let mut slot = self.slot.lock(py);
                 if let Some(transaction) = slot.transaction.take() {
                     return transaction;
                 }
                 slot.awaited = true;
-                slot = self
-                    .returned
-                    .wait(slot)
-                    .unwrap_or_else(PoisonError::into_inner);
             }
-        })
+            py.detach(|| {
+                let mut returned = self.returned();
+                while !std::mem::take(&mut *returned) {
+                    returned = self
+                        .bell
+                        .wait(returned)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+            });
+        }
     }
 
     /// Runs `work` on the transaction of the request in progress.
@@ -340,14 +350,14 @@ impl Call {
         name: &str,
         work: impl FnOnce(&mut Transaction) -> PyResult<T>,
     ) -> PyResult<T> {
-        let call = this.cast::<Self>()?.get();
-        let Some(mut transaction) = call.take() else {
+        let (py, call) = (this.py(), this.cast::<Self>()?.get());
+        let Some(mut transaction) = call.take(py) else {
             return Err(PyAssertionError::new_err(format!(
                 "{name} was called outside its request"
             )));
         };
         let result = work(&mut transaction);
-        call.put(transaction);
+        call.put(py, transaction);
         result
     }
 }
@@ -421,14 +431,13 @@ fn start(
     Ok(())
 }
 
+#[inline]
 fn add(head: &mut Head, encoded: &mut Vec<u8>, item: &Bound<'_, PyAny>) -> PyResult<()> {
-    let pair = item.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
-    let Some(pair) = pair else {
+    let Some([name, value]) = ffi::pair(item.as_borrowed()) else {
         return Err(PyTypeError::new_err(
             "each response header must be a tuple (name, value)",
         ));
     };
-    let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
     head.add(
         encoded,
         text(&name, "a header name")?,
@@ -437,6 +446,7 @@ fn add(head: &mut Head, encoded: &mut Vec<u8>, item: &Bound<'_, PyAny>) -> PyRes
 }
 
 /// A native string as bytes (PEP 3333: `str` with code points below 256).
+#[inline]
 fn text<'a>(object: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a [u8]> {
     let Ok(string) = object.cast::<PyString>() else {
         let kind = object.get_type().name()?;

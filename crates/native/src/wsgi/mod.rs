@@ -9,8 +9,6 @@ mod names;
 mod observer;
 mod streams;
 
-use std::sync::Arc;
-
 use oxicorn_engine::{Ending, Exchange, Now};
 use pyo3::exceptions::{PySystemExit, PyTypeError};
 use pyo3::prelude::*;
@@ -75,7 +73,7 @@ impl Callables {
 #[derive(Debug)]
 pub(crate) struct Gateway<O> {
     app: Py<PyAny>,
-    crew: Arc<Crew>,
+    crew: &'static Crew,
     observer: O,
     environs: Environs,
     callables: Callables,
@@ -88,7 +86,7 @@ impl<O: Observer> Gateway<O> {
     pub(crate) fn new(
         py: Python<'_>,
         app: Py<PyAny>,
-        crew: Arc<Crew>,
+        crew: &'static Crew,
         observer: O,
         setup: Setup,
     ) -> PyResult<Self> {
@@ -125,7 +123,7 @@ impl<O: Observer> Gateway<O> {
             }
         };
         let call = self.callables.call.get();
-        call.put(transaction);
+        call.put(py, transaction);
         let start_response = self.callables.start_response.bind(py);
         let returned = O::call(&request, self.app.bind(py), &environ, start_response);
         let (served, only) = match returned {
@@ -158,7 +156,7 @@ impl<O: Observer> Gateway<O> {
         let method = exchange.head.method.of(exchange.bytes());
         let is_head = method == b"HEAD" || (self.casefold && method.eq_ignore_ascii_case(b"HEAD"));
         Transaction::new(
-            self.crew.clone(),
+            self.crew,
             exchange,
             self.callables.write.clone_ref(py),
             is_head,
@@ -261,7 +259,7 @@ impl<O: Observer> Gateway<O> {
         });
         close(iterable);
         // All that may have taken its time.
-        self.with(|transaction| {
+        self.with(iterable.py(), |transaction| {
             transaction.now = Now::read();
             served
         })
@@ -274,7 +272,7 @@ impl<O: Observer> Gateway<O> {
         for block in iterable.try_iter()? {
             let block = block?;
             let bytes = bytes_of(&block)?;
-            let more = self.with(|transaction| {
+            let more = self.with(py, |transaction| {
                 must_be_drafted(transaction)?;
                 if !bytes.as_bytes().is_empty() {
                     transaction.send_block(bytes);
@@ -285,7 +283,7 @@ impl<O: Observer> Gateway<O> {
                 break;
             }
         }
-        self.with(|transaction| {
+        self.with(py, |transaction| {
             must_be_drafted(transaction)?;
             transaction.end(py);
             Ok(())
@@ -298,7 +296,7 @@ impl<O: Observer> Gateway<O> {
         let Some(part) = wrapper.get().part(py) else {
             return Ok(false);
         };
-        self.with(|transaction| {
+        self.with(py, |transaction| {
             must_be_drafted(transaction)?;
             if transaction.begun() {
                 return Ok(false);
@@ -311,15 +309,19 @@ impl<O: Observer> Gateway<O> {
     }
 
     /// Works on the transaction. It is in its slot whenever application code may run.
-    fn with<T>(&self, work: impl FnOnce(&mut Transaction) -> PyResult<T>) -> PyResult<T> {
+    fn with<T>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Transaction) -> PyResult<T>,
+    ) -> PyResult<T> {
         let call = self.callables.call.get();
-        let Some(mut transaction) = call.take() else {
+        let Some(mut transaction) = call.take(py) else {
             return Err(PyTypeError::new_err(
                 "the response is being written by another thread",
             ));
         };
         let result = work(&mut transaction);
-        call.put(transaction);
+        call.put(py, transaction);
         result
     }
 
