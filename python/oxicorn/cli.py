@@ -32,10 +32,10 @@ from oxicorn._native import (
     undo,
 )
 from oxicorn.boot import application, lost_threads
+from oxicorn.compat.loggers import find_class, open_log
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
-from oxicorn.loggers import find_class, open_log
 from oxicorn.observer import Observer
 from oxicorn.output import capture, let_go
 from oxicorn.title import set_title

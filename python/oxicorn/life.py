@@ -20,12 +20,12 @@ from oxicorn import _native
 from oxicorn._native import log
 from oxicorn.app import Loaded
 from oxicorn.compat.asgi import Observed
+from oxicorn.compat.loggers import access_of
 from oxicorn.compat.server import Server
 from oxicorn.compat.turn import Turns
 from oxicorn.compat.worker import Worker
 from oxicorn.errors import HookRaised
 from oxicorn.hooks import Hooks, complain
-from oxicorn.loggers import access_of
 from oxicorn.observer import Observer
 
 __all__ = ["Life"]

@@ -16,11 +16,11 @@ from typing import Any
 
 from oxicorn._native import Config, log
 from oxicorn.compat.config import Cfg
+from oxicorn.compat.loggers import renew
 from oxicorn.compat.server import Listener, Server
 from oxicorn.compat.worker import BOOTING, Worker
 from oxicorn.errors import OperatorError, traceback_of
 from oxicorn.hooks import Hooks, complain, summary
-from oxicorn.loggers import renew
 
 __all__ = ["Answer", "Observer"]
 

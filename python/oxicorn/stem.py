@@ -18,9 +18,9 @@ from functools import partial
 from oxicorn import boot, worker
 from oxicorn._native import Config, Stem, log
 from oxicorn.app import Loaded
+from oxicorn.compat.loggers import renew
 from oxicorn.configuration import Source
 from oxicorn.identity import Identity
-from oxicorn.loggers import renew
 from oxicorn.observer import Observer
 from oxicorn.title import set_title
 

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from oxicorn import boot
 from oxicorn._native import Config, Seed, Worker, log, settle_logs
 from oxicorn.app import Loaded
+from oxicorn.compat.loggers import renew
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, ModuleMissing
 from oxicorn.identity import Identity
 from oxicorn.life import Life
-from oxicorn.loggers import renew
 from oxicorn.observer import Observer
 from oxicorn.reload import Reloader, failure_page
 from oxicorn.title import set_title

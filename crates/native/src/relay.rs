@@ -49,7 +49,7 @@ enum Way {
 
 #[derive(Debug)]
 struct Bridge {
-    /// Has `write(level, message)` and `reopen()` (`oxicorn.loggers.Writer`).
+    /// Has `write(level, message)` and `reopen()` (`oxicorn.compat.loggers.Writer`).
     writer: Py<PyAny>,
     /// The logger sends the numbers of requests and messages itself.
     counts: bool,

@@ -107,7 +107,7 @@ class Cfg:
     @property
     def logger_class(self) -> Any:
         """The class that logs; of the native log, the one in whose place it is."""
-        from oxicorn.loggers import find_class
+        from oxicorn.compat.loggers import find_class
 
         return find_class(self._config)
 
