@@ -11,7 +11,9 @@ import pytest
 
 from conftest import Serve
 from harness.client import message
+from harness.gate import Gate
 from harness.programs import PROGRAMS, package, running
+from harness.server import TESTS
 from harness.wait import until
 
 PROBE = "apps.probe:application"
@@ -199,14 +201,29 @@ def test_a_rotation_reaches_the_files_of_all_processes(serve: Serve, tmp_path: P
     assert "/before" in (tmp_path / "access.1").read_text()
 
 
-def test_a_worker_that_cuts_requests_says_so(serve: Serve, tmp_path: Path) -> None:
-    server = serve(PROBE, "--logger-class", "oxicorn.compat.glogging.Logger")
+@pytest.mark.parametrize("hangs", [False, True])
+def test_a_worker_that_cuts_requests_says_so(serve: Serve, tmp_path: Path, hangs: bool) -> None:
+    """Also where the request keeps the interpreter lock: then it is written natively."""
+    (tmp_path / "marked.py").write_text(
+        "from oxicorn.compat.glogging import Logger\n"
+        "class Marked(Logger):\n"
+        "    error_fmt = 'MARK %(levelname)s %(message)s'\n"
+    )
+    options = ["--logger-class", "marked.Marked", "--threads", "2"]
+    server = serve(PROBE, *options, env={"PYTHONPATH": f"{tmp_path}:{TESTS}"})
+    server.wait_for_log(r"(?m)^MARK INFO Booting worker with pid")
     with server.connect() as connection:
-        connection.send(message("/pause?seconds=60"))
-        until(lambda: server.workers(), "it serves")
+        gate = Gate(tmp_path)
+        connection.send(message(gate.hanging_target if hangs else gate.target))
+        gate.wait_entered()
+        if hangs:
+            gate.open()
+            gate.wait_hanging()
         server.signal(signal.SIGINT)
         server.wait()
-    assert "Shutting down: Master" in server.log
+    cut = r"Worker exiting \(pid: \d+\), requests were cut"
+    server.wait_for_log(cut if hangs else f"(?m)^MARK INFO {cut}$")
+    assert "MARK INFO Shutting down: Master" in server.log
 
 
 def test_a_logger_that_fails_loses_nothing(serve: Serve, tmp_path: Path) -> None:

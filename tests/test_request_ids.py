@@ -12,6 +12,7 @@ from conftest import Serve
 from harness.client import message
 from harness.server import Server
 from harness.wait import until
+from harness.websocket import WebSocket
 
 PROBE = "apps.probe:application"
 ON = ["--request-id-header", "X-Request-ID"]
@@ -114,6 +115,17 @@ def test_the_access_log_has_it(serve: Serve, tmp_path: Path, notation: str) -> N
     until(lambda: log.exists() and "\n" in log.read_text(), "a line")
     line = log.read_text().strip()
     assert told == (json.loads(line)["request_id"] if notation == "json" else line)
+
+
+def test_a_websocket_has_one_until_it_ends(serve: Serve) -> None:
+    options = ["--access-logfile", "-", "--access-logformat", "%(s)s id %({X-Request-ID}i)s"]
+    server = serve("apps.websocket_probe:application", *ON, *options)
+    with WebSocket(server.connect(), "/echo") as socket:
+        told = socket.response.header("X-Request-ID")
+        assert told
+        assert socket.send("a").receive() == "a"
+        socket.close()
+    server.wait_for_log(rf"(?m)^101 id {told}$")
 
 
 def test_a_name_that_is_no_field_is_refused(serve: Serve) -> None:

@@ -125,6 +125,7 @@ def _check_upgrade(config: Config) -> int:
     """A running server asks whether it could go on as this version."""
     Identity.of(config)
     setup_logs(config)
+    find_class(config)
     print(check_state(), flush=True)
     return 0
 

@@ -25,8 +25,8 @@ const QUEUE: usize = 10_000;
 /// How long the end of a process may be held up by its messages.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The same where the caller may hold the interpreter lock, which then nobody else gets.
-const LITTLE_PATIENCE: Duration = Duration::from_millis(200);
+/// The same where a thread may keep the interpreter lock for ever.
+const LITTLE_PATIENCE: Duration = Duration::from_millis(500);
 
 static BRIDGE: OnceLock<Bridge> = OnceLock::new();
 
@@ -64,8 +64,8 @@ struct Bridge {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// The thread is bringing one.
-    busy: bool,
+    /// What the thread is bringing.
+    current: Option<Arc<Job>>,
     leaves: bool,
 }
 
@@ -157,7 +157,12 @@ pub(crate) fn settle_logs(py: Python<'_>) {
 
 /// Ends the process at once, but for messages that wait.
 pub(crate) fn exit_now(code: i32) -> ! {
-    settle(LITTLE_PATIENCE);
+    if ffi::is_attached() {
+        // The thread needs the interpreter lock.
+        Python::attach(|py| py.detach(|| settle(LITTLE_PATIENCE)));
+    } else {
+        settle(LITTLE_PATIENCE);
+    }
     ffi::exit_now(code);
 }
 
@@ -249,16 +254,17 @@ impl Bridge {
             if Python::try_attach(|py| self.bring(py, &job)).is_none() {
                 write_natively(&job);
             }
-            self.lock().busy = false;
+            self.lock().current = None;
             self.progress.notify_all();
         }
     }
 
-    fn await_job(&self) -> Option<Job> {
+    fn await_job(&self) -> Option<Arc<Job>> {
         let mut queue = self.lock();
         loop {
             if let Some(job) = queue.jobs.pop_front() {
-                queue.busy = true;
+                let job = Arc::new(job);
+                queue.current = Some(job.clone());
                 return Some(job);
             }
             if queue.leaves {
@@ -276,7 +282,7 @@ impl Bridge {
         let mut queue = self.lock();
         queue.leaves = true;
         self.news.notify_all();
-        while queue.busy || !queue.jobs.is_empty() {
+        while queue.current.is_some() || !queue.jobs.is_empty() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
@@ -284,8 +290,9 @@ impl Bridge {
             let waited = self.progress.wait_timeout(queue, left);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let rest = std::mem::take(&mut queue.jobs);
+        let (current, rest) = (queue.current.take(), std::mem::take(&mut queue.jobs));
         drop(queue);
+        current.iter().for_each(|job| write_natively(job));
         rest.iter().for_each(write_natively);
     }
 }

@@ -33,6 +33,8 @@ def open_log(config: Config) -> Any:
     log = _made(config)
     log = log if hasattr(log, "error") else _unusable(config, log)
     relay_logs(Writer(log), _level_of(log), _counts(log))
+    if config.log_format != "text":
+        log.warning("log_format does nothing where Python writes the logs: set a formatter there.")
     return log
 
 
