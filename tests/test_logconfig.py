@@ -180,9 +180,10 @@ def test_a_file_that_cannot_be_used_ends_the_start(
     path = tmp_path / "logging"
     if text is not None:
         path.write_text(text)
-    server = serve(PROBE, option, str(path), launch=True)
-    server.expect_exit(1)
-    assert re.search(rf"Error: The log cannot be set up: .*{path}.*{complaint}", server.log)
+    for more in ([], ["--check-config"]):
+        server = serve(PROBE, option, str(path), *more, launch=True)
+        server.expect_exit(1)
+        assert re.search(rf"Error: The log cannot be set up: .*{path}.*{complaint}", server.log)
 
 
 # what the application does to Python's logging

@@ -32,7 +32,8 @@ from oxicorn._native import (
     undo,
 )
 from oxicorn.boot import application, lost_threads
-from oxicorn.compat.loggers import find_class, open_log
+from oxicorn.compat.loggers import check as check_log
+from oxicorn.compat.loggers import open_log
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
@@ -114,7 +115,7 @@ def _check(source: Source, config: Config, warnings: list[str]) -> int:
         print(f"Warning: {text}", file=sys.stderr)
     try:
         Identity.of(config)
-        find_class(config)
+        check_log(config)
         application(source, config, lambda text: print(text, file=sys.stderr))
     except ApplicationError as error:
         raise OperatorError(f"The application could not be loaded. {error}") from None
@@ -125,7 +126,7 @@ def _check_upgrade(config: Config) -> int:
     """A running server asks whether it could go on as this version."""
     Identity.of(config)
     setup_logs(config)
-    find_class(config)
+    check_log(config)
     print(check_state(), flush=True)
     return 0
 

@@ -191,17 +191,14 @@ class Logger:
         self._configure(cfg)
 
     def _configure(self, cfg: Any) -> None:
-        """The strongest of the three configurations of Python's `logging`."""
-        if cfg.logconfig_dict:
-            _apply(cfg.logconfig_dict)
-        elif cfg.logconfig_json:
-            _apply(_read_json(cfg.logconfig_json))
-        elif cfg.logconfig:
-            if not os.path.exists(cfg.logconfig):
-                raise RuntimeError(f"Error: log config '{cfg.logconfig}' not found")
-            known = {"__file__": cfg.logconfig, "here": os.path.dirname(cfg.logconfig)}
-            defaults: Any = {**CONFIG_DEFAULTS, **known}
-            fileConfig(cfg.logconfig, defaults=defaults, disable_existing_loggers=False)
+        """As one of the three configurations of Python's `logging` says."""
+        match configuration(cfg):
+            case str() as path:
+                known = {"__file__": path, "here": os.path.dirname(path)}
+                defaults: Any = {**CONFIG_DEFAULTS, **known}
+                fileConfig(path, defaults=defaults, disable_existing_loggers=False)
+            case Mapping() as given:
+                _apply(given)
 
     # messages
 
@@ -373,6 +370,19 @@ def _add_ours(log: logging.Logger, handler: logging.Handler) -> None:
     """Marks it, so that the next `setup` finds it."""
     handler._gunicorn = True  # type: ignore[attr-defined]
     log.addHandler(handler)
+
+
+def configuration(cfg: Any) -> Mapping[str, Any] | str | None:
+    """The strongest one: a dictionary, or the path of a file for `fileConfig`; if it is there."""
+    if cfg.logconfig_dict:
+        found: Mapping[str, Any] = cfg.logconfig_dict
+        return found
+    if cfg.logconfig_json:
+        return _read_json(cfg.logconfig_json)
+    path: str | None = cfg.logconfig or None
+    if path and not os.path.exists(path):
+        raise RuntimeError(f"Error: log config '{path}' not found")
+    return path
 
 
 def _apply(given: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from oxicorn.compat.config import Cfg
 from oxicorn.compat.log import Log
 from oxicorn.errors import OperatorError, traceback_of
 
-__all__ = ["Writer", "access_of", "find_class", "open_log", "renew"]
+__all__ = ["Writer", "access_of", "check", "find_class", "open_log", "renew"]
 
 _OURS = ("gunicorn.glogging.Logger", "oxicorn.compat.glogging.Logger", "simple")
 _COUNTING = ("gunicorn.instrument.statsd.Statsd", "oxicorn.compat.statsd.Statsd")
@@ -36,6 +36,19 @@ def open_log(config: Config) -> Any:
     if config.log_format != "text":
         log.warning("log_format does nothing where Python writes the logs: set a formatter there.")
     return log
+
+
+def check(config: Config) -> None:
+    """Says what is wrong with it, as far as that is known without touching a logger."""
+    find_class(config)
+    if not config.logs_through_python:
+        return
+    from oxicorn.compat.glogging import configuration
+
+    try:
+        configuration(config)
+    except RuntimeError as error:
+        raise OperatorError(_complaint(error)) from error
 
 
 def renew(log: Any, config: Config) -> None:
