@@ -133,8 +133,26 @@ def test_a_host_that_is_not_found_is_a_warning(serve: Serve) -> None:
     assert server.request("/").status == 200
 
 
-def test_pythons_logging_sends_the_same_numbers_once(serve: Serve, tmp_path: Path) -> None:
-    (tmp_path / "hooks.py").write_text(HOOKS + 'logger_class = "oxicorn.compat.statsd.Statsd"\n')
+SUBCLASS = """
+from {module} import Statsd
+class Mine(Statsd): pass
+logger_class = Mine
+"""
+
+
+@pytest.mark.parametrize(
+    "logger",
+    [
+        'logger_class = "oxicorn.compat.statsd.Statsd"',
+        SUBCLASS.format(module="oxicorn.compat.statsd"),
+        SUBCLASS.format(module="gunicorn.instrument.statsd"),
+        'logconfig_dict = {"root": {"handlers": []}}',
+    ],
+)
+def test_pythons_logging_sends_the_same_numbers_once(
+    serve: Serve, tmp_path: Path, logger: str
+) -> None:
+    (tmp_path / "hooks.py").write_text(HOOKS + logger)
     with Receiver() as statsd:
         options = ["--statsd-host", f"127.0.0.1:{statsd.port}", "-c", str(tmp_path / "hooks.py")]
         server = serve(PROBE, *options)

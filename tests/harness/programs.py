@@ -26,8 +26,3 @@ def running(program: str, folder: Path, app: str, *options: str, **how: Any) -> 
         server.wait()
     finally:
         server.destroy()
-
-
-def package(program: str) -> str:
-    """Where the program has gunicorn's classes."""
-    return "oxicorn.compat" if program == "oxicorn" else "gunicorn"

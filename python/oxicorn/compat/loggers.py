@@ -144,10 +144,9 @@ def _unusable(config: Config, log: object) -> Any:
 
 
 def _counts(log: Any) -> bool:
-    """Whether it sends numbers of requests itself."""
-    from oxicorn.compat.statsd import Statsd
-
-    return isinstance(log, Statsd)
+    """Whether it sends numbers of requests itself; also if it is an installed gunicorn's."""
+    known = ("oxicorn.compat.statsd", "gunicorn.instrument.statsd")
+    return any(base.__module__ in known for base in type(log).__mro__)
 
 
 def _level_of(log: Any) -> str:
