@@ -292,7 +292,9 @@ impl Bridge {
         }
         let (current, rest) = (queue.current.take(), std::mem::take(&mut queue.jobs));
         drop(queue);
-        current.iter().for_each(|job| write_natively(job));
+        for job in current.iter() {
+            write_natively(job);
+        }
         rest.iter().for_each(write_natively);
     }
 }
