@@ -19,7 +19,7 @@ _oxicorn() {
         --backlog) return ;;
         -w | --workers) return ;;
         -k | --worker-class)
-            mapfile -t COMPREPLY < <(compgen -W 'sync gthread asgi' -- "$word")
+            mapfile -t COMPREPLY < <(compgen -W 'sync gthread gevent asgi' -- "$word")
             return
             ;;
         --interface)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from oxicorn import banner, stem, worker
+from oxicorn import banner, gevent, stem, worker
 from oxicorn._native import (
     Arbiter,
     BindError,
@@ -95,6 +95,7 @@ def serve(source: Source, in_child: Callable[[], None] = lambda: None) -> int:
     """
     config, warnings = source.read()
     source.enter(config)
+    gevent.check(config)
     if beginning() == "check":
         return _check_upgrade(config)
     if config.print_config:
@@ -113,6 +114,7 @@ def _check(source: Source, config: Config, warnings: list[str]) -> int:
         print(f"Warning: {text}", file=sys.stderr)
     try:
         Identity.of(config)
+        gevent.patch(config)
         application(source, config, lambda text: print(text, file=sys.stderr))
     except ApplicationError as error:
         raise OperatorError(f"The application could not be loaded. {error}") from None

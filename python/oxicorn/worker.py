@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from oxicorn import boot
+from oxicorn import boot, gevent
 from oxicorn._native import Config, Seed, Worker, log
 from oxicorn.app import Loaded
 from oxicorn.configuration import Source
@@ -87,6 +87,8 @@ def _serve_until_the_end(
     config, booted = seed.config, False
     worker = None
     try:
+        # A stem has done it for its workers, but for what belongs to this process.
+        gevent.patch(config)
         worker = Worker(config, seed)
         set_title("worker", config)
         loaded = application(worker)
@@ -190,6 +192,9 @@ def _load_watched(source: Source, config: Config, worker: Worker, life: Life | N
 
 def _serve(config: Config, worker: Worker) -> None:
     """Returns at shutdown. Alone, the main thread leads; else it only runs signal handlers."""
+    if config.worker_class == "gevent":
+        gevent.serve(worker)
+        return
     if config.threads == 1:
         worker.lead()
         return

@@ -7,6 +7,7 @@ mod config;
 mod convert;
 mod crew;
 mod ffi;
+mod gevent;
 mod head;
 mod interned;
 mod interpreter;
@@ -31,6 +32,8 @@ mod _native {
     use super::asgi::Pump;
     #[pymodule_export]
     use super::config::{CommandLine, Config, ConfigError};
+    #[pymodule_export]
+    use super::gevent::HubPump;
     #[pymodule_export]
     use super::logs::{log, reopen_logs, setup_logs};
     #[pymodule_export]

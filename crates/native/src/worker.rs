@@ -11,7 +11,7 @@ use oxicorn_arbiter::{ListenAddr, Signal, WorkerSeed};
 use oxicorn_edge::proxy::Versions;
 use oxicorn_engine::{Edge, Options, TrustPolicy, question};
 use oxicorn_http1::{HeaderMap, Limits, Policy};
-use oxicorn_settings as settings;
+use oxicorn_settings::{self as settings, WorkerClass};
 use oxicorn_websocket::deflate::Policy as Deflate;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -23,6 +23,7 @@ use crate::asgi;
 use crate::config::Config;
 use crate::crew::{self, Bell, Crew, ReadyCheck};
 use crate::ffi;
+use crate::gevent;
 use crate::head::Always;
 use crate::logs;
 use crate::tls;
@@ -124,6 +125,8 @@ impl Worker {
             return Err(PyRuntimeError::new_err("a worker starts once only"));
         };
         seed.listens()?;
+        let has_hub = self.config.worker_class == WorkerClass::Gevent;
+        let looped = asynchronous || has_hub;
         let listeners = seed
             .listeners
             .iter()
@@ -133,24 +136,28 @@ impl Worker {
         let setup = crew::Setup {
             options: Options {
                 tls: tls::acceptor(&self.tls)?,
-                ..options(&self.config, asynchronous)
+                streams: asynchronous,
+                // A request may take as long as it likes, if the hub goes on.
+                app_timeout: if has_hub {
+                    0
+                } else {
+                    millis(self.config.timeout)
+                },
+                ..options(&self.config)
             },
             access,
             listeners: seed.listeners,
             channel: seed.channel,
             signals: signals::install(&signals_for(py)?)?,
-            // Event loops have their own.
+            // asyncio and uvloop have their own.
             bell: if asynchronous { None } else { Bell::hung(py)? },
             board: seed
                 .board
                 .map_or_else(|| Box::leak(Box::default()), SharedBoard::keep),
             siblings: self.config.workers > 1,
-            floor: seed
-                .floor
-                .filter(|_| !asynchronous)
-                .map(|floor| (floor, seed.id)),
-            threads: if asynchronous { 1 } else { self.config.threads },
-            capacity: if asynchronous {
+            floor: seed.floor.filter(|_| !looped).map(|floor| (floor, seed.id)),
+            threads: if looped { 1 } else { self.config.threads },
+            capacity: if looped {
                 usize::MAX
             } else {
                 self.config.threads
@@ -167,7 +174,7 @@ impl Worker {
             crew.call_before_parting(farewell);
         }
         crew.stand_by();
-        if !asynchronous {
+        if !looped {
             crew::start_steward(crew.clone())?;
         }
         match self.ready_check() {
@@ -232,6 +239,22 @@ impl Worker {
         };
         let (app, crew) = (serving.app.clone_ref(py), serving.crew.clone());
         asgi::pump(py, app, event_loop, crew, setup)
+    }
+
+    /// What gevent's hub has to watch and to call to serve a WSGI application in greenlets. `board`: the hub's side of it.
+    fn hub_pump(&self, py: Python<'_>, board: &Bound<'_, PyAny>) -> PyResult<Py<gevent::HubPump>> {
+        let serving = self.serving()?;
+        let setup = self.gateway_setup(py, serving)?;
+        let (observer, crew) = (serving.observer.as_ref(), serving.crew.clone());
+        gevent::pump(
+            py,
+            &serving.app,
+            observer,
+            board,
+            crew,
+            setup,
+            self.config.timeout,
+        )
     }
 
     /// For the main thread when others lead: runs signal handlers; returns at shutdown.
@@ -351,6 +374,11 @@ impl Worker {
         })
     }
 
+    /// Whether requests share the process's memory with others (`wsgi.multithread`), as gunicorn says it.
+    fn runs_several_requests(&self) -> bool {
+        self.config.threads > 1 || self.config.worker_class == WorkerClass::Gevent
+    }
+
     /// The environ entries that are the same for every request of a listener. Those that every request sets are here as
     /// well, so that a copy has room for them.
     fn template(&self, py: Python<'_>, listener: &ListenAddr) -> PyResult<(Py<PyDict>, bool)> {
@@ -372,7 +400,7 @@ impl Worker {
             )?;
         }
         for (key, value) in [
-            ("wsgi.multithread", self.config.threads > 1),
+            ("wsgi.multithread", self.runs_several_requests()),
             ("wsgi.multiprocess", self.config.workers > 1),
             ("wsgi.run_once", false),
             ("wsgi.input_terminated", true),
@@ -460,7 +488,7 @@ fn descriptors() -> usize {
 }
 
 /// The engine's part of the configuration.
-fn options(config: &settings::Config, asynchronous: bool) -> Options {
+fn options(config: &settings::Config) -> Options {
     Options {
         http: policy(config),
         trust: trust(config),
@@ -472,7 +500,6 @@ fn options(config: &settings::Config, asynchronous: bool) -> Options {
         keep_alive: millis(config.keepalive),
         write_timeout: millis(config.write_timeout),
         linger_timeout: millis(config.linger_timeout),
-        app_timeout: millis(config.timeout),
         body_memory: size(config.body_memory_limit),
         body_limit: config.limit_request_body,
         response_memory: size(config.response_memory_limit),
@@ -487,7 +514,6 @@ fn options(config: &settings::Config, asynchronous: bool) -> Options {
             .min(descriptors().saturating_sub(RESERVE).max(RESERVE)),
         accept_burst: if config.workers > 1 { 1 } else { 64 },
         max_requests: max_requests(config),
-        streams: asynchronous,
         message_limit: config.websocket_max_message_size,
         ping_interval: millis(config.ws_ping_interval),
         ping_timeout: millis(config.ws_ping_timeout),

@@ -15,6 +15,8 @@ pub enum WorkerClass {
     Gthread,
     /// An asynchronous application on its own event loop.
     Asgi,
+    /// Many requests at a time, each in a greenlet.
+    Gevent,
 }
 
 /// What the application is called by.
@@ -38,6 +40,7 @@ impl WorkerClass {
             Self::Sync => "sync",
             Self::Gthread => "gthread",
             Self::Asgi => "asgi",
+            Self::Gevent => "gevent",
         }
     }
 }
@@ -159,6 +162,12 @@ impl Stored for WorkerClass {
             "sync" | "gunicorn.workers.sync.SyncWorker" => Ok(Self::Sync),
             "gthread" | "threads" | "gunicorn.workers.gthread.ThreadWorker" => Ok(Self::Gthread),
             "asgi" | "gunicorn.workers.gasgi.ASGIWorker" => Ok(Self::Asgi),
+            // gevent's own server and parser are nothing that an application sees.
+            "gevent"
+            | "gevent_wsgi"
+            | "gevent_pywsgi"
+            | "gunicorn.workers.ggevent.GeventWorker"
+            | "gunicorn.workers.ggevent.GeventPyWSGIWorker" => Ok(Self::Gevent),
             // Other loops and parsers of uvicorn are nothing that an application sees.
             name if name.starts_with("uvicorn.workers.") || name.starts_with("uvicorn_worker.") => {
                 Ok(Self::Asgi)
@@ -207,8 +216,8 @@ impl Stored for HeaderMap {
 /// The families of worker classes that exist elsewhere, told by a part of their names.
 const ELSEWHERE: [(&str, &str); 4] = [
     (
-        "gevent",
-        "greenlets are not supported yet; use gthread with more threads meanwhile",
+        "geventwebsocket",
+        "WebSockets in greenlets are not served; use gevent, where clients of Socket.IO poll, or serve an ASGI application",
     ),
     (
         "eventlet",
@@ -230,14 +239,14 @@ fn unavailable(name: &str) -> String {
         .iter()
         .find(|(part, _)| lower.contains(part))
         .map_or_else(
-            || "expected sync, gthread or asgi".into(),
+            || "expected sync, gthread, gevent or asgi".into(),
             |(_, advice)| (*advice).into(),
         )
 }
 
 fn own_class(value: &Value) -> String {
     format!(
-        "{value} cannot run here, since workers are not Python classes; expected sync, gthread or asgi"
+        "{value} cannot run here, since workers are not Python classes; expected sync, gthread, gevent or asgi"
     )
 }
 
@@ -271,19 +280,39 @@ mod tests {
     }
 
     #[test]
+    fn both_gevent_workers_of_gunicorn_are_ours() {
+        for name in [
+            "gevent",
+            "gevent_wsgi",
+            "gevent_pywsgi",
+            "gunicorn.workers.ggevent.GeventWorker",
+            "gunicorn.workers.ggevent.GeventPyWSGIWorker",
+        ] {
+            assert_eq!(class(name), Ok(WorkerClass::Gevent));
+        }
+    }
+
+    #[test]
     fn worker_classes_of_others_get_advice() {
         assert!(
             class("aiohttp.GunicornWebWorker")
                 .unwrap_err()
                 .contains("its own runner")
         );
-        assert!(class("gevent_pywsgi").unwrap_err().contains("greenlets"));
+        assert!(
+            class("geventwebsocket.gunicorn.workers.GeventWebSocketWorker")
+                .unwrap_err()
+                .contains("ASGI application")
+        );
         assert!(
             class("eventlet")
                 .unwrap_err()
                 .contains("no longer maintained")
         );
-        assert_eq!(class("synk"), Err("expected sync, gthread or asgi".into()));
+        assert_eq!(
+            class("synk"),
+            Err("expected sync, gthread, gevent or asgi".into())
+        );
         let own = WorkerClass::from_value(&Value::Opaque("class MyWorker".into()));
         assert!(
             own.unwrap_err()

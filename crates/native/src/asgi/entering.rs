@@ -60,8 +60,7 @@ impl Driver {
         scope: PyResult<Bound<'_, PyDict>>,
         state: State,
     ) -> PyResult<()> {
-        self.tasks.fetch_add(1, Ordering::SeqCst);
-        self.watchdog.call();
+        self.watchdog.enter();
         let spare = self.inner().spare.take();
         let callables = match spare {
             Some(spare) => {
@@ -87,7 +86,7 @@ impl Driver {
         if callables.are_unique(py) {
             self.inner().spare = Some(callables);
         }
-        self.tasks.fetch_sub(1, Ordering::SeqCst);
+        self.watchdog.leave();
         Ok(())
     }
 
@@ -128,8 +127,7 @@ impl Driver {
         cycle.get().conclude(py, outcome(task));
         let forgotten = self.inner().suspended.remove(&serial);
         drop(forgotten);
-        let before = self.tasks.fetch_sub(1, Ordering::SeqCst);
-        if before == 1 && self.crew.is_stopping() {
+        if self.watchdog.leave() && self.crew.is_stopping() {
             self.schedule(py)?;
         }
         Ok(())

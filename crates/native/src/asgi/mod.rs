@@ -10,7 +10,6 @@ mod fields;
 mod scope;
 mod send;
 mod task;
-mod watchdog;
 mod websocket;
 
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use pyo3::types::PyAny;
 use crate::asgi::driver::Driver;
 pub(crate) use crate::asgi::driver::Pump;
 pub(crate) use crate::asgi::scope::Setup;
-use crate::crew::Crew;
+use crate::crew::{self, Crew};
 
 /// What the loop has to watch and to call.
 pub(crate) fn pump(
@@ -32,7 +31,7 @@ pub(crate) fn pump(
     setup: Setup,
 ) -> PyResult<Option<Py<Pump>>> {
     let timeout = setup.timeout;
-    let driver = Driver::new(py, app, event_loop, crew, setup)?;
-    watchdog::start(driver.clone(), timeout)?;
+    let driver = Driver::new(py, app, event_loop, crew.clone(), setup)?;
+    crew::start_watchdog(crew, driver.watchdog.clone(), timeout)?;
     Ok(driver.pump(py))
 }

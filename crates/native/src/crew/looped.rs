@@ -1,9 +1,10 @@
-//! A crew of one thread whose own event loop waits for the network (`asgi`). The loop's thread has the seat for good, so there
+//! A crew of one thread whose own event loop waits for the network (`asgi`, `gevent`). The loop's thread has the seat for good, so there
 //! are no followers, no steward and no backlog. Invariant: everything here is called on the loop's thread and waits for
 //! nothing.
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use oxicorn_board::Count;
 use oxicorn_engine::Stuck;
 
 use super::{Crew, Holder, lock};
+use crate::gevent::Hub;
 
 impl Crew {
     /// The loop leads from now on. The descriptor that it has to watch.
@@ -51,6 +53,17 @@ impl Crew {
     pub(crate) fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
         self.stop();
+    }
+
+    /// Greenlets run the requests, on this thread: `hub` lets them wait.
+    pub(crate) fn wait_by(&self, hub: Arc<Hub>) {
+        // There is one driver for a crew.
+        let _ = self.hub.set(hub);
+    }
+
+    /// What has to wait instead of this thread, if that is so.
+    pub(crate) fn hub(&self) -> Option<&Hub> {
+        self.hub.get().map(Arc::as_ref).filter(|hub| hub.is_here())
     }
 
     /// Makes the loop look at the engine.
