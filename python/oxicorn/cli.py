@@ -12,6 +12,7 @@ be loaded.
 from __future__ import annotations
 
 import os
+import posix
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -146,7 +147,8 @@ def _serve(
     set_title("master", config)
     try:
         observer = Observer(config, source.command(), partial(_configure_again, source))
-        arbiter = Arbiter(config, os.fork, observer, source.command(), identity.owner)
+        # What a configuration has done to `os` (gevent's patches) is not for the arbiter.
+        arbiter = Arbiter(config, posix.fork, observer, source.command(), identity.owner)
         arbiter.bind()
         observer.bound(arbiter.sockets)
     except BindError as error:
