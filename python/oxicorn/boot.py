@@ -72,7 +72,7 @@ def application(source: Source, config: Config, notice: Callable[[str], None]) -
 
 def interface(config: Config) -> str:
     """What the application is called by: the setting, or what the worker class says."""
-    by_class = {"asgi": "asgi", "gevent": "wsgi"}.get(config.worker_class, "auto")
+    by_class = {"asgi": "asgi", "gevent": "wsgi", "tornado": "tornado"}.get(config.worker_class, "auto")
     return by_class if config.interface == "auto" else config.interface
 
 

@@ -137,12 +137,7 @@ impl Worker {
             options: Options {
                 tls: tls::acceptor(&self.tls)?,
                 streams: asynchronous,
-                // A request may take as long as it likes, if the hub goes on.
-                app_timeout: if has_hub {
-                    0
-                } else {
-                    millis(self.config.timeout)
-                },
+                app_timeout: millis(self.request_timeout(asynchronous)),
                 ..options(&self.config)
             },
             access,
@@ -244,17 +239,14 @@ impl Worker {
     /// What gevent's hub has to watch and to call to serve a WSGI application in greenlets. `board`: the hub's side of it.
     fn hub_pump(&self, py: Python<'_>, board: &Bound<'_, PyAny>) -> PyResult<Py<gevent::HubPump>> {
         let serving = self.serving()?;
-        let setup = self.gateway_setup(py, serving)?;
-        let (observer, crew) = (serving.observer.as_ref(), serving.crew.clone());
-        gevent::pump(
-            py,
-            &serving.app,
-            observer,
-            board,
-            crew,
-            setup,
-            self.config.timeout,
-        )
+        let site = gevent::Site {
+            app: serving.app.clone_ref(py),
+            observer: serving.observer.as_ref().map(|hooks| hooks.clone_ref(py)),
+            crew: serving.crew.clone(),
+            setup: self.gateway_setup(py, serving)?,
+            timeout: self.config.timeout,
+        };
+        gevent::pump(board, site)
     }
 
     /// For the main thread when others lead: runs signal handlers; returns at shutdown.
@@ -372,6 +364,15 @@ impl Worker {
             sendfile: self.config.sendfile,
             wanted: serving.wanted.clone(),
         })
+    }
+
+    /// How long a request may take. gevent's and tornado's may take as long as they like, while the loop goes on.
+    fn request_timeout(&self, asynchronous: bool) -> Duration {
+        match self.config.worker_class {
+            WorkerClass::Gevent => Duration::ZERO,
+            WorkerClass::Tornado if asynchronous => Duration::ZERO,
+            _ => self.config.timeout,
+        }
     }
 
     /// Whether requests share the process's memory with others (`wsgi.multithread`), as gunicorn says it.

@@ -17,6 +17,8 @@ pub enum WorkerClass {
     Asgi,
     /// Many requests at a time, each in a greenlet.
     Gevent,
+    /// An application of tornado on its loop; any other as `Sync` or `Gthread` do.
+    Tornado,
 }
 
 /// What the application is called by.
@@ -41,6 +43,7 @@ impl WorkerClass {
             Self::Gthread => "gthread",
             Self::Asgi => "asgi",
             Self::Gevent => "gevent",
+            Self::Tornado => "tornado",
         }
     }
 }
@@ -168,6 +171,7 @@ impl Stored for WorkerClass {
             | "gevent_pywsgi"
             | "gunicorn.workers.ggevent.GeventWorker"
             | "gunicorn.workers.ggevent.GeventPyWSGIWorker" => Ok(Self::Gevent),
+            "tornado" | "gunicorn.workers.gtornado.TornadoWorker" => Ok(Self::Tornado),
             // Other loops and parsers of uvicorn are nothing that an application sees.
             name if name.starts_with("uvicorn.workers.") || name.starts_with("uvicorn_worker.") => {
                 Ok(Self::Asgi)
@@ -214,7 +218,7 @@ impl Stored for HeaderMap {
 }
 
 /// The families of worker classes that exist elsewhere, told by a part of their names.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 3] = [
     (
         "geventwebsocket",
         "WebSockets in greenlets are not served; use gevent, where clients of Socket.IO poll, or serve an ASGI application",
@@ -222,10 +226,6 @@ const ELSEWHERE: [(&str, &str); 4] = [
     (
         "eventlet",
         "eventlet is no longer maintained; use gthread with more threads",
-    ),
-    (
-        "tornado",
-        "tornado is not supported yet; serve the application's WSGI interface with gthread",
     ),
     (
         "aiohttp",
@@ -239,14 +239,14 @@ fn unavailable(name: &str) -> String {
         .iter()
         .find(|(part, _)| lower.contains(part))
         .map_or_else(
-            || "expected sync, gthread, gevent or asgi".into(),
+            || "expected sync, gthread, gevent, tornado or asgi".into(),
             |(_, advice)| (*advice).into(),
         )
 }
 
 fn own_class(value: &Value) -> String {
     format!(
-        "{value} cannot run here, since workers are not Python classes; expected sync, gthread, gevent or asgi"
+        "{value} cannot run here, since workers are not Python classes; expected sync, gthread, gevent, tornado or asgi"
     )
 }
 
@@ -293,6 +293,13 @@ mod tests {
     }
 
     #[test]
+    fn tornado_is_known_by_alias_and_by_path() {
+        for name in ["tornado", "gunicorn.workers.gtornado.TornadoWorker"] {
+            assert_eq!(class(name), Ok(WorkerClass::Tornado));
+        }
+    }
+
+    #[test]
     fn worker_classes_of_others_get_advice() {
         assert!(
             class("aiohttp.GunicornWebWorker")
@@ -311,7 +318,7 @@ mod tests {
         );
         assert_eq!(
             class("synk"),
-            Err("expected sync, gthread, gevent or asgi".into())
+            Err("expected sync, gthread, gevent, tornado or asgi".into())
         );
         let own = WorkerClass::from_value(&Value::Opaque("class MyWorker".into()));
         assert!(

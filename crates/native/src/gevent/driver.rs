@@ -53,12 +53,12 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(super) fn new(
-        py: Python<'_>,
         board: &Bound<'_, PyAny>,
         crew: Arc<Crew>,
         hub: Arc<Hub>,
         desks: Desks,
     ) -> PyResult<Arc<Self>> {
+        let py = board.py();
         Ok(Arc::new(Self {
             crew,
             desks,

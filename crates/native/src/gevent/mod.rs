@@ -19,47 +19,43 @@ pub(crate) use crate::gevent::hub::Hub;
 use crate::gevent::request::Desks;
 use crate::wsgi::{Gateway, Hooks, Nobody, Setup, SharedEnvirons};
 
-/// What the hub has to watch and to call. `board` is the hub's side (`oxicorn.gevent.Board`); it may be silent for `timeout`.
-pub(crate) fn pump(
-    py: Python<'_>,
-    app: &Py<PyAny>,
-    observer: Option<&Py<PyAny>>,
-    board: &Bound<'_, PyAny>,
-    crew: Arc<Crew>,
-    setup: Setup,
-    timeout: Duration,
-) -> PyResult<Py<HubPump>> {
+/// What is served, and how.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) app: Py<PyAny>,
+    /// Calls the hooks of each request, if there are any.
+    pub(crate) observer: Option<Py<PyAny>>,
+    pub(crate) crew: Arc<Crew>,
+    pub(crate) setup: Setup,
+    /// How long the hub may be silent while requests are inside the application.
+    pub(crate) timeout: Duration,
+}
+
+/// What the hub has to watch and to call. `board` is the hub's side (`oxicorn.gevent.Board`).
+pub(crate) fn pump(board: &Bound<'_, PyAny>, site: Site) -> PyResult<Py<HubPump>> {
+    let (py, crew, timeout) = (board.py(), site.crew.clone(), site.timeout);
     let hub = Arc::new(Hub::new(board)?);
     crew.wait_by(hub.clone());
-    let desks = desks(py, app, observer, &crew, setup);
-    let driver = Driver::new(py, board, crew.clone(), hub, desks)?;
+    let driver = Driver::new(board, crew.clone(), hub, desks(site))?;
     crew::start_watchdog(crew, driver.watchdog.clone(), timeout)?;
     Py::new(py, HubPump(driver))
 }
 
 /// What makes gateways, with hooks around each request or without.
-fn desks(
-    py: Python<'_>,
-    app: &Py<PyAny>,
-    observer: Option<&Py<PyAny>>,
-    crew: &Arc<Crew>,
-    setup: Setup,
-) -> Desks {
-    let (app, crew) = (app.clone_ref(py), crew.clone());
-    let environs = Arc::new(SharedEnvirons::new(setup));
-    match observer.map(|observer| observer.clone_ref(py)) {
+fn desks(site: Site) -> Desks {
+    let (app, crew) = (site.app, site.crew);
+    let environs = Arc::new(SharedEnvirons::new(site.setup));
+    match site.observer {
         None => Desks::new(move |py| {
             let (app, crew, environs) = (app.clone_ref(py), crew.clone(), environs.clone());
-            Ok(Box::new(Gateway::one_of_many(
-                py, app, crew, Nobody, environs,
-            )?))
+            let gateway = Gateway::one_of_many(py, app, crew, Nobody, environs)?;
+            Ok(Box::new(gateway))
         }),
         Some(observer) => Desks::new(move |py| {
             let (app, crew, environs) = (app.clone_ref(py), crew.clone(), environs.clone());
             let hooks = Hooks(observer.clone_ref(py));
-            Ok(Box::new(Gateway::one_of_many(
-                py, app, crew, hooks, environs,
-            )?))
+            let gateway = Gateway::one_of_many(py, app, crew, hooks, environs)?;
+            Ok(Box::new(gateway))
         }),
     }
 }
