@@ -32,7 +32,7 @@ from oxicorn._native import (
     setup_logs,
     undo,
 )
-from oxicorn.boot import application, lost_threads
+from oxicorn.boot import application, check, lost_threads
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
@@ -96,7 +96,7 @@ def serve(source: Source, in_child: Callable[[], None] = lambda: None) -> int:
     """
     config, warnings = source.read()
     source.enter(config)
-    gevent.check(config)
+    check(config)
     if beginning() == "check":
         return _check_upgrade(config)
     if config.print_config:

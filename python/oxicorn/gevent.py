@@ -1,4 +1,4 @@
-"""Workers of the class gevent: patching the standard library, and the hub's side of the native driver.
+"""Workers of the class gevent: patching the standard library, and the hub's side of the driver.
 
 Patching comes first in the process that imports the application, a worker or a stem: whatever is
 imported later finds sockets, locks and `time.sleep` that let other greenlets go on.
@@ -9,7 +9,6 @@ Invariant: nothing in the arbiter is patched, and gevent is imported in no proce
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import sys
 import warnings
@@ -19,16 +18,10 @@ from typing import Any
 from oxicorn._native import Config, HubPump, Worker, log
 from oxicorn.errors import OperatorError
 
-__all__ = ["Board", "check", "patch", "serve"]
+__all__ = ["Board", "patch", "serve"]
 
 _READ = 1
 _OURS = ("oxicorn", "gevent", "greenlet")
-
-
-def check(config: Config) -> None:
-    """In any process: whether workers of this class could run. Imports nothing."""
-    if config.worker_class == "gevent" and importlib.util.find_spec("gevent") is None:
-        raise _absent()
 
 
 def patch(config: Config) -> None:
@@ -37,8 +30,10 @@ def patch(config: Config) -> None:
         return
     try:
         monkey = importlib.import_module("gevent.monkey")
-    except ImportError:
-        raise _absent() from None
+    except ImportError as error:
+        raise OperatorError(
+            f"worker_class = 'gevent': gevent cannot be imported: {error}"
+        ) from None
     with warnings.catch_warnings(record=True) as complaints:
         warnings.simplefilter("always")
         monkey.patch_all()
@@ -130,7 +125,3 @@ def _too_early(saved: dict[str, dict[str, object]]) -> list[str]:
         for attribute, value in tuple(getattr(module, "__dict__", {}).items())
         if id(value) in originals
     )
-
-
-def _absent() -> OperatorError:
-    return OperatorError("worker_class = 'gevent' needs gevent: pip install gevent")

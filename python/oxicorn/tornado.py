@@ -49,7 +49,7 @@ class Application:
 
     def __init__(self, delegate: httputil.HTTPServerConnectionDelegate) -> None:
         self._delegate = delegate
-        websocket.WebSocketHandler.get_websocket_protocol = _protocol  # type: ignore[method-assign]
+        websocket.WebSocketHandler.get_websocket_protocol = _protocol  # type: ignore[method-assign, assignment]
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serves one request, or the lifespan, of which tornado knows nothing."""
@@ -206,7 +206,7 @@ class Connection(httputil.HTTPConnection):
                 callback()
 
     async def feed(self, delegate: httputil.HTTPMessageDelegate) -> bool:
-        """Gives the body to `delegate`; `False` if there was no more use for it, or no more of it."""
+        """Gives the body to `delegate`; `False` if there is no more of it, or no use for it."""
         size = 0
         while (message := await self.receive())["type"] == "http.request":
             if body := message.get("body"):
@@ -262,7 +262,7 @@ class _Socket(websocket.WebSocketProtocol):
     """A WebSocket, whose frames, pings and compression are the server's."""
 
     def __init__(self, handler: websocket.WebSocketHandler, connection: Connection) -> None:
-        super().__init__(handler)  # type: ignore[arg-type]
+        super().__init__(handler)
         self._handler = handler
         self._connection = connection
         self._selected: str | None = None
@@ -313,7 +313,7 @@ class _Socket(websocket.WebSocketProtocol):
         return self._connection.send({"type": "websocket.send", "text": text})
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
-        """Begins the closing handshake, once. (An abort has declared both sides terminated.)"""
+        """Begins the closing handshake, once. An abort has declared both sides terminated."""
         if self._closed:
             return
         self._closed = True
@@ -337,5 +337,3 @@ class _Socket(websocket.WebSocketProtocol):
 
     def _process_server_headers(self, key: str | bytes, headers: httputil.HTTPHeaders) -> None:
         raise NotImplementedError("this is a server")
-
-
