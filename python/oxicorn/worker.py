@@ -175,7 +175,11 @@ def _load_watched(source: Source, config: Config, worker: Worker, life: Life | N
 
     log("warning", "Reloader is on. Use in development only!")
     reloader = Reloader(
-        config.reload_extra_files, changed, config.reload_delay, config.reload_exclude
+        config.reload_extra_files,
+        changed,
+        config.reload_delay,
+        config.reload_exclude,
+        config.reload_engine,
     )
     reloader.start()
     try:

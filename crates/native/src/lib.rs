@@ -7,6 +7,7 @@ mod config;
 mod convert;
 mod crew;
 mod ffi;
+mod files;
 mod gevent;
 mod head;
 mod interned;
@@ -32,6 +33,8 @@ mod _native {
     use super::asgi::Pump;
     #[pymodule_export]
     use super::config::{CommandLine, Config, ConfigError};
+    #[pymodule_export]
+    use super::files::FileWatch;
     #[pymodule_export]
     use super::gevent::HubPump;
     #[pymodule_export]
