@@ -20,7 +20,7 @@ Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-EVENTS: deque[Any] = deque(maxlen=1000)
+EVENTS: deque[Any] = deque(maxlen=200)
 """Texts and tuples: the tests of leaks count what the collector knows."""
 VIEWS: dict[str, Callable[..., Any]] = {}
 GATES: dict[str, asyncio.Event] = {}

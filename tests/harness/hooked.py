@@ -11,14 +11,14 @@ from .server import Server
 from .wait import until
 
 APP = """
-import os, time
+import os, sys, time
 
 def app(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/die":
         os.kill(os.getpid(), 9)
     if path == "/hang":
-        time.sleep(600)
+        print("It hangs.", file=sys.stderr, flush=True); time.sleep(600)
     if path == "/raise":
         raise RuntimeError("of the application")
     start_response("200 OK", [("Content-Length", "5"), ("X-Seen", environ.get("HTTP_X_SEEN", "-"))])

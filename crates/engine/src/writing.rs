@@ -49,6 +49,8 @@ impl Engine {
     /// megabyte at once.
     pub fn send(&mut self, exchange: &Exchange, parts: &[&[u8]], now: Now) -> Flow {
         match self.send_first(exchange, parts, now) {
+            // The usual case: nothing was queued before, and nothing is to be queued.
+            Ok((_, sent)) if sent > 0 && is_all(parts, sent) => Flow::Clear,
             Ok((id, sent)) => self.queue_rest(id, parts, sent),
             Err(flow) => flow,
         }
@@ -431,6 +433,12 @@ impl Connection {
             Flow::Clear
         }
     }
+}
+
+/// Whether `parts` are no more than `sent` bytes.
+#[inline]
+fn is_all(parts: &[&[u8]], sent: usize) -> bool {
+    parts.iter().map(|part| part.len()).sum::<usize>() == sent
 }
 
 /// Waits until `socket` takes bytes again, at most `timeout` milliseconds (0 = for ever). Blocks: call it without any lock.

@@ -1,4 +1,4 @@
-//! The only file of this crate with `unsafe`: the few C-API calls that the safe bindings lack or make dearer on the request
+//! The only file of this crate with `unsafe`, but for its own `held`: the few C-API calls that the safe bindings lack or make dearer on the request
 //! path. Every function here is safe to call; each block names the rule it relies on. Invariant: no panic crosses into the
 //! interpreter, and every reference made here is owned by the value that is returned.
 
@@ -7,6 +7,8 @@
     reason = "raw C-API calls, each wrapped in a function that is safe to call"
 )]
 
+mod held;
+
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -14,6 +16,8 @@ use pyo3::exceptions::PySystemError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyString, PyTuple};
+
+pub(crate) use held::{Held, Lent};
 
 /// A `str` with the same code points as `bytes` (latin-1), as PEP 3333 wants its strings.
 pub(crate) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyString>> {
@@ -88,6 +92,27 @@ pub(crate) fn set_item(
     }
 }
 
+/// The value of `key` in `dict`, which is the first one there as a rule, and known by its identity as in [`values`].
+#[inline]
+pub(crate) fn first_value<'py>(
+    dict: &Bound<'py, PyDict>,
+    key: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let (mut at, mut found, mut value) = (0, std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: a live dict, and places for what is found; with the interpreter's lock nobody changes it before the reference is
+    // taken.
+    let is_first = cfg!(not(Py_GIL_DISABLED))
+        && unsafe {
+            ffi::PyDict_Next(dict.as_ptr(), &raw mut at, &raw mut found, &raw mut value) != 0
+        }
+        && found == key.as_ptr();
+    if is_first {
+        // SAFETY: a live value of the dict.
+        return Ok(Some(unsafe { Bound::from_borrowed_ptr(dict.py(), value) }));
+    }
+    dict.get_item(key)
+}
+
 /// The values of `keys` in `dict`. Keys that are written in the program's text are interned, as those here are: one walk finds
 /// them by their identity. Only if there are others as well is each looked up that was not found.
 pub(crate) fn values<'py, const COUNT: usize>(
@@ -152,6 +177,22 @@ pub(crate) fn call<'py, const COUNT: usize>(
     }
 }
 
+/// The two items of a tuple that has just those.
+#[inline]
+pub(crate) fn pair<'a, 'py>(
+    object: Borrowed<'a, 'py, PyAny>,
+) -> Option<[Borrowed<'a, 'py, PyAny>; 2]> {
+    let tuple = object.cast::<PyTuple>().ok()?.as_ptr();
+    // SAFETY: a tuple has its size and items until it is freed, and `object` keeps it alive for as long as they are borrowed.
+    unsafe {
+        if ffi::PyTuple_GET_SIZE(tuple) != 2 {
+            return None;
+        }
+        let item = |index| Borrowed::from_ptr(object.py(), ffi::PyTuple_GET_ITEM(tuple, index));
+        Some([item(0), item(1)])
+    }
+}
+
 /// The most arguments of [`call`].
 const MOST_ARGUMENTS: usize = 3;
 
@@ -171,11 +212,18 @@ impl<'a, 'py> Arguments<'a, 'py> {
     }
 
     /// Argument `index`, or the keyword argument called `name`.
+    #[inline]
     pub(crate) fn take(&self, index: usize, name: &str) -> Option<Borrowed<'a, 'py, PyAny>> {
-        let py = self.this.py();
         if index < self.positional {
-            return self.value(py, index);
+            return self.value(self.this.py(), index);
         }
+        self.names.as_ref().and_then(|_| self.named(name))
+    }
+
+    /// The keyword argument called `name`.
+    #[cold]
+    fn named(&self, name: &str) -> Option<Borrowed<'a, 'py, PyAny>> {
+        let py = self.this.py();
         let names = self.names.as_ref()?;
         let at = names
             .iter()
@@ -206,6 +254,7 @@ impl<'a, 'py> Arguments<'a, 'py> {
         }
     }
 
+    #[inline]
     fn value(&self, py: Python<'py>, index: usize) -> Option<Borrowed<'a, 'py, PyAny>> {
         let pointer = *self.values.get(index)?;
         // SAFETY: the vectorcall protocol guarantees live, borrowed references for the duration of the call.
@@ -308,9 +357,9 @@ pub(crate) trait Steps: pyo3::PyClass {
     fn step(this: &Bound<'_, Self>) -> PyResult<Step>;
 }
 
-/// Gives the class `S` the slot `am_send`, which the safe bindings do not know. A class without it is stepped by `__next__`,
-/// where the end costs an exception.
-pub(crate) fn give_send_slot<S: Steps>(py: Python<'_>) {
+/// Gives the class `S` the slot `am_send`, which the safe bindings do not know, and an `am_await` that is no more than what it
+/// returns: the object itself. A class without the former is stepped by `__next__`, where the end costs an exception.
+pub(crate) fn give_await_slots<S: Steps>(py: Python<'_>) {
     let class = py.get_type::<S>();
     // SAFETY: a live class on the heap, of our own and without subclasses; its slots for awaitables are part of it, and the
     // interpreter's lock is held, so nobody reads them now.
@@ -318,8 +367,14 @@ pub(crate) fn give_send_slot<S: Steps>(py: Python<'_>) {
         let slots = (*class.as_type_ptr()).tp_as_async;
         if let Some(slots) = slots.as_mut() {
             slots.am_send = Some(send_slot::<S>);
+            slots.am_await = Some(itself);
         }
     }
+}
+
+unsafe extern "C" fn itself(this: *mut ffi::PyObject) -> *mut ffi::PyObject {
+    // SAFETY: the interpreter calls this with a thread state attached and a live object, and takes over the reference.
+    unsafe { ffi::Py_NewRef(this) }
 }
 
 unsafe extern "C" fn send_slot<S: Steps>(

@@ -176,8 +176,8 @@ impl Head {
     /// Adds a field. Fields about the connection itself are the server's business (PEP 3333, "hop-by-hop").
     pub(crate) fn add(&mut self, encoded: &mut Vec<u8>, name: &[u8], value: &[u8]) -> PyResult<()> {
         // The two names that nearly every response has, as WSGI and ASGI applications spell them, are known to be valid.
-        let is_type = matches!(name, b"Content-Type" | b"content-type");
-        let is_length = matches!(name, b"Content-Length" | b"content-length");
+        let is_type = name.len() == 12 && matches!(name, b"Content-Type" | b"content-type");
+        let is_length = name.len() == 14 && matches!(name, b"Content-Length" | b"content-length");
         if !is_type && !is_length && !response::is_field_name(name) {
             return refused(format!("'{}' is not a header name", shown(name)));
         }

@@ -22,4 +22,9 @@ impl Last {
         }
         true
     }
+
+    /// The entry was not made: it is not known what it is.
+    pub(crate) fn forget(&mut self) {
+        self.0 = None;
+    }
 }

@@ -57,7 +57,7 @@ pub(crate) struct Worker {
 /// What there is once the application is loaded.
 #[derive(Debug)]
 struct Serving {
-    crew: Arc<Crew>,
+    crew: &'static Crew,
     app: Py<PyAny>,
     /// Calls the hooks of each request, if there are any.
     observer: Option<Py<PyAny>>,
@@ -164,16 +164,17 @@ impl Worker {
             boot_timeout: self.config.boot_timeout,
             always: always(&self.config),
         };
-        let crew = Arc::new(py.detach(|| Crew::new(setup))?);
+        // One for the life of the process: native threads have it as well.
+        let crew: &'static Crew = Box::leak(Box::new(py.detach(|| Crew::new(setup))?));
         if let Some(farewell) = lock(&self.farewell).take() {
             crew.call_before_parting(farewell);
         }
         crew.stand_by();
         if !looped {
-            crew::start_steward(crew.clone())?;
+            crew::start_steward(crew)?;
         }
         match self.ready_check() {
-            Some(check) => crew::start_ready_check(crew.clone(), check)?,
+            Some(check) => crew::start_ready_check(crew, check)?,
             None => crew.report_ready()?,
         }
         let serving = Serving {
@@ -195,7 +196,7 @@ impl Worker {
     fn lead(&self, py: Python<'_>) -> PyResult<()> {
         let serving = self.serving()?;
         let setup = self.gateway_setup(py, serving)?;
-        let (app, crew) = (serving.app.clone_ref(py), serving.crew.clone());
+        let (app, crew) = (serving.app.clone_ref(py), serving.crew);
         match &serving.observer {
             None => serving
                 .crew
@@ -232,7 +233,7 @@ impl Worker {
             websockets: self.config.ws != "none",
             timeout: self.config.timeout,
         };
-        let (app, crew) = (serving.app.clone_ref(py), serving.crew.clone());
+        let (app, crew) = (serving.app.clone_ref(py), serving.crew);
         asgi::pump(py, app, event_loop, crew, setup)
     }
 
@@ -242,7 +243,7 @@ impl Worker {
         let site = gevent::Site {
             app: serving.app.clone_ref(py),
             observer: serving.observer.as_ref().map(|hooks| hooks.clone_ref(py)),
-            crew: serving.crew.clone(),
+            crew: serving.crew,
             setup: self.gateway_setup(py, serving)?,
             timeout: self.config.timeout,
         };

@@ -52,6 +52,12 @@ impl Sent {
     fn close(&self) {}
 }
 
+impl Steps for Sent {
+    fn step(this: &Bound<'_, Self>) -> PyResult<Step> {
+        Ok(Step::Done(this.py().None()))
+    }
+}
+
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
@@ -133,7 +139,8 @@ impl Waiting {
 
 /// Lets the interpreter step the awaitables without a `StopIteration`, where it can (3.10, 3.11, 3.14).
 pub(crate) fn prepare(py: Python<'_>) {
-    ffi::give_send_slot::<Waiting>(py);
+    ffi::give_await_slots::<Waiting>(py);
+    ffi::give_await_slots::<Sent>(py);
 }
 
 /// The exception of a `throw`.

@@ -1,8 +1,6 @@
 //! What an application is given to talk with: `receive` and `send`, bound to a cycle. Invariant: they are used for another
 //! request only if nobody has kept one of them.
 
-use std::sync::Arc;
-
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
@@ -20,7 +18,7 @@ pub(crate) struct Callables {
 }
 
 impl Callables {
-    pub(crate) fn new(py: Python<'_>, driver: Arc<Driver>, state: State) -> PyResult<Self> {
+    pub(crate) fn new(py: Python<'_>, driver: &'static Driver, state: State) -> PyResult<Self> {
         let cycle = Bound::new(py, Cycle::new(driver, state))?;
         Ok(Self {
             receive: ffi::native_function::<Receive>(cycle.as_any())?,

@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Body, Ending, Exchange, Flow, Input, Now};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
@@ -16,7 +15,7 @@ use pyo3::types::{PyAny, PyBool, PyBytes, PyDict};
 use crate::asgi::awaitable::{Wait, Waiting};
 use crate::asgi::driver::Driver;
 use crate::asgi::websocket::Socket;
-use crate::ffi::{self, Arguments, Native};
+use crate::ffi::{self, Arguments, Held, Lent, Native};
 use crate::head::{Framing, Head};
 use crate::wsgi::{described, exit_code};
 
@@ -77,11 +76,11 @@ pub(crate) struct State {
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
 pub(crate) struct Cycle {
-    pub(crate) driver: Arc<Driver>,
-    state: Mutex<Option<Box<State>>>,
+    pub(crate) driver: &'static Driver,
+    state: Held<Option<Box<State>>>,
     /// Its name among the exchanges that are out.
     token: AtomicU64,
-    task: Mutex<Option<Py<PyAny>>>,
+    task: Held<Option<Py<PyAny>>>,
 }
 
 impl State {
@@ -156,7 +155,7 @@ impl State {
         let Some(exchange) = &self.exchange else {
             return disconnect(py).map(Some);
         };
-        let mut data = driver.take_buffer();
+        let mut data = driver.take_buffer(py);
         let input = driver.crew.engine().pull(exchange, &mut data, Now::read());
         let message = match input {
             Input::Data { more } => {
@@ -171,7 +170,7 @@ impl State {
                 disconnect(py).map(Some)
             }
         };
-        driver.keep_buffer(data);
+        driver.keep_buffer(py, data);
         message
     }
 
@@ -215,23 +214,23 @@ impl State {
 }
 
 impl Cycle {
-    pub(crate) fn new(driver: Arc<Driver>, state: State) -> Self {
+    pub(crate) fn new(driver: &'static Driver, state: State) -> Self {
         Self {
             driver,
             token: AtomicU64::new(state.token()),
-            state: Mutex::new(Some(Box::new(state))),
-            task: Mutex::new(None),
+            state: Held::new(Some(Box::new(state))),
+            task: Held::new(None),
         }
     }
 
     /// It is for another request from now on.
-    pub(crate) fn renew(&self, state: State) {
+    pub(crate) fn renew(&self, py: Python<'_>, state: State) {
         self.token.store(state.token(), Ordering::Relaxed);
-        let mut slot = self.slot();
-        match slot.as_deref_mut() {
-            Some(before) => *before = state,
-            None => *slot = Some(Box::new(state)),
-        }
+        let before = match self.slot(py).as_deref_mut() {
+            Some(slot) => std::mem::replace(slot, state),
+            None => return drop(self.slot(py).replace(Box::new(state))),
+        };
+        drop(before);
     }
 
     pub(crate) fn token(&self) -> u64 {
@@ -239,14 +238,14 @@ impl Cycle {
     }
 
     /// Whether its head waits for the first block of its body.
-    pub(crate) fn is_drafted(&self) -> bool {
-        let slot = self.slot();
+    pub(crate) fn is_drafted(&self, py: Python<'_>) -> bool {
+        let slot = self.slot(py);
         slot.as_ref()
             .is_some_and(|state| state.stage == Stage::Drafted)
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<Box<State>>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot<'a>(&'a self, py: Python<'a>) -> Lent<'a, Option<Box<State>>> {
+        self.state.lock(py)
     }
 
     /// Works on the state, and does what is to be done afterwards: wakes those who wait if the exchange is over, and sees to
@@ -256,7 +255,7 @@ impl Cycle {
         py: Python<'_>,
         work: impl FnOnce(&mut State) -> PyResult<T>,
     ) -> PyResult<T> {
-        let Some(mut state) = self.slot().take() else {
+        let Some(mut state) = self.slot(py).take() else {
             return Err(PyRuntimeError::new_err(
                 "the request is being worked on by somebody else",
             ));
@@ -274,9 +273,9 @@ impl Cycle {
         } else {
             Vec::new()
         };
-        *self.slot() = Some(state);
+        *self.slot(py) = Some(state);
         if over {
-            self.driver.forget_token(self.token());
+            self.driver.forget_token(py, self.token());
             self.wake(py, waiters)?;
         }
         self.driver.turn_if_needed(py)?;
@@ -287,36 +286,36 @@ impl Cycle {
     pub(crate) fn poll(this: &Py<Self>, py: Python<'_>, wait: Wait) -> PyResult<Option<Py<PyAny>>> {
         let cycle = this.get();
         cycle.with(py, |state| match wait {
-            Wait::Message => state.message(py, &cycle.driver),
-            Wait::Room => Ok(state.has_room(&cycle.driver).then(|| py.None())),
+            Wait::Message => state.message(py, cycle.driver),
+            Wait::Room => Ok(state.has_room(cycle.driver).then(|| py.None())),
         })
     }
 
     /// A future that ends when there is something new.
     pub(crate) fn future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let future = self.driver.new_future(py)?;
-        let mut waiters = self.take_waiters();
+        let mut waiters = self.take_waiters(py);
         // Those who gave up: an application may look in vain for as long as it likes.
         waiters.retain(|waiter| !is_done(waiter.bind(py)));
         waiters.push(future.clone().unbind());
-        if let Some(state) = self.slot().as_mut() {
+        if let Some(state) = self.slot(py).as_mut() {
             state.waiters = waiters;
         }
         Ok(future)
     }
 
-    fn take_waiters(&self) -> Vec<Py<PyAny>> {
-        let mut slot = self.slot();
+    fn take_waiters(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        let mut slot = self.slot(py);
         let state = slot.as_mut();
         state.map_or_else(Vec::new, |state| std::mem::take(&mut state.waiters))
     }
 
     /// The engine has news: those who wait look again.
     pub(crate) fn progress(&self, py: Python<'_>) -> PyResult<()> {
-        if self.is_websocket() {
-            self.with(py, |state| state.look_for_end(py, &self.driver))?;
+        if self.is_websocket(py) {
+            self.with(py, |state| state.look_for_end(py, self.driver))?;
         }
-        self.wake(py, self.take_waiters())
+        self.wake(py, self.take_waiters(py))
     }
 
     fn wake(&self, py: Python<'_>, waiters: Vec<Py<PyAny>>) -> PyResult<()> {
@@ -330,29 +329,26 @@ impl Cycle {
     }
 
     /// Whether it is one, and nobody works on it.
-    fn is_websocket(&self) -> bool {
-        let slot = self.slot();
+    fn is_websocket(&self, py: Python<'_>) -> bool {
+        let slot = self.slot(py);
         slot.as_ref().is_some_and(|state| state.socket.is_some())
     }
 
     /// The task is suspended: from now on it is found by whatever concerns it.
     pub(crate) fn suspend(&self, task: &Bound<'_, PyAny>) {
-        *self.task_slot() = Some(task.clone().unbind());
-    }
-
-    fn task_slot(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
-        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+        let before = self.task.lock(task.py()).replace(task.clone().unbind());
+        drop(before);
     }
 
     /// Whether the exchange is still out.
-    pub(crate) fn is_out(&self) -> bool {
-        let slot = self.slot();
+    pub(crate) fn is_out(&self, py: Python<'_>) -> bool {
+        let slot = self.slot(py);
         slot.as_ref().is_some_and(|state| state.exchange.is_some())
     }
 
     /// Says that the application took too long.
-    pub(crate) fn report_overdue(&self) {
-        let slot = self.slot();
+    pub(crate) fn report_overdue(&self, py: Python<'_>) {
+        let slot = self.slot(py);
         let exchange = slot.as_ref().and_then(|state| state.exchange.as_ref());
         if let Some(exchange) = exchange {
             log::error!(
@@ -365,7 +361,7 @@ impl Cycle {
 
     /// Cancels the task.
     pub(crate) fn cancel(&self, py: Python<'_>) -> PyResult<()> {
-        let task = self.task_slot().as_ref().map(|task| task.clone_ref(py));
+        let task = self.task.lock(py).as_ref().map(|task| task.clone_ref(py));
         match task {
             Some(task) => task.call_method0(py, intern!(py, "cancel")).map(drop),
             None => Ok(()),
@@ -374,12 +370,13 @@ impl Cycle {
 
     /// The application has returned `outcome`: what it left undone is done now.
     pub(crate) fn conclude(&self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) {
-        drop(self.task_slot().take());
+        let task = self.task.lock(py).take();
+        drop(task);
         if self.driver.crew.is_forked() {
             ffi::exit_now(exit_code(py, outcome.map(drop)));
         }
         let concluded = self.with(py, |state| {
-            conclude(py, state, &self.driver, outcome);
+            conclude(py, state, self.driver, outcome);
             Ok(())
         });
         if let Err(error) = concluded {

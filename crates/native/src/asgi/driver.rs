@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use oxicorn_engine::{Message, Notice, Now, Turn};
 use oxicorn_websocket::deflate::Policy;
@@ -19,7 +19,7 @@ use crate::asgi::cycle::Cycle;
 use crate::asgi::scope::{Scopes, Setup};
 use crate::asgi::task::Starter;
 use crate::crew::{Crew, Watchdog};
-use crate::ffi;
+use crate::ffi::{self, Held, Lent};
 
 /// Requests started, and tasks that go on, in one call before the rest of the loop has its turn.
 const STEPS: usize = 64;
@@ -57,7 +57,7 @@ pub(super) struct Inner {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    pub(crate) crew: Arc<Crew>,
+    pub(crate) crew: &'static Crew,
     pub(super) app: Py<PyAny>,
     pub(super) event_loop: Py<PyAny>,
     call_soon: Py<PyAny>,
@@ -71,7 +71,7 @@ pub(crate) struct Driver {
     pub(super) websockets: bool,
     /// What is agreed to about compressing messages.
     pub(crate) deflate: Option<Policy>,
-    inner: Mutex<Inner>,
+    inner: Held<Inner>,
     pub(super) pump: OnceLock<Py<Pump>>,
     /// The pump runs: whatever is left will be looked at.
     turning: AtomicBool,
@@ -84,7 +84,7 @@ pub(crate) struct Driver {
     /// The loop was told to stop.
     stopped: AtomicBool,
     /// Counts the tasks that are not done.
-    pub(crate) watchdog: Arc<Watchdog>,
+    pub(crate) watchdog: Watchdog,
 }
 
 impl Driver {
@@ -93,9 +93,9 @@ impl Driver {
         py: Python<'_>,
         app: Py<PyAny>,
         event_loop: &Bound<'_, PyAny>,
-        crew: Arc<Crew>,
+        crew: &'static Crew,
         setup: Setup,
-    ) -> PyResult<Arc<Self>> {
+    ) -> PyResult<&'static Self> {
         let Setup {
             casefold,
             websockets,
@@ -117,7 +117,8 @@ impl Driver {
         let in_own_context = PyDict::new(py);
         let context = py.import("contextvars")?.call_method0("copy_context")?;
         in_own_context.set_item("context", context)?;
-        let driver = Arc::new(Self {
+        // One for the life of the process: the loop and its pump have it as well.
+        let driver: &'static Self = Box::leak(Box::new(Self {
             crew,
             app,
             call_soon: event_loop.getattr(intern!(py, "call_soon"))?.unbind(),
@@ -129,16 +130,16 @@ impl Driver {
             casefold,
             websockets,
             deflate,
-            inner: Mutex::new(inner),
+            inner: Held::new(inner),
             pump: OnceLock::new(),
             turning: AtomicBool::new(false),
             entering: AtomicU64::new(NOBODY),
             resuming: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            watchdog: Arc::default(),
-        });
-        let pump = Py::new(py, Pump(driver.clone()))?;
+            watchdog: Watchdog::default(),
+        }));
+        let pump = Py::new(py, Pump(driver))?;
         // It was empty.
         let _ = driver.pump.set(pump);
         Ok(driver)
@@ -149,8 +150,8 @@ impl Driver {
         self.pump.get().map(|pump| pump.clone_ref(py))
     }
 
-    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn inner<'a>(&'a self, py: Python<'a>) -> Lent<'a, Inner> {
+        self.inner.lock(py)
     }
 
     /// The awaitable of a `send` that is done.
@@ -177,21 +178,21 @@ impl Driver {
     }
 
     /// A buffer for body bytes; give it back.
-    pub(crate) fn take_buffer(&self) -> Vec<u8> {
-        std::mem::take(&mut self.inner().buffer)
+    pub(crate) fn take_buffer(&self, py: Python<'_>) -> Vec<u8> {
+        std::mem::take(&mut self.inner(py).buffer)
     }
 
-    pub(crate) fn keep_buffer(&self, buffer: Vec<u8>) {
-        self.inner().buffer = buffer;
+    pub(crate) fn keep_buffer(&self, py: Python<'_>, buffer: Vec<u8>) {
+        self.inner(py).buffer = buffer;
     }
 
     /// A buffer for messages; give it back.
-    pub(crate) fn take_message(&self) -> Message {
-        std::mem::take(&mut self.inner().message)
+    pub(crate) fn take_message(&self, py: Python<'_>) -> Message {
+        std::mem::take(&mut self.inner(py).message)
     }
 
-    pub(crate) fn keep_message(&self, message: Message) {
-        self.inner().message = message;
+    pub(crate) fn keep_message(&self, py: Python<'_>, message: Message) {
+        self.inner(py).message = message;
     }
 
     /// The head of this response waits for what follows, until the loop has control again.
@@ -200,17 +201,17 @@ impl Driver {
             // What follows may come at once. It is looked at when the task is suspended.
             return Ok(());
         }
-        self.inner().drafts.push(cycle.clone().unbind());
+        self.inner(cycle.py()).drafts.push(cycle.clone().unbind());
         self.schedule(cycle.py())
     }
 
     /// The exchange with this token is over.
-    pub(crate) fn forget_token(&self, token: u64) {
+    pub(crate) fn forget_token(&self, py: Python<'_>, token: u64) {
         if self.entering.load(Ordering::Relaxed) == token {
             // It is noted only when its task is suspended.
             return;
         }
-        let forgotten = self.inner().out.remove(&token);
+        let forgotten = self.inner(py).out.remove(&token);
         drop(forgotten);
     }
 
@@ -237,7 +238,7 @@ impl Driver {
     }
 
     /// One call of the loop.
-    fn run(&self, py: Python<'_>) -> PyResult<()> {
+    fn run(&'static self, py: Python<'_>) -> PyResult<()> {
         if self.crew.is_forked() {
             // A child that the application forked runs its parent's loop: the connections are not its own.
             ffi::exit_now(0);
@@ -261,7 +262,7 @@ impl Driver {
         }
     }
 
-    fn turn(&self, py: Python<'_>) -> PyResult<Left> {
+    fn turn(&'static self, py: Python<'_>) -> PyResult<Left> {
         self.crew.take_events()?;
         self.starter.look(py)?;
         let now = Now::read();
@@ -304,7 +305,7 @@ impl Driver {
                 let Some(cycle) = self.cycle_out(py, token) else {
                     return Ok(());
                 };
-                cycle.get().report_overdue();
+                cycle.get().report_overdue(py);
                 cycle.get().cancel(py)
             }
             other => {
@@ -321,7 +322,7 @@ impl Driver {
     /// What is cancelled now ends in time for the shutdown of the application.
     fn cancel_all(&self, py: Python<'_>) -> PyResult<()> {
         let cycles: Vec<Py<Cycle>> = {
-            let inner = self.inner();
+            let inner = self.inner(py);
             let suspended = inner.suspended.values();
             suspended.map(|cycle| cycle.clone_ref(py)).collect()
         };
@@ -329,7 +330,7 @@ impl Driver {
     }
 
     fn cycle_out(&self, py: Python<'_>, token: u64) -> Option<Py<Cycle>> {
-        self.inner()
+        self.inner(py)
             .out
             .get(&token)
             .map(|cycle| cycle.clone_ref(py))
@@ -337,7 +338,7 @@ impl Driver {
 
     /// Sends the heads that nothing has followed so far.
     fn send_heads(&self, py: Python<'_>) {
-        let drafts = std::mem::take(&mut self.inner().drafts);
+        let drafts = std::mem::take(&mut self.inner(py).drafts);
         for draft in &drafts {
             let sent = draft.get().with(py, |state| {
                 state.send_head(self);
@@ -371,7 +372,7 @@ impl Driver {
 /// What the loop calls when the engine has something to do: `loop.add_reader(pump.fileno(), pump)`.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
-pub(crate) struct Pump(pub(super) Arc<Driver>);
+pub(crate) struct Pump(pub(super) &'static Driver);
 
 #[pymethods]
 impl Pump {

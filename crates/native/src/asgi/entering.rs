@@ -1,7 +1,6 @@
 //! How a request gets into the application, and out of it. Invariant: a task that is suspended is kept here, and found by
 //! whatever concerns its request, until it is done.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use oxicorn_engine::Exchange;
@@ -18,25 +17,22 @@ use crate::ffi;
 
 impl Driver {
     /// Calls the application for `exchange`, and goes with it as far as it comes at once. An error is ours.
-    pub(super) fn begin(&self, py: Python<'_>, exchange: Box<Exchange>) -> PyResult<()> {
+    pub(super) fn begin(&'static self, py: Python<'_>, exchange: Box<Exchange>) -> PyResult<()> {
         if self.websockets && websocket::is_wanted(&exchange) {
             return self.begin_websocket(py, exchange);
         }
-        let scope = self.inner().scopes.build(py, &exchange);
+        let scope = self.inner(py).scopes.build(py, &exchange);
         let method = exchange.head.method.of(exchange.bytes());
         let is_head = method == b"HEAD" || (self.casefold && method.eq_ignore_ascii_case(b"HEAD"));
-        let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
-            return Ok(());
-        };
-        self.enter(py, driver, scope, State::new(exchange, is_head))
+        self.enter(py, scope, State::new(exchange, is_head))
     }
 
     /// Calls the application for an exchange that is to become a WebSocket, unless its handshake is none.
-    fn begin_websocket(&self, py: Python<'_>, mut exchange: Box<Exchange>) -> PyResult<()> {
+    fn begin_websocket(&'static self, py: Python<'_>, mut exchange: Box<Exchange>) -> PyResult<()> {
         exchange.keep_alive = false;
         let scope = match websocket::opening(&exchange) {
             Ok(opening) => {
-                let mut inner = self.inner();
+                let mut inner = self.inner(py);
                 inner
                     .scopes
                     .build_websocket(py, &exchange, opening.protocols())
@@ -46,28 +42,24 @@ impl Driver {
                 return Ok(());
             }
         };
-        let Some(driver) = self.pump.get().map(|pump| pump.get().0.clone()) else {
-            return Ok(());
-        };
-        self.enter(py, driver, scope, State::websocket(exchange))
+        self.enter(py, scope, State::websocket(exchange))
     }
 
     /// Calls the application, and goes with it as far as it comes at once.
     fn enter(
-        &self,
+        &'static self,
         py: Python<'_>,
-        driver: Arc<Self>,
         scope: PyResult<Bound<'_, PyDict>>,
         state: State,
     ) -> PyResult<()> {
         self.watchdog.enter();
-        let spare = self.inner().spare.take();
+        let spare = self.inner(py).spare.take();
         let callables = match spare {
             Some(spare) => {
-                spare.cycle.get().renew(state);
+                spare.cycle.get().renew(py, state);
                 spare
             }
-            None => Callables::new(py, driver, state)?,
+            None => Callables::new(py, self, state)?,
         };
         let cycle = callables.cycle.bind(py);
         self.entering.store(cycle.get().token(), Ordering::Relaxed);
@@ -84,7 +76,7 @@ impl Driver {
         };
         cycle.get().conclude(py, outcome);
         if callables.are_unique(py) {
-            self.inner().spare = Some(callables);
+            self.inner(py).spare = Some(callables);
         }
         self.watchdog.leave();
         Ok(())
@@ -94,14 +86,14 @@ impl Driver {
         let py = cycle.py();
         cycle.get().suspend(task);
         let serial = {
-            let mut inner = self.inner();
+            let mut inner = self.inner(py);
             inner.serial += 1;
             let serial = inner.serial;
             inner.suspended.insert(serial, cycle.clone().unbind());
-            if cycle.get().is_drafted() {
+            if cycle.get().is_drafted(py) {
                 inner.drafts.push(cycle.clone().unbind());
             }
-            if cycle.get().is_out() {
+            if cycle.get().is_out(py) {
                 inner
                     .out
                     .insert(cycle.get().token(), cycle.clone().unbind());
@@ -125,7 +117,7 @@ impl Driver {
     ) -> PyResult<()> {
         let py = cycle.py();
         cycle.get().conclude(py, outcome(task));
-        let forgotten = self.inner().suspended.remove(&serial);
+        let forgotten = self.inner(py).suspended.remove(&serial);
         drop(forgotten);
         if self.watchdog.leave() && self.crew.is_stopping() {
             self.schedule(py)?;
@@ -146,7 +138,7 @@ struct Ended {
 impl Ended {
     fn __call__(&self, task: &Bound<'_, PyAny>) -> PyResult<()> {
         let cycle = self.cycle.bind(task.py());
-        let driver = cycle.get().driver.clone();
+        let driver = cycle.get().driver;
         driver.ended(cycle, self.serial, task)
     }
 }

@@ -12,8 +12,6 @@ mod send;
 mod task;
 mod websocket;
 
-use std::sync::Arc;
-
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
@@ -27,11 +25,11 @@ pub(crate) fn pump(
     py: Python<'_>,
     app: Py<PyAny>,
     event_loop: &Bound<'_, PyAny>,
-    crew: Arc<Crew>,
+    crew: &'static Crew,
     setup: Setup,
 ) -> PyResult<Option<Py<Pump>>> {
     let timeout = setup.timeout;
-    let driver = Driver::new(py, app, event_loop, crew.clone(), setup)?;
-    crew::start_watchdog(crew, driver.watchdog.clone(), timeout)?;
+    let driver = Driver::new(py, app, event_loop, crew, setup)?;
+    crew::start_watchdog(crew, &driver.watchdog, timeout)?;
     Ok(driver.pump(py))
 }

@@ -52,6 +52,8 @@ pub(crate) struct Setup {
 #[derive(Debug)]
 struct Template {
     dict: Py<PyDict>,
+    /// The request line, which says all of what follows up to the version.
+    line: Last,
     method: Last,
     path: Last,
     query: Last,
@@ -101,6 +103,7 @@ impl Scopes {
             return Ok(PyDict::new(py));
         };
         template.describe_line(py, exchange, &self.setup)?;
+        template.describe_scheme(py, exchange.scheme)?;
         template.describe_client(py, exchange)?;
         let scope = template.dict.bind(py).copy()?;
         let trust = self.setup.trust.as_ref();
@@ -176,6 +179,7 @@ impl Template {
         }
         Ok(Self {
             dict: dict.unbind(),
+            line: Last::default(),
             method: Last::default(),
             path: Last::default(),
             query: Last::default(),
@@ -188,6 +192,23 @@ impl Template {
 
     /// Brings the request line's entries up to date.
     fn describe_line(
+        &mut self,
+        py: Python<'_>,
+        exchange: &Exchange,
+        setup: &Setup,
+    ) -> PyResult<()> {
+        let has_line = !exchange.is_packet;
+        if has_line && !self.line.changes(exchange.head.line.of(exchange.bytes())) {
+            return Ok(());
+        }
+        let described = self.describe_parts(py, exchange, setup);
+        if described.is_err() || !has_line {
+            self.line.forget();
+        }
+        described
+    }
+
+    fn describe_parts(
         &mut self,
         py: Python<'_>,
         exchange: &Exchange,
@@ -224,15 +245,19 @@ impl Template {
             };
             dict.set_item(intern!(py, "http_version"), text)?;
         }
-        if self.scheme != exchange.scheme {
-            self.scheme = exchange.scheme;
-            let text = match exchange.scheme {
-                Scheme::Http => intern!(py, "http"),
-                Scheme::Https => intern!(py, "https"),
-            };
-            dict.set_item(intern!(py, "scheme"), text)?;
-        }
         Ok(())
+    }
+
+    fn describe_scheme(&mut self, py: Python<'_>, scheme: Scheme) -> PyResult<()> {
+        if self.scheme == scheme {
+            return Ok(());
+        }
+        self.scheme = scheme;
+        let text = match scheme {
+            Scheme::Http => intern!(py, "http"),
+            Scheme::Https => intern!(py, "https"),
+        };
+        self.dict.bind(py).set_item(intern!(py, "scheme"), text)
     }
 
     /// The address as text: many connections come from the same one.

@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyConnectionResetError, PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString};
 
 use crate::asgi::awaitable::{Wait, Waiting};
 use crate::asgi::cycle::{Cycle, Stage, State, request_of};
@@ -33,7 +33,7 @@ impl Native for Send {
         };
         let bound = arguments.this.cast::<Cycle>()?;
         let cycle = bound.get();
-        let flow = cycle.with(py, |state| state.hear(&message, &cycle.driver))?;
+        let flow = cycle.with(py, |state| state.hear(&message, cycle.driver))?;
         if flow == Said::Draft {
             cycle.driver.hold_head(&bound)?;
         }
@@ -417,17 +417,22 @@ pub(crate) fn expected(what: &str, kind: &str) -> PyResult<Said> {
 }
 
 fn kind_of<'py>(message: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyString>> {
-    let kind = message.get_item(intern!(message.py(), "type"))?;
+    let kind = ffi::first_value(message, intern!(message.py(), "type"))?;
     let kind = kind.and_then(|kind| kind.cast_into::<PyString>().ok());
     kind.ok_or_else(|| PyTypeError::new_err("a message must have a 'type' that is a str"))
 }
 
 /// `bytes`, or what is as good as that.
+#[inline]
 pub(crate) fn bytes_of(object: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
-    let object = match object.cast_into::<PyBytes>() {
-        Ok(bytes) => return Ok(bytes),
-        Err(other) => other.into_inner(),
-    };
+    match object.cast_into::<PyBytes>() {
+        Ok(bytes) => Ok(bytes),
+        Err(other) => copied(other.into_inner()),
+    }
+}
+
+#[cold]
+fn copied(object: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyBytes>> {
     if object.is_instance_of::<PyString>() || !is_buffer(&object)? {
         let kind = object.get_type().name()?;
         return Err(PyTypeError::new_err(format!(
@@ -469,10 +474,10 @@ pub(crate) fn pairs<'py>(
 }
 
 fn pair_of<'py>(field: &Bound<'py, PyAny>) -> PyResult<Pair<'py>> {
-    let (name, value) = match field.cast::<PyTuple>() {
-        Ok(pair) if pair.len() == 2 => (pair.get_item(0)?, pair.get_item(1)?),
-        _ if field.len()? == 2 => (field.get_item(0)?, field.get_item(1)?),
-        _ => {
+    let (name, value) = match ffi::pair(field.as_borrowed()) {
+        Some([name, value]) => (name.to_owned(), value.to_owned()),
+        None if field.len()? == 2 => (field.get_item(0)?, field.get_item(1)?),
+        None => {
             return Err(PyTypeError::new_err(
                 "a header must be a pair of name and value",
             ));

@@ -2,14 +2,13 @@
 //! life, entered and left by the interpreter itself, so that nothing can tell that it did not wait for the loop.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyString};
 
-use crate::ffi::{self, Arguments, Native};
+use crate::ffi::{self, Arguments, Held, Native};
 
 /// How tasks are started on this interpreter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +44,9 @@ struct Catcher {
     armed: AtomicU8,
     /// The task whose step was caught last is about to enter the set of all tasks.
     enters: AtomicBool,
-    caught: Mutex<Option<Step>>,
+    caught: Held<Option<Step>>,
     /// The task that makes its first step now.
-    first: Mutex<Option<Py<PyAny>>>,
+    first: Held<Option<Py<PyAny>>>,
 }
 
 /// A task's first step, and the context that it runs in.
@@ -78,8 +77,8 @@ impl Catcher {
             run: context.getattr("run")?.unbind(),
             armed: AtomicU8::new(Armed::No as u8),
             enters: AtomicBool::new(false),
-            caught: Mutex::new(None),
-            first: Mutex::new(None),
+            caught: Held::new(None),
+            first: Held::new(None),
         };
         let catcher = Bound::new(py, catcher)?;
         let this = catcher.as_any();
@@ -92,21 +91,14 @@ impl Catcher {
         Ok(catcher.unbind())
     }
 
-    fn caught(&self) -> MutexGuard<'_, Option<Step>> {
-        self.caught.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn first(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Makes a task and runs its first step; whether it is done then.
     fn start<'py>(
         &self,
+        py: Python<'py>,
         make: impl FnOnce() -> PyResult<Bound<'py, PyAny>>,
         is_done: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<bool>,
     ) -> PyResult<(Bound<'py, PyAny>, bool)> {
-        let (made, caught) = self.catch(Armed::Start, make);
+        let (made, caught) = self.catch(py, Armed::Start, make);
         self.enters.store(false, Ordering::Relaxed);
         let task = made?;
         let Some(step) = caught else {
@@ -126,17 +118,22 @@ impl Catcher {
     }
 
     /// What `work` gives to `call_soon` of the kind `armed`.
-    fn catch<T>(&self, armed: Armed, work: impl FnOnce() -> T) -> (T, Option<Step>) {
+    fn catch<T>(
+        &self,
+        py: Python<'_>,
+        armed: Armed,
+        work: impl FnOnce() -> T,
+    ) -> (T, Option<Step>) {
         self.armed.store(armed as u8, Ordering::Relaxed);
         let result = work();
         self.armed.store(Armed::No as u8, Ordering::Relaxed);
-        (result, self.caught().take())
+        (result, self.caught.lock(py).take())
     }
 
     /// Ends `future`, and lets the task that waits for it go on at once.
     fn wake(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = future.py();
-        let (ended, caught) = self.catch(Armed::Wake, || end(future));
+        let (ended, caught) = self.catch(py, Armed::Wake, || end(future));
         ended?;
         let Some(step) = caught else { return Ok(()) };
         let (context, callback) = (step.context.bind(py), step.callback.bind(py));
@@ -149,12 +146,12 @@ impl Catcher {
 
     fn run(&self, task: &Bound<'_, PyAny>, step: &Step) -> PyResult<()> {
         let py = task.py();
-        let before = self.first().replace(task.clone().unbind());
+        let before = self.first.lock(py).replace(task.clone().unbind());
         let ran = ffi::call(
             self.run.bind(py),
             [step.context.bind(py), step.callback.bind(py)],
         );
-        let after = std::mem::replace(&mut *self.first(), before);
+        let after = std::mem::replace(&mut *self.first.lock(py), before);
         drop(after);
         ran.map(drop)
     }
@@ -171,7 +168,8 @@ impl Native for CallSoon {
         let py = arguments.this.py();
         let catcher = arguments.this.cast::<Catcher>()?.get();
         // The one keyword that there is, behind the others, is the context.
-        let armed = catcher.armed.swap(Armed::No as u8, Ordering::Relaxed);
+        let armed = catcher.armed.load(Ordering::Relaxed);
+        catcher.armed.store(Armed::No as u8, Ordering::Relaxed);
         let expected = match (arguments.positional(), arguments.keywords()) {
             (1, 1) => Armed::Start,
             (2, 1) => Armed::Wake,
@@ -185,10 +183,11 @@ impl Native for CallSoon {
         ) else {
             return arguments.forward(catcher.call_soon.bind(py));
         };
-        *catcher.caught() = Some(Step {
+        let before = catcher.caught.lock(py).replace(Step {
             callback: callback.to_owned().unbind(),
             context: context.to_owned().unbind(),
         });
+        drop(before);
         if expected == Armed::Wake {
             return Ok(py.None().into_bound(py));
         }
@@ -209,10 +208,10 @@ impl Native for Add {
     fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.this.py();
         let catcher = arguments.this.cast::<Catcher>()?.get();
+        let enters = catcher.enters.load(Ordering::Relaxed);
+        catcher.enters.store(false, Ordering::Relaxed);
         match &catcher.add {
-            Some(add) if !catcher.enters.swap(false, Ordering::Relaxed) => {
-                arguments.forward(add.bind(py))
-            }
+            Some(add) if !enters => arguments.forward(add.bind(py)),
             _ => Ok(py.None().into_bound(py)),
         }
     }
@@ -229,7 +228,7 @@ impl Native for First {
     fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
         let py = arguments.this.py();
         let catcher = arguments.this.cast::<Catcher>()?.get();
-        let first = catcher.first();
+        let first = catcher.first.lock(py);
         let first = first.as_ref().map(|task| task.clone_ref(py));
         Ok(first.unwrap_or_else(|| py.None()).into_bound(py))
     }
@@ -295,7 +294,8 @@ impl Starter {
 
     /// `request-1` and so on. Before 3.12 a task without a name is given one at once, by a slow way.
     fn next_name<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
-        let number = self.made.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.made.load(Ordering::Relaxed) + 1;
+        self.made.store(number, Ordering::Relaxed);
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(number).as_bytes();
         let mut name = *b"request-00000000000000000000";
@@ -347,7 +347,7 @@ impl Starter {
             Way::Caught => self
                 .catcher
                 .get()
-                .start(make, |task| self.class.is_done(task))?,
+                .start(py, make, |task| self.class.is_done(task))?,
         };
         Ok(if done {
             Task::Done(self.class.outcome(&task))

@@ -453,7 +453,7 @@ enum Next {
 
 /// The next message of an open WebSocket.
 fn hear(py: Python<'_>, exchange: &Exchange, driver: &Driver) -> PyResult<Next> {
-    let mut message = driver.take_message();
+    let mut message = driver.take_message(py);
     let heard = driver
         .crew
         .engine()
@@ -463,7 +463,7 @@ fn hear(py: Python<'_>, exchange: &Exchange, driver: &Driver) -> PyResult<Next> 
         Heard::Pending => Ok(Next::Nothing),
         Heard::Closed(end) => Ok(Next::End(end)),
     };
-    driver.keep_message(message);
+    driver.keep_message(py, message);
     next
 }
 

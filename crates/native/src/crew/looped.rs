@@ -4,7 +4,6 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -56,14 +55,14 @@ impl Crew {
     }
 
     /// Greenlets run the requests, on this thread: `hub` lets them wait.
-    pub(crate) fn wait_by(&self, hub: Arc<Hub>) {
+    pub(crate) fn wait_by(&self, hub: &'static Hub) {
         // There is one driver for a crew.
         let _ = self.hub.set(hub);
     }
 
     /// What has to wait instead of this thread, if that is so.
-    pub(crate) fn hub(&self) -> Option<&Hub> {
-        self.hub.get().map(Arc::as_ref).filter(|hub| hub.is_here())
+    pub(crate) fn hub(&self) -> Option<&'static Hub> {
+        self.hub.get().copied().filter(|hub| hub.is_here())
     }
 
     /// Makes the loop look at the engine.

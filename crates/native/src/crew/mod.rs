@@ -25,7 +25,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use oxicorn_arbiter::Listener;
@@ -171,7 +171,7 @@ pub(crate) struct Crew {
     readiness: readiness::Readiness,
     memory: memory::MemoryLimit,
     /// What lets greenlets wait, where requests run in some.
-    hub: OnceLock<Arc<Hub>>,
+    hub: OnceLock<&'static Hub>,
     pub(crate) always: Always,
 }
 

@@ -6,7 +6,6 @@
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -90,7 +89,7 @@ enum Wait {
 }
 
 /// Starts the thread that asks, and tells the arbiter when the worker is ready.
-pub(crate) fn start(crew: Arc<Crew>, check: ReadyCheck) -> io::Result<()> {
+pub(crate) fn start(crew: &'static Crew, check: ReadyCheck) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("oxicorn-ready".to_owned());
     thread.spawn(move || crew.prove(&check)).map(drop)
 }

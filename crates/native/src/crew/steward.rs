@@ -2,7 +2,7 @@
 //! never runs Python and never takes the interpreter lock. Invariant: it has the seat only while no thread wants it.
 
 use std::io;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use oxicorn_board::Count;
@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Starts the steward of `crew`.
-pub(crate) fn start(crew: Arc<Crew>) -> io::Result<()> {
+pub(crate) fn start(crew: &'static Crew) -> io::Result<()> {
     let thread = std::thread::Builder::new().name("oxicorn-steward".to_owned());
     thread.spawn(move || crew.keep_house()).map(drop)
 }

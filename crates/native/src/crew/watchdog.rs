@@ -3,7 +3,7 @@
 //! Invariant: nothing wakes up while no request is inside.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use oxicorn_engine::{Now, Stuck};
@@ -90,8 +90,8 @@ impl Watchdog {
 
 /// Starts the thread, for a loop that may be silent for `timeout`; zero is for ever.
 pub(crate) fn start(
-    crew: Arc<Crew>,
-    watchdog: Arc<Watchdog>,
+    crew: &'static Crew,
+    watchdog: &'static Watchdog,
     timeout: Duration,
 ) -> std::io::Result<()> {
     watchdog.beat();
@@ -100,7 +100,7 @@ pub(crate) fn start(
     }
     let thread = std::thread::Builder::new().name("oxicorn-watchdog".to_owned());
     thread
-        .spawn(move || watch(&crew, &watchdog, timeout))
+        .spawn(move || watch(crew, watchdog, timeout))
         .map(drop)
 }
 

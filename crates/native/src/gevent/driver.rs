@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Exchange, Notice, Now, Turn};
 use pyo3::exceptions::PyRuntimeError;
@@ -32,11 +32,11 @@ enum Left {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    pub(super) crew: Arc<Crew>,
+    pub(super) crew: &'static Crew,
     pub(super) desks: Desks,
     /// Counts the requests that are not over.
-    pub(super) watchdog: Arc<Watchdog>,
-    hub: Arc<Hub>,
+    pub(super) watchdog: Watchdog,
+    hub: &'static Hub,
     /// `oxicorn.gevent.Board`.
     board: Py<PyAny>,
     /// Makes a greenlet.
@@ -54,15 +54,16 @@ pub(crate) struct Driver {
 impl Driver {
     pub(super) fn new(
         board: &Bound<'_, PyAny>,
-        crew: Arc<Crew>,
-        hub: Arc<Hub>,
+        crew: &'static Crew,
+        hub: &'static Hub,
         desks: Desks,
-    ) -> PyResult<Arc<Self>> {
+    ) -> PyResult<&'static Self> {
         let py = board.py();
-        Ok(Arc::new(Self {
+        // One for the life of the process: the hub and its pump have it as well.
+        Ok(Box::leak(Box::new(Self {
             crew,
             desks,
-            watchdog: Arc::default(),
+            watchdog: Watchdog::default(),
             hub,
             greenlet: board.getattr(intern!(py, "greenlet"))?.unbind(),
             board: board.clone().unbind(),
@@ -70,7 +71,7 @@ impl Driver {
             serial: AtomicU64::new(0),
             cut: AtomicBool::new(false),
             left: AtomicBool::new(false),
-        }))
+        })))
     }
 
     fn suspended(&self) -> MutexGuard<'_, HashMap<u64, Py<PyAny>>> {
@@ -80,71 +81,71 @@ impl Driver {
     }
 
     /// One call of the hub's loop.
-    fn run(driver: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
-        if driver.crew.is_forked() {
+    fn run(&'static self, py: Python<'_>) -> PyResult<()> {
+        if self.crew.is_forked() {
             // A child that the application forked has a hub as well, but the connections are not its own.
-            return driver.call_board(py, "abandon");
+            return self.call_board(py, "abandon");
         }
-        driver.watchdog.beat();
-        let left = Self::turn(driver, py);
+        self.watchdog.beat();
+        let left = self.turn(py);
         match left {
-            Ok(_) if driver.is_over() => driver.leave(py),
-            Ok(Left::Work) => driver.call_board(py, "schedule"),
+            Ok(_) if self.is_over() => self.leave(py),
+            Ok(Left::Work) => self.call_board(py, "schedule"),
             Ok(Left::Nothing) => Ok(()),
             Err(error) => {
-                driver.crew.fail();
-                driver.leave(py)?;
+                self.crew.fail();
+                self.leave(py)?;
                 Err(error)
             }
         }
     }
 
-    fn turn(driver: &Arc<Self>, py: Python<'_>) -> PyResult<Left> {
-        driver.crew.take_events()?;
+    fn turn(&'static self, py: Python<'_>) -> PyResult<Left> {
+        self.crew.take_events()?;
         let now = Now::read();
         let mut steps = 0;
         let left = loop {
             if steps == STEPS {
                 break Left::Work;
             }
-            let turn = driver.crew.engine().turn(now);
+            let turn = self.crew.engine().turn(now);
             match turn {
-                Turn::Exchange(exchange) => Self::begin(driver, py, exchange)?,
-                Turn::Notice(notice) => driver.on_notice(py, notice)?,
+                Turn::Exchange(exchange) => self.begin(py, exchange)?,
+                Turn::Notice(notice) => self.on_notice(py, notice)?,
                 Turn::Idle { again: true } => break Left::Work,
                 Turn::Idle { again: false } => break Left::Nothing,
             }
             steps += 1;
-            if driver.crew.is_forked() {
+            if self.crew.is_forked() {
                 // A child came out of it that goes on: what else there is to do is its parent's.
                 return Ok(Left::Work);
             }
         };
         if steps > 0 {
-            driver.crew.watch_memory();
+            self.crew.watch_memory();
         }
         // What was done to the engine since it came to rest.
-        if driver.crew.engine().needs_turn() {
+        if self.crew.engine().needs_turn() {
             return Ok(Left::Work);
         }
         Ok(left)
     }
 
     /// Starts the greenlet of a request, and goes with it as far as it comes at once.
-    fn begin(driver: &Arc<Self>, py: Python<'_>, exchange: Box<Exchange>) -> PyResult<()> {
-        let serial = driver.serial.fetch_add(1, Ordering::Relaxed);
-        let request = match Bound::new(py, Request::new(driver.clone(), serial)) {
+    fn begin(&'static self, py: Python<'_>, exchange: Box<Exchange>) -> PyResult<()> {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let request = match Bound::new(py, Request::new(self, serial)) {
             Ok(request) => request,
             Err(error) => {
-                give_up(&driver.crew, exchange, &error);
+                give_up(self.crew, exchange, &error);
                 return Ok(());
             }
         };
         request.get().give(exchange);
-        driver.enter();
-        let started = driver.greenlet.bind(py).call1((&request,));
+        self.enter();
+        let started = self.greenlet.bind(py).call1((&request,));
         let started = started.and_then(|greenlet| {
-            driver.hub.resume(&greenlet)?;
+            self.hub.resume(&greenlet)?;
             Ok(greenlet)
         });
         if let Some(exchange) = request.get().take_back() {
@@ -152,12 +153,12 @@ impl Driver {
                 // Somebody has stopped it before.
                 PyRuntimeError::new_err("its greenlet did not run")
             });
-            give_up(&driver.crew, exchange, &error);
-            return driver.ended(py, serial, Ok(()));
+            give_up(self.crew, exchange, &error);
+            return self.ended(py, serial, Ok(()));
         }
         let greenlet = started?;
         if !request.get().is_over() {
-            driver.suspended().insert(serial, greenlet.unbind());
+            self.suspended().insert(serial, greenlet.unbind());
         }
         Ok(())
     }
@@ -232,12 +233,12 @@ impl Driver {
 /// What the hub calls when the engine has something to do: `hub.loop.io(pump.fileno(), READ).start(pump)`.
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
-pub(crate) struct HubPump(pub(super) Arc<Driver>);
+pub(crate) struct HubPump(pub(super) &'static Driver);
 
 #[pymethods]
 impl HubPump {
     fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        Driver::run(&self.0, py)
+        self.0.run(py)
     }
 
     /// The descriptor to watch.

@@ -141,8 +141,8 @@ impl Hub {
 }
 
 /// Calls what [`Hub::waker`] gave.
-pub(crate) fn wake(waker: &Py<PyAny>) {
-    if let Err(error) = Python::attach(|py| waker.call0(py).map(drop)) {
+pub(crate) fn wake(py: Python<'_>, waker: &Py<PyAny>) {
+    if let Err(error) = waker.call0(py) {
         log::error!(target: "oxicorn", "A greenlet cannot be woken: {error}");
     }
 }

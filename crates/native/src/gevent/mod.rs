@@ -6,7 +6,6 @@ mod driver;
 pub(crate) mod hub;
 mod request;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
@@ -25,7 +24,7 @@ pub(crate) struct Site {
     pub(crate) app: Py<PyAny>,
     /// Calls the hooks of each request, if there are any.
     pub(crate) observer: Option<Py<PyAny>>,
-    pub(crate) crew: Arc<Crew>,
+    pub(crate) crew: &'static Crew,
     pub(crate) setup: Setup,
     /// How long the hub may be silent while requests are inside the application.
     pub(crate) timeout: Duration,
@@ -33,27 +32,26 @@ pub(crate) struct Site {
 
 /// What the hub has to watch and to call. `board` is the hub's side (`oxicorn.gevent.Board`).
 pub(crate) fn pump(board: &Bound<'_, PyAny>, site: Site) -> PyResult<Py<HubPump>> {
-    let (py, crew, timeout) = (board.py(), site.crew.clone(), site.timeout);
-    let hub = Arc::new(Hub::new(board)?);
-    crew.wait_by(hub.clone());
-    let driver = Driver::new(board, crew.clone(), hub, desks(site))?;
-    crew::start_watchdog(crew, driver.watchdog.clone(), timeout)?;
+    let (py, crew, timeout) = (board.py(), site.crew, site.timeout);
+    let hub: &'static Hub = Box::leak(Box::new(Hub::new(board)?));
+    crew.wait_by(hub);
+    let driver = Driver::new(board, crew, hub, desks(site))?;
+    crew::start_watchdog(crew, &driver.watchdog, timeout)?;
     Py::new(py, HubPump(driver))
 }
 
 /// What makes gateways, with hooks around each request or without.
 fn desks(site: Site) -> Desks {
     let (app, crew) = (site.app, site.crew);
-    let environs = Arc::new(SharedEnvirons::new(site.setup));
+    let environs: &'static _ = Box::leak(Box::new(SharedEnvirons::new(site.setup)));
     match site.observer {
         None => Desks::new(move |py| {
-            let (app, crew, environs) = (app.clone_ref(py), crew.clone(), environs.clone());
+            let app = app.clone_ref(py);
             let gateway = Gateway::one_of_many(py, app, crew, Nobody, environs)?;
             Ok(Box::new(gateway))
         }),
         Some(observer) => Desks::new(move |py| {
-            let (app, crew, environs) = (app.clone_ref(py), crew.clone(), environs.clone());
-            let hooks = Hooks(observer.clone_ref(py));
+            let (app, hooks) = (app.clone_ref(py), Hooks(observer.clone_ref(py)));
             let gateway = Gateway::one_of_many(py, app, crew, hooks, environs)?;
             Ok(Box::new(gateway))
         }),

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Ending, Exchange, Now};
 use pyo3::prelude::*;
@@ -21,7 +21,7 @@ pub(super) trait Desk: Send + fmt::Debug {
     fn serve(&mut self, py: Python<'_>, exchange: Box<Exchange>) -> PyResult<()>;
 }
 
-impl<O: Observer + Send + fmt::Debug> Desk for Gateway<O, Arc<SharedEnvirons>> {
+impl<O: Observer + Send + fmt::Debug> Desk for Gateway<O, &'static SharedEnvirons> {
     fn serve(&mut self, py: Python<'_>, exchange: Box<Exchange>) -> PyResult<()> {
         self.serve_one(py, exchange)
     }
@@ -76,7 +76,7 @@ impl Desks {
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug)]
 pub(crate) struct Request {
-    driver: Arc<Driver>,
+    driver: &'static Driver,
     /// Among the requests of the worker.
     serial: u64,
     exchange: Mutex<Option<Box<Exchange>>>,
@@ -84,7 +84,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(super) fn new(driver: Arc<Driver>, serial: u64) -> Self {
+    pub(super) fn new(driver: &'static Driver, serial: u64) -> Self {
         Self {
             driver,
             serial,
@@ -116,7 +116,7 @@ impl Request {
         let mut desk = match self.driver.desks.take(py) {
             Ok(desk) => desk,
             Err(error) => {
-                give_up(&self.driver.crew, exchange, &error);
+                give_up(self.driver.crew, exchange, &error);
                 return Ok(());
             }
         };

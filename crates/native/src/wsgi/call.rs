@@ -2,17 +2,17 @@
 //! two callables share; whoever works on it takes it out meanwhile, so that no lock is held over a wait or a call into
 //! Python. Invariant: a response head that was sent is never replaced, and nothing is sent after an ending.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Exchange, FilePart, Flow, Now, Shared, wait_writable};
 use oxicorn_http1::response;
 use pyo3::exceptions::{PyAssertionError, PyException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyAny, PyBytes, PyList, PyString, PyTuple};
+use pyo3::types::{PyAny, PyBytes, PyList, PyString};
 
 use crate::crew::Crew;
-use crate::ffi::{self, Arguments, Native};
+use crate::ffi::{self, Arguments, Held, Native};
 use crate::gevent::hub::{self, Hub};
 use crate::head::{BIG, Framing, Head, SMALL};
 
@@ -38,12 +38,12 @@ pub(crate) struct Transaction {
     pub(crate) write: Py<PyAny>,
     /// When the response began; read again for each later block.
     pub(crate) now: Now,
-    crew: Arc<Crew>,
+    crew: &'static Crew,
 }
 
 impl Transaction {
     pub(crate) fn new(
-        crew: Arc<Crew>,
+        crew: &'static Crew,
         exchange: Box<Exchange>,
         write: Py<PyAny>,
         is_head: bool,
@@ -247,7 +247,7 @@ impl Transaction {
         self.crew.engine().hold(&self.exchange);
         let drained = match self.crew.hub() {
             None => self.wait_for_client(py),
-            Some(hub) => match hub.wait_for_room(py, &self.crew, &self.exchange) {
+            Some(hub) => match hub.wait_for_room(py, self.crew, &self.exchange) {
                 Ok(drained) => drained,
                 Err(error) => {
                     // What was to be sent is queued all the same.
@@ -310,8 +310,10 @@ impl Transaction {
 #[pyclass(frozen, module = "oxicorn._native")]
 #[derive(Debug, Default)]
 pub(crate) struct Call {
-    slot: Mutex<Slot>,
-    returned: Condvar,
+    slot: Held<Slot>,
+    /// The transaction came back, and somebody waits for it.
+    returned: Mutex<bool>,
+    bell: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -329,60 +331,67 @@ enum Awaiting {
 }
 
 impl Call {
-    fn slot(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    fn returned(&self) -> MutexGuard<'_, bool> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn put(&self, transaction: Transaction) {
-        let mut slot = self.slot();
-        slot.transaction = Some(transaction);
-        let awaiting = slot.awaited.take();
-        drop(slot);
+    #[inline]
+    pub(crate) fn put(&self, py: Python<'_>, transaction: Transaction) {
+        let awaiting = {
+            let mut slot = self.slot.lock(py);
+            slot.transaction = Some(transaction);
+            slot.awaited.take()
+        };
         match awaiting {
             None => {}
-            Some(Awaiting::Thread) => self.returned.notify_all(),
-            Some(Awaiting::Greenlet(wake)) => hub::wake(&wake),
+            Some(Awaiting::Thread) => {
+                *self.returned() = true;
+                self.bell.notify_all();
+            }
+            Some(Awaiting::Greenlet(wake)) => hub::wake(py, &wake),
         }
     }
 
-    pub(crate) fn take(&self) -> Option<Transaction> {
-        self.slot().transaction.take()
+    #[inline]
+    pub(crate) fn take(&self, py: Python<'_>) -> Option<Transaction> {
+        self.slot.lock(py).transaction.take()
     }
 
     /// Takes the transaction when the request is over, also if another thread of the application is still writing.
     pub(crate) fn reclaim(&self, py: Python<'_>, crew: &Crew) -> Transaction {
-        if let Some(transaction) = self.take() {
-            return transaction;
-        }
-        if let Some(hub) = crew.hub() {
-            return self.reclaim_by(py, hub);
-        }
-        py.detach(|| {
-            let mut slot = self.slot();
-            loop {
+        loop {
+            let hub = {
+                let mut slot = self.slot.lock(py);
                 if let Some(transaction) = slot.transaction.take() {
                     return transaction;
                 }
-                slot.awaited = Some(Awaiting::Thread);
-                slot = self
-                    .returned
-                    .wait(slot)
-                    .unwrap_or_else(PoisonError::into_inner);
+                let hub = crew.hub();
+                if hub.is_none() {
+                    slot.awaited = Some(Awaiting::Thread);
+                }
+                hub
+            };
+            if let Some(hub) = hub {
+                self.let_others_go_on(py, hub);
+                continue;
             }
-        })
+            py.detach(|| {
+                let mut returned = self.returned();
+                while !std::mem::take(&mut *returned) {
+                    returned = self
+                        .bell
+                        .wait(returned)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+            });
+        }
     }
 
-    /// The same, while other greenlets go on, the writing one among them.
-    fn reclaim_by(&self, py: Python<'_>, hub: &Hub) -> Transaction {
-        loop {
-            if let Some(transaction) = self.take() {
-                return transaction;
-            }
-            match hub.waker(py) {
-                Ok(wake) => self.slot().awaited = Some(Awaiting::Greenlet(wake)),
-                // There is no memory for it: look again until there is.
-                Err(_) => continue,
-            }
+    /// Until the transaction may be back: another greenlet has it.
+    fn let_others_go_on(&self, py: Python<'_>, hub: &Hub) {
+        // Without memory for that: look again until there is.
+        if let Ok(wake) = hub.waker(py) {
+            self.slot.lock(py).awaited = Some(Awaiting::Greenlet(wake));
             // What it is interrupted with is for the application, which has returned.
             let _ = hub.pause(py);
         }
@@ -394,15 +403,15 @@ impl Call {
         name: &str,
         work: impl FnOnce(&mut Transaction) -> PyResult<T>,
     ) -> PyResult<T> {
-        let call = this.cast::<Self>()?.get();
-        let Some(mut transaction) = call.take() else {
+        let (py, call) = (this.py(), this.cast::<Self>()?.get());
+        let Some(mut transaction) = call.take(py) else {
             return Err(PyAssertionError::new_err(format!(
                 "{name} was called outside its request"
             )));
         };
         let result = work(&mut transaction);
         let result = transaction.take_interruption().and(result);
-        call.put(transaction);
+        call.put(py, transaction);
         result
     }
 }
@@ -476,14 +485,13 @@ fn start(
     Ok(())
 }
 
+#[inline]
 fn add(head: &mut Head, encoded: &mut Vec<u8>, item: &Bound<'_, PyAny>) -> PyResult<()> {
-    let pair = item.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2);
-    let Some(pair) = pair else {
+    let Some([name, value]) = ffi::pair(item.as_borrowed()) else {
         return Err(PyTypeError::new_err(
             "each response header must be a tuple (name, value)",
         ));
     };
-    let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
     head.add(
         encoded,
         text(&name, "a header name")?,
@@ -492,6 +500,7 @@ fn add(head: &mut Head, encoded: &mut Vec<u8>, item: &Bound<'_, PyAny>) -> PyRes
 }
 
 /// A native string as bytes (PEP 3333: `str` with code points below 256).
+#[inline]
 fn text<'a>(object: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a [u8]> {
     let Ok(string) = object.cast::<PyString>() else {
         let kind = object.get_type().name()?;

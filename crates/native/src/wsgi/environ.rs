@@ -28,6 +28,8 @@ struct Template {
     dict: Py<PyDict>,
     /// Listeners that are Unix sockets name the server by the Host field.
     unix: bool,
+    /// The request line, which says all of what follows up to the version.
+    line: Last,
     method: Last,
     target: Last,
     path: Last,
@@ -55,6 +57,7 @@ impl Template {
         Self {
             dict,
             unix,
+            line: Last::default(),
             method: Last::default(),
             target: Last::default(),
             path: Last::default(),
@@ -68,6 +71,24 @@ impl Template {
 
     /// Brings the request line's entries up to date.
     fn describe_line(
+        &mut self,
+        py: Python<'_>,
+        names: &Interned,
+        exchange: &Exchange,
+        casefold: bool,
+    ) -> PyResult<()> {
+        let has_line = !exchange.is_packet;
+        if has_line && !self.line.changes(exchange.head.line.of(exchange.bytes())) {
+            return Ok(());
+        }
+        let described = self.describe_parts(py, names, exchange, casefold);
+        if described.is_err() || !has_line {
+            self.line.forget();
+        }
+        described
+    }
+
+    fn describe_parts(
         &mut self,
         py: Python<'_>,
         names: &Interned,

@@ -9,8 +9,6 @@ mod names;
 mod observer;
 mod streams;
 
-use std::sync::Arc;
-
 use oxicorn_engine::{Ending, Exchange, Now};
 use pyo3::exceptions::{PySystemExit, PyTypeError};
 use pyo3::intern;
@@ -94,7 +92,7 @@ impl Callables {
 #[derive(Debug)]
 pub(crate) struct Gateway<O, E = Environs> {
     app: Py<PyAny>,
-    crew: Arc<Crew>,
+    crew: &'static Crew,
     observer: O,
     environs: E,
     callables: Callables,
@@ -107,7 +105,7 @@ impl<O: Observer> Gateway<O> {
     pub(crate) fn new(
         py: Python<'_>,
         app: Py<PyAny>,
-        crew: Arc<Crew>,
+        crew: &'static Crew,
         observer: O,
         setup: Setup,
     ) -> PyResult<Self> {
@@ -147,14 +145,14 @@ impl<O: Observer> Gateway<O> {
     }
 }
 
-impl<O: Observer> Gateway<O, Arc<SharedEnvirons>> {
+impl<O: Observer> Gateway<O, &'static SharedEnvirons> {
     /// One of many for the same application.
     pub(crate) fn one_of_many(
         py: Python<'_>,
         app: Py<PyAny>,
-        crew: Arc<Crew>,
+        crew: &'static Crew,
         observer: O,
-        environs: Arc<SharedEnvirons>,
+        environs: &'static SharedEnvirons,
     ) -> PyResult<Self> {
         let Setup {
             casefold,
@@ -218,7 +216,7 @@ impl<O: Observer, E> Gateway<O, E> {
             }
         };
         let call = self.callables.call.get();
-        call.put(transaction);
+        call.put(py, transaction);
         let start_response = self.callables.start_response.bind(py);
         let returned = O::call(&request, self.app.bind(py), &environ, start_response);
         let (served, only) = match returned {
@@ -235,7 +233,7 @@ impl<O: Observer, E> Gateway<O, E> {
             }
             ffi::exit_now(exit_code(py, served));
         }
-        let mut transaction = call.reclaim(py, &self.crew);
+        let mut transaction = call.reclaim(py, self.crew);
         self.note_environ(&environ, &mut transaction);
         // No application code runs any more, so a response of one block needs no slot.
         let seen = match only {
@@ -249,7 +247,7 @@ impl<O: Observer, E> Gateway<O, E> {
         let method = exchange.head.method.of(exchange.bytes());
         let is_head = method == b"HEAD" || (self.casefold && method.eq_ignore_ascii_case(b"HEAD"));
         Transaction::new(
-            self.crew.clone(),
+            self.crew,
             exchange,
             self.callables.write.clone_ref(py),
             is_head,
@@ -343,7 +341,7 @@ impl<O: Observer, E> Gateway<O, E> {
         });
         close(iterable);
         // All that may have taken its time.
-        self.with(|transaction| {
+        self.with(iterable.py(), |transaction| {
             transaction.now = Now::read();
             served
         })
@@ -356,7 +354,7 @@ impl<O: Observer, E> Gateway<O, E> {
         for block in iterable.try_iter()? {
             let block = block?;
             let bytes = bytes_of(&block)?;
-            let more = self.with(|transaction| {
+            let more = self.with(py, |transaction| {
                 must_be_drafted(transaction)?;
                 if !bytes.as_bytes().is_empty() {
                     transaction.send_block(bytes);
@@ -367,7 +365,7 @@ impl<O: Observer, E> Gateway<O, E> {
                 break;
             }
         }
-        self.with(|transaction| {
+        self.with(py, |transaction| {
             must_be_drafted(transaction)?;
             transaction.end(py);
             Ok(())
@@ -380,7 +378,7 @@ impl<O: Observer, E> Gateway<O, E> {
         let Some(part) = wrapper.get().part(py) else {
             return Ok(false);
         };
-        self.with(|transaction| {
+        self.with(py, |transaction| {
             must_be_drafted(transaction)?;
             if transaction.begun() {
                 return Ok(false);
@@ -393,16 +391,20 @@ impl<O: Observer, E> Gateway<O, E> {
     }
 
     /// Works on the transaction. It is in its slot whenever application code may run.
-    fn with<T>(&self, work: impl FnOnce(&mut Transaction) -> PyResult<T>) -> PyResult<T> {
+    fn with<T>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Transaction) -> PyResult<T>,
+    ) -> PyResult<T> {
         let call = self.callables.call.get();
-        let Some(mut transaction) = call.take() else {
+        let Some(mut transaction) = call.take(py) else {
             return Err(PyTypeError::new_err(
                 "the response is being written by another thread",
             ));
         };
         let result = work(&mut transaction);
         let result = transaction.take_interruption().and(result);
-        call.put(transaction);
+        call.put(py, transaction);
         result
     }
 
