@@ -1,7 +1,9 @@
 //! One descriptor that is readable when the files may have changed, and calm has returned since: whoever writes several files
 //! has done half of it in between. The directories are watched rather than the files, since a new file, or a new symbolic
-//! link, is often put in the place of the old one. Invariant: nothing wakes up while nothing happens to those directories.
+//! link, is often put in the place of the old one. Invariant: nothing wakes up while nothing happens to those directories, and
+//! whoever never stops writing into one of them delays nothing for long.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
@@ -9,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -18,6 +20,9 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
+
+/// How many times as long as calm it may take to return.
+const PATIENCE: u32 = 10;
 
 /// Symbolic links that are followed from one file at the most.
 const LINKS: usize = 16;
@@ -30,7 +35,9 @@ pub struct Watch {
     changes: OwnedFd,
     timer: OwnedFd,
     /// How long nothing may happen before the files are looked at.
-    calm: Timespec,
+    calm: Duration,
+    /// Since when calm is waited for.
+    since: Cell<Option<Instant>>,
     /// The names that count in any of the directories.
     names: BTreeSet<OsString>,
     /// Of the other files of these directories something is to be known as well.
@@ -67,7 +74,8 @@ impl Watch {
             both,
             changes,
             timer,
-            calm: Timespec::try_from(calm).map_err(io::Error::other)?,
+            calm,
+            since: Cell::new(None),
             names: BTreeSet::new(),
             whole: BTreeSet::new(),
         })
@@ -102,11 +110,21 @@ impl Watch {
 
     /// Takes notice of what has happened. Whether the files are to be looked at now.
     pub fn is_due(&self) -> bool {
-        if self.drain() {
+        if self.drain() && !self.is_overdue() {
             self.arm();
             return false;
         }
-        read(&self.timer, &mut [0u8; 8]).is_ok()
+        let due = read(&self.timer, &mut [0u8; 8]).is_ok();
+        if due {
+            self.since.set(None);
+        }
+        due
+    }
+
+    /// Calm has not returned for too long.
+    fn is_overdue(&self) -> bool {
+        let since = self.since.get();
+        since.is_some_and(|since| since.elapsed() > self.calm * PATIENCE)
     }
 
     /// Whether anything has happened that counts.
@@ -134,9 +152,11 @@ impl Watch {
 
     /// The files are to be looked at, if nothing happens for a moment: what is followed from now on may have changed before.
     pub fn arm(&self) {
+        let since = self.since.get().unwrap_or_else(Instant::now);
+        self.since.set(Some(since));
         let at = Itimerspec {
             it_interval: Timespec::default(),
-            it_value: self.calm,
+            it_value: Timespec::try_from(self.calm).unwrap_or_default(),
         };
         if let Err(error) = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &at) {
             log::error!(target: "oxicorn", "Changes of files cannot be waited for: {error}");

@@ -128,3 +128,17 @@ fn a_directory_that_is_not_there_cannot_be_followed() {
     assert!(!watch.follow(&folder.file("no/file")));
     assert!(!watch.follow_all_in(&folder.file("no")));
 }
+
+#[test]
+fn a_writer_that_never_stops_does_not_keep_others_from_being_looked_at() {
+    let folder = Folder::new();
+    let mut watch = Watch::new(Duration::from_millis(100)).unwrap();
+    assert!(watch.follow_all_in(&folder.0));
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut due = false;
+    while !due {
+        assert!(Instant::now() < until, "never due");
+        fs::write(folder.file("journal"), "again").unwrap();
+        due = watch.is_due();
+    }
+}
