@@ -64,8 +64,8 @@ class Board:
         self._watcher: Any = None
         self._pump: HubPump | None = None
         self._over: Any = importlib.import_module("gevent.event").Event()
-        self.greenlet: Callable[[Callable[[], None]], Any] = gevent.Greenlet
-        """Makes the greenlet of a request; it is not yet started."""
+        self.greenlet: Any = type("Request", (gevent.Greenlet,), {"spawning_stack_limit": 0})
+        """Makes the greenlet of a request, not yet started: the hub does, so there is no stack."""
         self.switch: Callable[[], object] = self._hub.switch
         """Lets others go on, until somebody switches back."""
         self.current: Callable[[], Any] = gevent.getcurrent

@@ -13,6 +13,7 @@ mod head;
 mod interned;
 mod interpreter;
 mod last;
+mod limits;
 mod logs;
 mod stem;
 mod tls;

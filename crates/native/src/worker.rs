@@ -16,7 +16,6 @@ use oxicorn_websocket::deflate::Policy as Deflate;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyTuple};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arbiter::Seed;
 use crate::asgi;
@@ -25,6 +24,7 @@ use crate::crew::{self, Bell, Crew, ReadyCheck};
 use crate::ffi;
 use crate::gevent;
 use crate::head::Always;
+use crate::limits;
 use crate::logs;
 use crate::tls;
 use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway, Hooks, Nobody};
@@ -469,26 +469,6 @@ fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Descriptors left to the application when connections take all the others.
-const RESERVE: usize = 64;
-
-/// Raises the limit of open files as far as it goes, and says how far that is.
-fn descriptors() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let current = if setrlimit(Resource::Nofile, raised).is_ok() {
-        limit.maximum
-    } else {
-        limit.current
-    };
-    current
-        .and_then(|current| usize::try_from(current).ok())
-        .unwrap_or(usize::MAX)
-}
-
 /// The engine's part of the configuration.
 fn options(config: &settings::Config) -> Options {
     Options {
@@ -513,9 +493,9 @@ fn options(config: &settings::Config) -> Options {
             .map_or_else(std::env::temp_dir, Into::into),
         connections: config
             .worker_connections
-            .min(descriptors().saturating_sub(RESERVE).max(RESERVE)),
+            .min(limits::descriptors_for_connections()),
         accept_burst: if config.workers > 1 { 1 } else { 64 },
-        max_requests: max_requests(config),
+        max_requests: limits::max_requests(config),
         message_limit: config.websocket_max_message_size,
         ping_interval: millis(config.ws_ping_interval),
         ping_timeout: millis(config.ws_ping_timeout),
@@ -569,19 +549,6 @@ fn edge(config: &settings::Config) -> Edge {
         proxy_senders: config.proxy_allow_ips.clone(),
         uwsgi: is_uwsgi.then(|| config.uwsgi_allow_ips.clone()),
     }
-}
-
-/// `max_requests` and this worker's share of the jitter, so that workers do not all leave at once.
-fn max_requests(config: &settings::Config) -> u64 {
-    if config.max_requests == 0 || config.max_requests_jitter == 0 {
-        return config.max_requests;
-    }
-    let pid = u64::from(std::process::id());
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| u64::from(since.subsec_nanos()));
-    let dice = (pid ^ nanos).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-    config.max_requests + dice % (config.max_requests_jitter + 1)
 }
 
 fn policy(config: &settings::Config) -> Policy {
