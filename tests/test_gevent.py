@@ -373,8 +373,8 @@ def test_a_child_of_a_request_may_use_the_hub_and_serves_nobody(
 
 
 def test_the_exit_code_of_a_child_is_its_own(server: Server) -> None:
-    assert server.request("/fork?exit=7").text == "7"
-    assert server.request("/fork").text == "0"
+    assert server.request("/fork-and-exit?exit=7").text == "7"
+    assert server.request("/fork-and-exit").text == "0"
 
 
 # The end, and restarts.

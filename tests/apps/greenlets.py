@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from apps.probe import EVENTS, Environ, Query, view
+from apps.probe import EVENTS, VIEWS, Environ, Query, view
 from apps.probe import application as probe
 
 LOCAL = threading.local()
@@ -154,6 +154,17 @@ def fork_and_wait(environ: Environ, query: Query) -> bytes:
         time.sleep(0.005)
     Path(query["file"] + ".left").touch()
     return b"from the child"
+
+
+@view("/fork-and-exit")
+def fork_and_exit(environ: Environ, query: Query) -> bytes:
+    """As the probe's `/fork`, with the exit code of the child for an answer."""
+    import gevent
+
+    # gevent does it only after the first fork, and never hears of a child that is gone by then.
+    gevent.get_hub().loop.install_sigchld()
+    answer: bytes = VIEWS["/fork"](environ, query)
+    return answer
 
 
 @view("/background")
