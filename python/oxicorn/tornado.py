@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tornado import httputil, ioloop, iostream, websocket, wsgi
+from tornado import gen, httputil, ioloop, iostream, websocket, wsgi
 
 from oxicorn._native import log
 
@@ -282,19 +283,25 @@ class _Socket(websocket.WebSocketProtocol):
         handler.clear_header("Content-Type")
         handler.set_status(101)
         handler.finish()
-        opened = self._run_callback(handler.open, *handler.open_args, **handler.open_kwargs)
-        if opened is not None:
-            await opened
+        await self._call(handler.open, *handler.open_args, **handler.open_kwargs)
         await self._receive_frame_loop()
+
+    async def _call(self, callback: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        """Calls the handler; what it raises closes the WebSocket."""
+        try:
+            result = callback(*arguments, **named)
+            if result is not None:
+                await gen.convert_yielded(result)
+        except Exception:
+            self._handler.log_exception(*sys.exc_info())
+            self._abort()
 
     async def _receive_frame_loop(self) -> None:
         try:
             while (message := await self._connection.receive())["type"] == "websocket.receive":
                 text = message.get("text")
                 data = message.get("bytes") if text is None else text
-                done = self._run_callback(self._handler.on_message, data)
-                if done is not None:
-                    await done
+                await self._call(self._handler.on_message, data)
             self.client_terminated = self._closed = True
             self._handler.on_ws_connection_close(message.get("code"), message.get("reason"))
         finally:
