@@ -12,11 +12,12 @@ be loaded.
 from __future__ import annotations
 
 import os
+import posix
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from oxicorn import banner, stem, worker
+from oxicorn import banner, gevent, stem, worker
 from oxicorn._native import (
     Arbiter,
     BindError,
@@ -32,7 +33,9 @@ from oxicorn._native import (
     setup_logs,
     undo,
 )
-from oxicorn.boot import application, lost_threads
+from oxicorn.boot import application, check, lost_threads
+from oxicorn.compat.loggers import check as check_log
+from oxicorn.compat.loggers import open_log
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
@@ -96,6 +99,7 @@ def serve(source: Source, in_child: Callable[[], None] = lambda: None) -> int:
     """
     config, warnings = source.read()
     source.enter(config)
+    check(config)
     if beginning() == "check":
         return _check_upgrade(config)
     if config.print_config:
@@ -117,6 +121,8 @@ def _check(source: Source, config: Config, warnings: list[str]) -> int:
         raise OperatorError("\n".join(unknown))
     try:
         Identity.of(config)
+        gevent.patch(config)
+        check_log(config)
         application(source, config, lambda text: print(text, file=sys.stderr))
     except ApplicationError as error:
         raise OperatorError(f"The application could not be loaded. {error}") from None
@@ -127,6 +133,7 @@ def _check_upgrade(config: Config) -> int:
     """A running server asks whether it could go on as this version."""
     Identity.of(config)
     setup_logs(config)
+    check_log(config)
     print(check_state(), flush=True)
     return 0
 
@@ -140,6 +147,7 @@ def _serve(
     if config.daemon and beginning() == "start" and not is_successor:
         daemonize(config.enable_stdio_inheritance)
     setup_logs(config)
+    journal = open_log(config)
     identity.give(config.errorlog, config.accesslog)
     if config.capture_output:
         capture(config.errorlog)
@@ -150,10 +158,11 @@ def _serve(
     # What applications find out by, as gunicorn has it, that they are served.
     os.environ["SERVER_SOFTWARE"] = f"oxicorn/{__version__}"
     try:
-        observer = Observer(config, source.command(), partial(_configure_again, source))
+        observer = Observer(config, source.command(), partial(_configure_again, source), journal)
         if source.embedded is not None:
             observer.server.app = source.embedded
-        arbiter = Arbiter(config, os.fork, observer, source.command(), identity.owner)
+        # What a configuration has done to `os` (gevent's patches) is not for the arbiter.
+        arbiter = Arbiter(config, posix.fork, observer, source.command(), identity.owner)
         arbiter.bind()
         observer.bound(arbiter.sockets)
     except BindError as error:

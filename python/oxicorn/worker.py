@@ -19,9 +19,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from oxicorn import boot
-from oxicorn._native import Config, Seed, Worker, log
+from oxicorn import boot, gevent
+from oxicorn._native import Config, Seed, Worker, log, settle_logs
 from oxicorn.app import Loaded
+from oxicorn.compat.loggers import renew
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, ModuleMissing
 from oxicorn.identity import Identity
@@ -44,7 +45,8 @@ def run(source: Source, seed: Seed, identity: Identity, observer: Observer) -> i
 
     def import_it(worker: Worker) -> Loaded:
         begin = partial(life.begin, worker) if life else _nothing
-        boot.prepare(source, seed.config, seed.generation, identity, begin)
+        renew_log = partial(renew, observer.server.log, seed.config)
+        boot.prepare(source, seed.config, seed.generation, identity, renew_log, begin)
         worker.begin()
         if life:
             life.listen(boot.dump_stacks_on_abort)
@@ -83,6 +85,7 @@ def _live(seed: Seed, application: Callable[[Worker], Loaded], life: Life | None
             say_goodbye()
         if life:
             life.end()
+        settle_logs()
 
 
 def _serve_until_the_end(
@@ -91,6 +94,8 @@ def _serve_until_the_end(
     config, booted = seed.config, False
     worker = None
     try:
+        # A stem has done it for its workers, but for what belongs to this process.
+        gevent.patch(config)
         worker = Worker(config, seed)
         set_title("worker", config)
         loaded = application(worker)
@@ -177,7 +182,11 @@ def _load_watched(source: Source, config: Config, worker: Worker, life: Life | N
 
     log("warning", "Reloader is on. Use in development only!")
     reloader = Reloader(
-        config.reload_extra_files, changed, config.reload_delay, config.reload_exclude
+        config.reload_extra_files,
+        changed,
+        config.reload_delay,
+        config.reload_exclude,
+        config.reload_engine,
     )
     reloader.start()
     try:
@@ -194,6 +203,9 @@ def _load_watched(source: Source, config: Config, worker: Worker, life: Life | N
 
 def _serve(config: Config, worker: Worker) -> None:
     """Returns at shutdown. Alone, the main thread leads; else it only runs signal handlers."""
+    if config.worker_class == "gevent":
+        gevent.serve(worker)
+        return
     if config.threads == 1:
         worker.lead()
         return

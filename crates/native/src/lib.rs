@@ -3,15 +3,20 @@
 
 mod arbiter;
 mod asgi;
+mod beat;
 mod config;
 mod convert;
 mod crew;
 mod ffi;
+mod files;
+mod gevent;
 mod head;
 mod interned;
 mod interpreter;
 mod last;
+mod limits;
 mod logs;
+mod relay;
 mod rows;
 mod stem;
 mod tls;
@@ -33,7 +38,13 @@ mod _native {
     #[pymodule_export]
     use super::config::{CommandLine, Config, ConfigError};
     #[pymodule_export]
-    use super::logs::{log, reopen_logs, setup_logs};
+    use super::files::FileWatch;
+    #[pymodule_export]
+    use super::gevent::HubPump;
+    #[pymodule_export]
+    use super::logs::{log, reopen_logs, send_metric, setup_logs};
+    #[pymodule_export]
+    use super::relay::{relay_logs, settle_logs};
     #[pymodule_export]
     use super::rows::{check_setting, read_toml, setting_rows};
     #[pymodule_export]

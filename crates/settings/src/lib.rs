@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod abbreviations;
 mod address;
 mod choices;
 mod ciphers;
 mod cli;
 mod config;
+mod destination;
 mod invalid;
 mod kind;
 mod networks;
@@ -26,10 +28,11 @@ mod value;
 
 pub use address::Address;
 pub use choices::{
-    HeaderMap, Interface, LogLevel, Protocol, ProxyProtocol, RestartMode, WorkerClass,
+    HeaderMap, Interface, LogFormat, LogLevel, Protocol, ProxyProtocol, RestartMode, WorkerClass,
 };
 pub use ciphers::Ciphers;
 pub use config::Config;
+pub use destination::{Facility, FieldName, HostPort, SocketKind, StatsdAddress, SyslogAddress};
 pub use invalid::{Invalid, Warning};
 pub use kind::Kind;
 pub use networks::Networks;
