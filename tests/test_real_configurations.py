@@ -55,7 +55,14 @@ PROXIED = (("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "192.0.2.7"))
 
 REAL = [
     Real("django", "/", r'^{"path": "/", "secure": true}$', headers=PROXIED),
-    Real("flask", "/", r'"from":"192.0.2.7","scheme":"https"', headers=PROXIED, workers=4),
+    Real(
+        "flask",
+        "/",
+        r'"from":"192.0.2.7","scheme":"https"',
+        headers=PROXIED,
+        workers=4,
+        logged=(r"\[INFO\] greeted by /",),
+    ),
     Real(
         "cookiecutter_django",
         "/",
@@ -82,6 +89,18 @@ REAL = [
         env={"SUPERSET_PORT": "{port}", "SERVER_WORKER_AMOUNT": "2", "SUPERSET_BIND_ADDRESS": ""},
         workers=2,
         logged=("Using worker: gthread", r'"GET /explore\?q+ HTTP/1.1" 200'),
+    ),
+    Real(
+        "superset",
+        "/health",
+        "^OK$",
+        port="8088",
+        env={
+            "SUPERSET_PORT": "{port}",
+            "SERVER_WORKER_CLASS": "gevent",
+            "WORKER_MAX_REQUESTS": "9",
+        },
+        logged=("Using worker: gevent",),
     ),
     Real(
         "airflow",
@@ -208,7 +227,10 @@ def arbiter(server: Server) -> int:
 
 
 @pytest.mark.parametrize(
-    "running", REAL, indirect=True, ids=[f"{real.folder}-{real.command}" for real in REAL]
+    "running",
+    REAL,
+    indirect=True,
+    ids=[f"{real.folder}-{number}" for number, real in enumerate(REAL)],
 )
 def test_a_real_configuration_runs_unchanged(running: tuple[Real, Server]) -> None:
     real, server = running
