@@ -111,8 +111,11 @@ def serve(source: Source, in_child: Callable[[], None] = lambda: None) -> int:
 
 def _check(source: Source, config: Config, warnings: list[str]) -> int:
     """`--check-config`, `--print-config`: everything short of serving."""
-    for text in warnings:
+    unknown = config.unknown_names
+    for text in [one for one in warnings if one not in unknown]:
         print(f"Warning: {text}", file=sys.stderr)
+    if unknown:
+        raise OperatorError("\n".join(unknown))
     try:
         Identity.of(config)
         check_log(config)
@@ -149,6 +152,8 @@ def _serve(
     set_title("master", config)
     try:
         observer = Observer(config, source.command(), partial(_configure_again, source), journal)
+        if source.embedded is not None:
+            observer.server.app = source.embedded
         arbiter = Arbiter(config, os.fork, observer, source.command(), identity.owner)
         arbiter.bind()
         observer.bound(arbiter.sockets)

@@ -14,6 +14,7 @@ mod interpreter;
 mod last;
 mod logs;
 mod relay;
+mod rows;
 mod stem;
 mod tls;
 mod upgrade;
@@ -37,6 +38,8 @@ mod _native {
     use super::logs::{log, reopen_logs, send_metric, setup_logs};
     #[pymodule_export]
     use super::relay::{relay_logs, settle_logs};
+    #[pymodule_export]
+    use super::rows::{check_setting, read_toml, setting_rows};
     #[pymodule_export]
     use super::stem::Stem;
     #[pymodule_export]
