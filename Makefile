@@ -137,7 +137,7 @@ autobahn: $(VENV)/tools
 	OXICORN_AUTOBAHN=all $(BIN)/pytest tests/test_autobahn.py
 
 # What the tests of `other-pythons` import beside Oxicorn.
-SMOKE := anyio pytest setproctitle sniffio uvicorn uvloop
+SMOKE := anyio gevent gunicorn pytest setproctitle sniffio tornado uvicorn uvloop
 
 # A debug build and a short test for each other interpreter: it imports, checks and serves.
 other-pythons: $(VENV)/tools
@@ -156,7 +156,8 @@ other-pythons: $(VENV)/tools
 		"$$venv/bin/pip" install --quiet --force-reinstall --no-deps "$$venv"/wheel/oxicorn-*.whl; \
 		"$$venv/bin/pytest" -q tests/test_app_loading.py tests/test_config_file.py \
 			tests/test_command_line.py tests/test_asgi.py tests/test_asgi_first_step.py \
-			tests/test_asgi_fork.py; \
+			tests/test_asgi_fork.py tests/test_tornado.py; \
+		"$$venv/bin/pytest" -q tests/test_gevent.py -k "not spec and not leave_nothing"; \
 	done
 
 wheels: $(VENV)/tools

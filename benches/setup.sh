@@ -27,7 +27,7 @@ as_root apt-get install -y -q wrk util-linux gcc libc6-dev libev-dev libpcre2-de
 # fastwsgi imports pkg_resources, which setuptools 81 announced and 82 removed.
 "$venv/bin/python" -m pip install -q 'setuptools<81'
 # uvloop, httptools and websockets are what uvicorn[standard] adds to uvicorn.
-"$venv/bin/python" -m pip install -q flask django fastapi uvloop httptools websockets
+"$venv/bin/python" -m pip install -q flask django fastapi gevent uvloop httptools websockets
 
 # The last lines a failed build printed, or pip's own first error, on one line.
 reason() {

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from conftest import Serve
+from harness import processes
 from harness.server import Server
 from harness.wait import until
 from oxicorn.reload import Reloader, failure_page
@@ -154,6 +155,102 @@ def threads() -> list[str]:
     return [thread.name for thread in threading.enumerate()]
 
 
+# Hearing of changes.
+
+
+class Watched:
+    """A reloader that listens to the kernel, in its thread, until the first change."""
+
+    def __init__(self, *extra: Path) -> None:
+        self.changes: list[str] = []
+        files = [str(entry) for entry in extra]
+        self.reloader = Reloader(files, self.changes.append, interval=1000, engine="inotify")
+        self.reloader.start()
+
+    def expect(self, path: Path) -> None:
+        until(lambda: self.changes == [str(path)], f"{path.name} is reported")
+        until(lambda: "oxicorn-reloader" not in threads(), "the reloader's thread ends")
+
+
+@pytest.fixture
+def _own_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SourceFileLoader, "path_stats", SourceFileLoader.path_stats)
+
+
+@pytest.mark.usefixtures("_own_imports")
+def test_a_saved_file_is_heard_of(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    touch(file)
+    watched = Watched(file)
+    touch(file)
+    watched.expect(file)
+
+
+@pytest.mark.usefixtures("_own_imports")
+def test_a_file_that_is_put_in_the_place_of_another_is_heard_of(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    touch(file)
+    watched = Watched(file)
+    touch(tmp_path / ".a.txt.swp")
+    os.utime(tmp_path / ".a.txt.swp", (1, 1))
+    os.rename(tmp_path / ".a.txt.swp", file)
+    watched.expect(file)
+
+
+@pytest.mark.usefixtures("_own_imports")
+def test_a_release_that_a_link_is_turned_to_is_heard_of(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"release-{number}").mkdir()
+        touch(tmp_path / f"release-{number}/a.txt", "text" * number)
+    (tmp_path / "current").symlink_to("release-1")
+    watched = Watched(tmp_path / "current/a.txt")
+    (tmp_path / "next").symlink_to("release-2")
+    os.rename(tmp_path / "next", tmp_path / "current")
+    watched.expect(tmp_path / "current/a.txt")
+
+
+@pytest.mark.usefixtures("_own_imports")
+@pytest.mark.parametrize("pattern", ["**/*.html", "*/deep/*.html"])
+def test_a_file_that_appears_later_is_heard_of_once_it_is_known(
+    tmp_path: Path, pattern: str
+) -> None:
+    watched = Watched(tmp_path / pattern)
+    (tmp_path / "new/deep").mkdir(parents=True)
+    page = tmp_path / "new/deep/page.html"
+    touch(page)
+    until(lambda: str(page) in watched.reloader._seen, "it is known")
+    touch(page)
+    watched.expect(page)
+
+
+@pytest.mark.usefixtures("_own_imports")
+def test_what_is_imported_later_is_heard_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "later_imported.py", "")
+    monkeypatch.syspath_prepend(tmp_path)
+    watched = Watched()
+    importlib.import_module("later_imported")
+    monkeypatch.delitem(sys.modules, "later_imported")
+    touch(tmp_path / "later_imported.py")
+    watched.expect(tmp_path / "later_imported.py")
+
+
+@pytest.mark.usefixtures("_own_imports")
+def test_where_the_kernel_may_not_hear_it_is_looked_as_well(tmp_path: Path) -> None:
+    changes: list[str] = []
+    # A directory that is not there yet cannot be followed.
+    file = tmp_path / "later/a.txt"
+    reloader = Reloader([str(file)], changes.append, interval=0.001, engine="auto")
+    reloader.start()
+    until(lambda: reloader._ears is not None and reloader._ears._deaf, "it knows that it is deaf")
+    file.parent.mkdir()
+    touch(file)
+    until(lambda: str(file) in reloader._seen, "it is known")
+    touch(file)
+    until(lambda: changes == [str(file)], "the change is reported")
+
+
 # The page.
 
 
@@ -203,8 +300,12 @@ def answers(server: Server, status: int, body: bytes) -> None:
     until(matches, f"the answer {status} {body!r}")
 
 
-def test_saved_code_is_served(site: Callable[..., Server], tmp_path: Path) -> None:
-    server = site()
+@pytest.mark.parametrize("engine", ["auto", "inotify", "poll"])
+@pytest.mark.parametrize("worker", ["sync", "gthread", "gevent", "tornado"])
+def test_saved_code_is_served(
+    site: Callable[..., Server], tmp_path: Path, engine: str, worker: str
+) -> None:
+    server = site(GOOD.format("first"), "--reload-engine", engine, "-k", worker)
     answers(server, 200, b"first")
     touch(tmp_path / "site_app.py", GOOD.format("second"))
     server.wait_for_log(rf"Worker reloading: {tmp_path}/site_app.py modified")
@@ -252,6 +353,35 @@ def test_a_file_that_is_no_text_at_all_is_watched_too(
     (tmp_path / "helper.py").write_text("TEXT = 'one'")
     server.wait_for_log(rf"Worker reloading: {tmp_path}/helper.py modified")
     until(lambda: server.request().text == "same", "the mended code")
+
+
+def test_files_that_are_saved_together_are_one_change(
+    site: Callable[..., Server], tmp_path: Path
+) -> None:
+    helper = tmp_path / "helper.py"
+    touch(helper, "TEXT = 'one'\n")
+    code = "from helper import TEXT\n" + GOOD.format("{}").replace('b"{}"', "TEXT.encode()")
+    server = site(code)
+    answers(server, 200, b"one")
+    touch(tmp_path / "site_app.py", code + "# saved\n")
+    touch(helper, "TEXT = 'two'\n")
+    answers(server, 200, b"two")
+    assert server.log.count("Worker reloading") == 1
+
+
+def test_under_inotify_an_idle_worker_does_not_wake_up(site: Callable[..., Server]) -> None:
+    server = site(GOOD.format("still"), "--reload-engine", "inotify")
+    answers(server, 200, b"still")
+    until(lambda: is_settled(server.worker), "no wake-up for a second")
+
+
+def is_settled(pid: int) -> bool:
+    before = processes.wakeups(pid)
+    try:
+        until(lambda: processes.wakeups(pid) != before, "a wake-up", 1.5)
+    except AssertionError:
+        return True
+    return False
 
 
 def test_a_missing_module_ends_the_start_even_under_reload(serve: Serve, tmp_path: Path) -> None:

@@ -70,6 +70,12 @@ def sleep_10ms(environ: Environ, start_response: StartResponse) -> list[bytes]:
     return _answer(start_response, HELLO)
 
 
+def sleep_100ms(environ: Environ, start_response: StartResponse) -> list[bytes]:
+    """Sleep 100 ms, then answer 13 bytes of text."""
+    time.sleep(0.1)
+    return _answer(start_response, HELLO)
+
+
 def mixed_50ms(environ: Environ, start_response: StartResponse) -> list[bytes]:
     """Answer 13 bytes; `/slow` waits 50 ms first."""
     if environ["PATH_INFO"] == "/slow":

@@ -266,6 +266,18 @@ SCENARIOS: tuple[Scenario, ...] = (
             Measure("p99_ms", "p99 ms", 2),
         ),
     ),
+    Scenario(
+        "gevent_hello",
+        "13 bytes of text from a greenlet, 64 keep-alive connections",
+        interface="gevent",
+    ),
+    Scenario(
+        "gevent_sleep_100ms",
+        "each request sleeps 100 ms in a greenlet; 500 connections, so at most 5,000 requests/s",
+        app="plain:sleep_100ms",
+        interface="gevent",
+        connections=500,
+    ),
     *(_beside_slow(kind, kind) for kind in ("heads", "bodies", "readers")),
     _beside_slow("clients", "heads", "bodies", "readers"),
 )

@@ -78,6 +78,10 @@ def _gunicorn_asgi(launch: Launch) -> list[str]:
     return _gunicorn(launch, "asgi")
 
 
+def _gunicorn_gevent(launch: Launch) -> list[str]:
+    return _gunicorn(launch, "gevent")
+
+
 def _uvicorn(launch: Launch) -> list[str]:
     command = [str(BIN / "uvicorn"), launch.app, "--port", str(launch.port), "--no-access-log"]
     command += ["--workers", str(launch.workers), "--log-level", "warning"]
@@ -155,6 +159,7 @@ def _peregrine(launch: Launch) -> list[str]:
 
 BOTH = ("wsgi", "asgi")
 ASGI = ("asgi",)
+GEVENT = ("gevent",)
 
 PEERS: tuple[Server, ...] = (
     Server("gunicorn-sync", "gunicorn", _gunicorn_sync, keep_alive=False),
@@ -172,6 +177,7 @@ PEERS: tuple[Server, ...] = (
     Server("hypercorn", "hypercorn", _hypercorn, ASGI, remark="uvloop"),
     Server("h2corn", "h2corn", _h2corn, ASGI, remark="uvloop"),
     Server("gunicorn-asgi", "gunicorn", _gunicorn_asgi, ASGI),
+    Server("gunicorn-gevent", "gunicorn", _gunicorn_gevent, GEVENT),
 )
 
 
@@ -183,11 +189,13 @@ def oxicorn(binary: Path) -> Server:
         words += ["-w", str(launch.workers)]
         if launch.threads > 1:
             words += ["--threads", str(launch.threads)]
+        if launch.interface == "gevent":
+            words += ["-k", "gevent"]
         if launch.many_connections:
             words += ["--keep-alive", str(KEEP_ALIVE_SECONDS)]
         return words
 
-    return Server("oxicorn", "oxicorn", command, BOTH, threads=True)
+    return Server("oxicorn", "oxicorn", command, (*BOTH, *GEVENT), threads=True)
 
 
 def ceiling(template: str) -> Server:

@@ -82,6 +82,10 @@ def loaded(found: object, name: str, interface: str, factory: bool) -> Loaded:
 
 
 def _vetted(found: object, name: str, interface: str) -> Loaded:
+    if interface == "tornado":
+        from oxicorn import tornado
+
+        found, interface = tornado.unwrapped(found), "auto"
     if interface == "asgi2":
         return Loaded(_called_once(_vetted_asgi2(found, name)), asynchronous=True)
     if interface in ("asgi", "asgi3") or (interface == "auto" and _is_asgi(found)):

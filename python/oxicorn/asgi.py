@@ -30,8 +30,9 @@ class Site:
     """One application on its loop."""
 
     def __init__(self, config: Config, application: Application):
-        self.loop = _new_loop(config.asgi_loop)
+        self.loop = _tornados(config) if _is_tornados(config) else _new_loop(config.asgi_loop)
         self.lifespan = Lifespan(application, config.asgi_lifespan)
+        self._class = "tornado" if _is_tornados(config) else "asgi"
 
     def start(self) -> None:
         """Runs the start-up; raises what a boot fails with."""
@@ -40,8 +41,9 @@ class Site:
 
     @property
     def kind(self) -> str:
-        """The kind of worker that it makes, with its loop: `asgi (uvloop)`."""
-        return f"asgi ({type(self.loop).__module__.partition('.')[0]})"
+        """The kind of worker that it makes, with its loop: `asgi (uvloop)`, `tornado (asyncio)`."""
+        loop = type(self.loop).__module__.partition(".")[0]
+        return f"{self._class} ({loop})"
 
     def serve(self, worker: Worker) -> None:
         """Serves until the worker has answered its last request; then shuts down."""
@@ -149,6 +151,17 @@ class Lifespan:
             case _:
                 raise RuntimeError(f"{kind!r} is not a message of the lifespan.")
         self._step.set()
+
+
+def _is_tornados(config: Config) -> bool:
+    return config.worker_class == "tornado"
+
+
+def _tornados(config: Config) -> asyncio.AbstractEventLoop:
+    from oxicorn import tornado
+
+    # A loop that a stem has used cannot be shared with the other workers.
+    return tornado.event_loop(inherited=config.preload_app and not config.reload)
 
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import importlib.util
 import os
 import sys
 import threading
@@ -27,6 +28,7 @@ from oxicorn.output import capture
 __all__ = [
     "FAILED",
     "application",
+    "check",
     "dump_stacks_on_abort",
     "failure",
     "interface",
@@ -37,6 +39,9 @@ __all__ = [
 
 FAILED = 3
 """The exit code of a process that could not boot."""
+
+_INTERFACES = {"asgi": "asgi", "gevent": "wsgi", "tornado": "tornado"}
+"""Of worker classes that do not leave it to the application's looks."""
 
 _stacks: BinaryIO | TextIO | None = None
 """Where the stacks go."""
@@ -85,8 +90,17 @@ def application(source: Source, config: Config, notice: Callable[[str], None]) -
 
 def interface(config: Config) -> str:
     """What the application is called by: the setting, or what the worker class says."""
-    by_class = {"asgi": "asgi"}.get(config.worker_class, "auto")
+    by_class = {"asgi": "asgi", "gevent": "wsgi", "tornado": "tornado"}.get(
+        config.worker_class, "auto"
+    )
     return by_class if config.interface == "auto" else config.interface
+
+
+def check(config: Config) -> None:
+    """In any process: whether there is the package that workers of this class need."""
+    needed = config.worker_class
+    if needed in ("gevent", "tornado") and importlib.util.find_spec(needed) is None:
+        raise OperatorError(f"worker_class = {needed!r} needs {needed}: pip install {needed}")
 
 
 def open_outputs(config: Config) -> None:

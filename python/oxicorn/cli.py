@@ -12,11 +12,12 @@ be loaded.
 from __future__ import annotations
 
 import os
+import posix
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from oxicorn import banner, stem, worker
+from oxicorn import banner, gevent, stem, worker
 from oxicorn._native import (
     Arbiter,
     BindError,
@@ -31,7 +32,7 @@ from oxicorn._native import (
     setup_logs,
     undo,
 )
-from oxicorn.boot import application, lost_threads
+from oxicorn.boot import application, check, lost_threads
 from oxicorn.compat.loggers import check as check_log
 from oxicorn.compat.loggers import open_log
 from oxicorn.configuration import Source
@@ -97,6 +98,7 @@ def serve(source: Source, in_child: Callable[[], None] = lambda: None) -> int:
     """
     config, warnings = source.read()
     source.enter(config)
+    check(config)
     if beginning() == "check":
         return _check_upgrade(config)
     if config.print_config:
@@ -118,6 +120,7 @@ def _check(source: Source, config: Config, warnings: list[str]) -> int:
         raise OperatorError("\n".join(unknown))
     try:
         Identity.of(config)
+        gevent.patch(config)
         check_log(config)
         application(source, config, lambda text: print(text, file=sys.stderr))
     except ApplicationError as error:
@@ -154,7 +157,8 @@ def _serve(
         observer = Observer(config, source.command(), partial(_configure_again, source), journal)
         if source.embedded is not None:
             observer.server.app = source.embedded
-        arbiter = Arbiter(config, os.fork, observer, source.command(), identity.owner)
+        # What a configuration has done to `os` (gevent's patches) is not for the arbiter.
+        arbiter = Arbiter(config, posix.fork, observer, source.command(), identity.owner)
         arbiter.bind()
         observer.bound(arbiter.sockets)
     except BindError as error:

@@ -1,7 +1,8 @@
 """`--reload`: sees that source files change, and shows why an application could not be loaded.
 
-Files are polled: it works on every file system, and a second is fast enough for most. A worker
-that sees a change ends gracefully; the arbiter's next worker imports the new code.
+The kernel says when to look (inotify), or it is looked at every so often, where files may change
+unnoticed. What counts is what is seen then. A worker that sees a change ends gracefully; the
+arbiter's next worker imports the new code.
 
 Not for production: the failure page shows source lines to whoever asks.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import glob
 import html
 import os
+import select
 import sys
 import threading
 import time
@@ -19,6 +21,7 @@ from importlib.machinery import SourceFileLoader
 from pathlib import PurePath
 from typing import Any
 
+from oxicorn._native import FileWatch, log
 from oxicorn.app import Application
 
 __all__ = ["Reloader", "failure_page"]
@@ -39,12 +42,14 @@ class Reloader:
         changed: Callable[[str], None],
         interval: float = 1.0,
         excluded: Sequence[str] = (),
+        engine: str = "poll",
     ) -> None:
         self._extra = list(extra_files)
         self._changed = changed
         self._interval = interval
         self._excluded = [(one, os.path.abspath(one)) for one in excluded if one]
         self._seen: dict[str, _Stamp] = {}
+        self._ears = None if engine == "poll" else _Ears.open(interval, forced=engine == "inotify")
 
     def start(self) -> None:
         """Remembers the files as they are now, and watches from a thread of its own."""
@@ -70,6 +75,8 @@ class Reloader:
             stamp = _stamp(path)
             if stamp is not None:
                 seen.setdefault(path, stamp)
+                if self._ears is not None:
+                    self._ears.follow([path])
             return original(loader, path)
 
         SourceFileLoader.path_stats = path_stats  # type: ignore[method-assign, assignment]
@@ -90,7 +97,12 @@ class Reloader:
 
     def _watch(self) -> None:
         while (path := self.first_change()) is None:
-            time.sleep(self._interval)
+            if self._ears is None:
+                time.sleep(self._interval)
+            else:
+                self._ears.follow([*self._seen, *self._files()])
+                self._ears.follow_all_in(_directories(self._extra))
+                self._ears.wait()
         self._changed(path)
 
     def _files(self) -> Iterable[str]:
@@ -107,6 +119,77 @@ class Reloader:
             path == place or path.startswith(place + os.sep) or PurePath(path).match(pattern)
             for pattern, place in self._excluded
         )
+
+
+class _Ears:
+    """Hears from the kernel when it is worth looking; where it may not hear, waits not too long.
+
+    Whoever follows a file has seen it before, and will look once more.
+    """
+
+    @classmethod
+    def open(cls, interval: float, forced: bool) -> _Ears | None:
+        """`forced`: there is no looking now and then. None if the kernel has no watch to give."""
+        try:
+            return cls(FileWatch(), interval, forced)
+        except OSError as error:
+            log("warning", f"inotify: {error.strerror}; looking every {interval:g} s instead")
+            return None
+
+    def __init__(self, watch: FileWatch, interval: float, forced: bool) -> None:
+        self._watch, self._forced = watch, forced
+        self._milliseconds = max(1, round(interval * 1000))
+        self._known: set[str] = set()
+        self._directories: set[str] = set()
+        self._deaf = False
+
+    def follow(self, files: Iterable[str]) -> None:
+        new = {os.path.abspath(file) for file in files} - self._known
+        self._known |= new
+        self._listen(self._watch.follow(sorted(new)))
+
+    def follow_all_in(self, directories: Iterable[str]) -> None:
+        new = set(directories) - self._directories
+        self._directories |= new
+        self._listen(self._watch.follow_all_in(sorted(new)))
+
+    def _listen(self, hears: bool) -> None:
+        if not hears and not self._deaf:
+            self._deaf = True
+            log("debug", "inotify does not tell of all files")
+
+    def wait(self) -> None:
+        """Until it is worth looking."""
+        # As it is now: gevent has patched it.
+        poll = select.poll()
+        poll.register(self._watch.fileno(), select.POLLIN)
+        patience = self._milliseconds if self._deaf and not self._forced else None
+        while poll.poll(patience) and not self._watch.is_due():
+            pass
+
+
+def _directories(entries: Iterable[str]) -> Iterable[str]:
+    """Those in which files can appear that a pattern finds."""
+    for pattern in filter(glob.has_magic, entries):
+        steady, deep = _steady(pattern), "**" in pattern
+        yield steady
+        found = (folder for folder, _, _ in os.walk(steady)) if deep else _parents(pattern)
+        yield from (os.path.abspath(folder) for folder in found)
+
+
+def _parents(pattern: str) -> Iterable[str]:
+    """The directories of a pattern without `**`."""
+    parts = PurePath(os.path.abspath(pattern)).parents
+    return (found for part in parts for found in glob.iglob(str(part)) if glob.has_magic(str(part)))
+
+
+def _steady(pattern: str) -> str:
+    """The deepest directory that exists above everything in the pattern that is not literal."""
+    path = PurePath(os.path.abspath(pattern))
+    for parent in path.parents:
+        if not glob.has_magic(str(parent)) and os.path.isdir(parent):
+            return str(parent)
+    return path.anchor
 
 
 def _module_files() -> Iterable[str]:

@@ -15,7 +15,7 @@ import os
 import sys
 from functools import partial
 
-from oxicorn import boot, worker
+from oxicorn import boot, gevent, worker
 from oxicorn._native import Config, Stem, log
 from oxicorn.app import Loaded
 from oxicorn.compat.loggers import renew
@@ -31,6 +31,7 @@ def run(source: Source, stem: Stem, identity: Identity, observer: Observer) -> i
     """Boots and forks in a process just forked; returns its exit code, and that of each worker."""
     config = stem.config
     try:
+        gevent.patch(config)
         set_title("stem", config)
         renew_log = partial(renew, observer.server.log, config)
         boot.prepare(source, config, stem.generation, identity, renew_log)

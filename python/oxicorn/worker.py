@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from oxicorn import boot
+from oxicorn import boot, gevent
 from oxicorn._native import Config, Seed, Worker, log, settle_logs
 from oxicorn.app import Loaded
 from oxicorn.compat.loggers import renew
@@ -90,6 +90,8 @@ def _serve_until_the_end(
     config, booted = seed.config, False
     worker = None
     try:
+        # A stem has done it for its workers, but for what belongs to this process.
+        gevent.patch(config)
         worker = Worker(config, seed)
         set_title("worker", config)
         loaded = application(worker)
@@ -176,7 +178,11 @@ def _load_watched(source: Source, config: Config, worker: Worker, life: Life | N
 
     log("warning", "Reloader is on. Use in development only!")
     reloader = Reloader(
-        config.reload_extra_files, changed, config.reload_delay, config.reload_exclude
+        config.reload_extra_files,
+        changed,
+        config.reload_delay,
+        config.reload_exclude,
+        config.reload_engine,
     )
     reloader.start()
     try:
@@ -193,6 +199,9 @@ def _load_watched(source: Source, config: Config, worker: Worker, life: Life | N
 
 def _serve(config: Config, worker: Worker) -> None:
     """Returns at shutdown. Alone, the main thread leads; else it only runs signal handlers."""
+    if config.worker_class == "gevent":
+        gevent.serve(worker)
+        return
     if config.threads == 1:
         worker.lead()
         return

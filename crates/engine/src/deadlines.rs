@@ -120,7 +120,9 @@ impl Engine {
         };
         match &connection.phase {
             Phase::App { .. } if connection.is_upgraded() => self.websocket_due(id, now),
-            Phase::App { .. } if self.options.streams => self.overdue(id, now),
+            Phase::App { .. } if self.options.streams || connection.course.wants_room => {
+                self.overdue(id, now);
+            }
             Phase::App { .. } => self.report_stuck(id, now),
             Phase::Handshake => self.stop_shaking(id, now),
             Phase::Head if connection.is_idle() && connection.has_input() => {

@@ -205,8 +205,8 @@ impl Engine {
         connection.ended
     }
 
-    /// [`Notice::Progress`] comes when the application may go on with its response. The client has the write timeout from
-    /// here on.
+    /// [`Notice::Progress`] comes when the application may go on with its response: for whoever waits without a thread. The
+    /// client has the write timeout from here on.
     pub fn await_room(&mut self, exchange: &Exchange, now: Now) {
         let deadline = self.write_deadline(now);
         let Some((id, connection)) = self.in_application(exchange) else {
@@ -324,7 +324,7 @@ impl Engine {
         }
     }
 
-    /// The deadline of a request inside an asynchronous application has passed.
+    /// The deadline has passed of a request that is inside an asynchronous application, or that waits for room.
     pub(crate) fn overdue(&mut self, id: Id, now: Now) {
         let Some(connection) = self.connections.get_mut(id) else {
             return;

@@ -4,7 +4,7 @@
 
 mod support;
 
-use oxicorn_engine::{Ending, Flow};
+use oxicorn_engine::{Ending, Flow, Notice};
 use support::{CHUNKED, Client, End, GET, Rig, body, get, noise, post, response, target};
 
 #[test]
@@ -429,4 +429,38 @@ fn a_client_that_half_closes_inside_a_body_never_reaches_the_application() {
     rig.end_of(&mut client);
     assert_eq!((client.text().as_str(), rig.stats().requests), ("", 0));
     assert!(support::logged("left inside a request body"));
+}
+
+#[test]
+fn who_waits_for_room_without_a_thread_is_told_when_there_is_some() {
+    let mut rig = Rig::with(|options| options.response_spool = 100_000);
+    let (mut client, exchange) = rig.request(GET);
+    let given = rig.fill(&exchange);
+    rig.engine.await_room(&exchange, rig.now());
+    rig.settle();
+    let progress = Notice::Progress(exchange.token());
+    assert!(!rig.notices.contains(&progress));
+    rig.until("progress", |rig| {
+        client.pull();
+        rig.notices.contains(&progress)
+    });
+    assert_eq!(rig.engine.flow(&exchange), Flow::Clear);
+    rig.finish(exchange, Ending::Cut);
+    rig.receive(&mut client, given);
+    assert_eq!(client.got.len(), given);
+}
+
+#[test]
+fn who_waits_for_room_without_a_thread_is_told_when_the_client_never_reads() {
+    let mut rig = Rig::with(|options| options.response_spool = 100_000);
+    let (_client, exchange) = rig.request(GET);
+    rig.fill(&exchange);
+    rig.engine.await_room(&exchange, rig.now());
+    rig.advance(29_900);
+    assert!(rig.notices.is_empty());
+    rig.advance(200);
+    assert_eq!(rig.notices, [Notice::Progress(exchange.token())]);
+    assert_eq!(rig.engine.flow(&exchange), Flow::Gone);
+    rig.finish(exchange, Ending::Complete);
+    assert_eq!(rig.stats().connections, 0);
 }

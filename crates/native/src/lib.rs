@@ -8,10 +8,13 @@ mod config;
 mod convert;
 mod crew;
 mod ffi;
+mod files;
+mod gevent;
 mod head;
 mod interned;
 mod interpreter;
 mod last;
+mod limits;
 mod logs;
 mod relay;
 mod rows;
@@ -34,6 +37,10 @@ mod _native {
     use super::asgi::Pump;
     #[pymodule_export]
     use super::config::{CommandLine, Config, ConfigError};
+    #[pymodule_export]
+    use super::files::FileWatch;
+    #[pymodule_export]
+    use super::gevent::HubPump;
     #[pymodule_export]
     use super::logs::{log, reopen_logs, send_metric, setup_logs};
     #[pymodule_export]

@@ -292,7 +292,7 @@ impl Bridge {
         }
         let (current, rest) = (queue.current.take(), std::mem::take(&mut queue.jobs));
         drop(queue);
-        for job in current.iter() {
+        if let Some(job) = &current {
             write_natively(job);
         }
         rest.iter().for_each(write_natively);

@@ -5,10 +5,12 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use oxicorn_engine::{Acceptor, Facts, Terms};
 use oxicorn_settings as settings;
-use oxicorn_tls::{Clients, Problem, Reader, Served, Shelf, Sources, Tickets, Watch, pem, subject};
+use oxicorn_tls::{Clients, Problem, Reader, Served, Shelf, Sources, Tickets, pem, subject};
+use oxicorn_watch::Watch;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -81,6 +83,9 @@ pub(crate) fn acceptor(stock: &Stock) -> std::io::Result<Option<Acceptor>> {
     })))
 }
 
+/// How long nothing may happen to the files: a renewal writes several, and half of it is of no use.
+const CALM: Duration = Duration::from_millis(500);
+
 /// The arbiter's eye on the files of all configurations that workers run on.
 #[derive(Debug, Default)]
 pub(crate) struct Renewal {
@@ -121,8 +126,14 @@ impl Renewal {
             .shelves
             .iter()
             .flat_map(|shelf| shelf.sources().files());
-        match Watch::new(files) {
-            Ok(watch) => self.watch = Some(watch),
+        match Watch::new(CALM) {
+            Ok(mut watch) => {
+                for file in files {
+                    // What cannot be watched is not.
+                    let _ = watch.follow(file);
+                }
+                self.watch = Some(watch);
+            }
             Err(error) => {
                 log::warn!(target: "oxicorn", "Renewed certificates are taken by a restart only: the files cannot be watched: {error}");
             }

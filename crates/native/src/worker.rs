@@ -11,19 +11,20 @@ use oxicorn_arbiter::{ListenAddr, Signal, WorkerSeed};
 use oxicorn_edge::proxy::Versions;
 use oxicorn_engine::{Edge, Options, TrustPolicy, question};
 use oxicorn_http1::{HeaderMap, Limits, Policy};
-use oxicorn_settings as settings;
+use oxicorn_settings::{self as settings, WorkerClass};
 use oxicorn_websocket::deflate::Policy as Deflate;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyTuple};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::arbiter::Seed;
 use crate::asgi;
 use crate::config::Config;
 use crate::crew::{self, Bell, Crew, ReadyCheck};
 use crate::ffi;
+use crate::gevent;
 use crate::head::Always;
+use crate::limits;
 use crate::logs;
 use crate::relay;
 use crate::tls;
@@ -125,6 +126,8 @@ impl Worker {
             return Err(PyRuntimeError::new_err("a worker starts once only"));
         };
         seed.listens()?;
+        let has_hub = self.config.worker_class == WorkerClass::Gevent;
+        let looped = asynchronous || has_hub;
         let listeners = seed
             .listeners
             .iter()
@@ -134,24 +137,23 @@ impl Worker {
         let setup = crew::Setup {
             options: Options {
                 tls: tls::acceptor(&self.tls)?,
-                ..options(&self.config, asynchronous)
+                streams: asynchronous,
+                app_timeout: millis(self.request_timeout(asynchronous)),
+                ..options(&self.config)
             },
             access,
             listeners: seed.listeners,
             channel: seed.channel,
             signals: signals::install(&signals_for(py)?)?,
-            // Event loops have their own.
+            // asyncio and uvloop have their own.
             bell: if asynchronous { None } else { Bell::hung(py)? },
             board: seed
                 .board
                 .map_or_else(|| Box::leak(Box::default()), SharedBoard::keep),
             siblings: self.config.workers > 1,
-            floor: seed
-                .floor
-                .filter(|_| !asynchronous)
-                .map(|floor| (floor, seed.id)),
-            threads: if asynchronous { 1 } else { self.config.threads },
-            capacity: if asynchronous {
+            floor: seed.floor.filter(|_| !looped).map(|floor| (floor, seed.id)),
+            threads: if looped { 1 } else { self.config.threads },
+            capacity: if looped {
                 usize::MAX
             } else {
                 self.config.threads
@@ -170,7 +172,7 @@ impl Worker {
         }
         relay::queue()?;
         crew.stand_by();
-        if !asynchronous {
+        if !looped {
             crew::start_steward(crew)?;
         }
         match self.ready_check() {
@@ -236,6 +238,19 @@ impl Worker {
         };
         let (app, crew) = (serving.app.clone_ref(py), serving.crew);
         asgi::pump(py, app, event_loop, crew, setup)
+    }
+
+    /// What gevent's hub has to watch and to call to serve a WSGI application in greenlets. `board`: the hub's side of it.
+    fn hub_pump(&self, py: Python<'_>, board: &Bound<'_, PyAny>) -> PyResult<Py<gevent::HubPump>> {
+        let serving = self.serving()?;
+        let site = gevent::Site {
+            app: serving.app.clone_ref(py),
+            observer: serving.observer.as_ref().map(|hooks| hooks.clone_ref(py)),
+            crew: serving.crew,
+            setup: self.gateway_setup(py, serving)?,
+            timeout: self.config.timeout,
+        };
+        gevent::pump(board, site)
     }
 
     /// For the main thread when others lead: runs signal handlers; returns at shutdown.
@@ -356,6 +371,20 @@ impl Worker {
         })
     }
 
+    /// How long a request may take. gevent's and tornado's may take as long as they like, while the loop goes on.
+    fn request_timeout(&self, asynchronous: bool) -> Duration {
+        match self.config.worker_class {
+            WorkerClass::Gevent => Duration::ZERO,
+            WorkerClass::Tornado if asynchronous => Duration::ZERO,
+            _ => self.config.timeout,
+        }
+    }
+
+    /// Whether requests share the process's memory with others (`wsgi.multithread`), as gunicorn says it.
+    fn runs_several_requests(&self) -> bool {
+        self.config.threads > 1 || self.config.worker_class == WorkerClass::Gevent
+    }
+
     /// The environ entries that are the same for every request of a listener. Those that every request sets are here as
     /// well, so that a copy has room for them.
     fn template(&self, py: Python<'_>, listener: &ListenAddr) -> PyResult<(Py<PyDict>, bool)> {
@@ -377,7 +406,7 @@ impl Worker {
             )?;
         }
         for (key, value) in [
-            ("wsgi.multithread", self.config.threads > 1),
+            ("wsgi.multithread", self.runs_several_requests()),
             ("wsgi.multiprocess", self.config.workers > 1),
             ("wsgi.run_once", false),
             ("wsgi.input_terminated", true),
@@ -444,28 +473,8 @@ fn size(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Descriptors left to the application when connections take all the others.
-const RESERVE: usize = 64;
-
-/// Raises the limit of open files as far as it goes, and says how far that is.
-fn descriptors() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let current = if setrlimit(Resource::Nofile, raised).is_ok() {
-        limit.maximum
-    } else {
-        limit.current
-    };
-    current
-        .and_then(|current| usize::try_from(current).ok())
-        .unwrap_or(usize::MAX)
-}
-
 /// The engine's part of the configuration.
-fn options(config: &settings::Config, asynchronous: bool) -> Options {
+fn options(config: &settings::Config) -> Options {
     Options {
         http: policy(config),
         trust: trust(config),
@@ -477,7 +486,6 @@ fn options(config: &settings::Config, asynchronous: bool) -> Options {
         keep_alive: millis(config.keepalive),
         write_timeout: millis(config.write_timeout),
         linger_timeout: millis(config.linger_timeout),
-        app_timeout: millis(config.timeout),
         body_memory: size(config.body_memory_limit),
         body_limit: config.limit_request_body,
         response_memory: size(config.response_memory_limit),
@@ -489,11 +497,10 @@ fn options(config: &settings::Config, asynchronous: bool) -> Options {
             .map_or_else(std::env::temp_dir, Into::into),
         connections: config
             .worker_connections
-            .min(descriptors().saturating_sub(RESERVE).max(RESERVE)),
+            .min(limits::descriptors_for_connections()),
         accept_burst: if config.workers > 1 { 1 } else { 64 },
-        max_requests: max_requests(config),
+        max_requests: limits::max_requests(config),
         request_id: request_id(config),
-        streams: asynchronous,
         message_limit: config.websocket_max_message_size,
         ping_interval: millis(config.ws_ping_interval),
         ping_timeout: millis(config.ws_ping_timeout),
@@ -554,19 +561,6 @@ fn edge(config: &settings::Config) -> Edge {
         proxy_senders: config.proxy_allow_ips.clone(),
         uwsgi: is_uwsgi.then(|| config.uwsgi_allow_ips.clone()),
     }
-}
-
-/// `max_requests` and this worker's share of the jitter, so that workers do not all leave at once.
-fn max_requests(config: &settings::Config) -> u64 {
-    if config.max_requests == 0 || config.max_requests_jitter == 0 {
-        return config.max_requests;
-    }
-    let pid = u64::from(std::process::id());
-    let nanos = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| u64::from(since.subsec_nanos()));
-    let dice = (pid ^ nanos).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-    config.max_requests + dice % (config.max_requests_jitter + 1)
 }
 
 fn policy(config: &settings::Config) -> Policy {

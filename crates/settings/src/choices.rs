@@ -15,6 +15,10 @@ pub enum WorkerClass {
     Gthread,
     /// An asynchronous application on its own event loop.
     Asgi,
+    /// Many requests at a time, each in a greenlet.
+    Gevent,
+    /// An application of tornado on its loop; any other as `Sync` or `Gthread` do.
+    Tornado,
 }
 
 /// What the application is called by.
@@ -38,6 +42,8 @@ impl WorkerClass {
             Self::Sync => "sync",
             Self::Gthread => "gthread",
             Self::Asgi => "asgi",
+            Self::Gevent => "gevent",
+            Self::Tornado => "tornado",
         }
     }
 }
@@ -171,6 +177,13 @@ impl Stored for WorkerClass {
             "sync" | "gunicorn.workers.sync.SyncWorker" => Ok(Self::Sync),
             "gthread" | "threads" | "gunicorn.workers.gthread.ThreadWorker" => Ok(Self::Gthread),
             "asgi" | "gunicorn.workers.gasgi.ASGIWorker" => Ok(Self::Asgi),
+            // gevent's own server and parser are nothing that an application sees.
+            "gevent"
+            | "gevent_wsgi"
+            | "gevent_pywsgi"
+            | "gunicorn.workers.ggevent.GeventWorker"
+            | "gunicorn.workers.ggevent.GeventPyWSGIWorker" => Ok(Self::Gevent),
+            "tornado" | "gunicorn.workers.gtornado.TornadoWorker" => Ok(Self::Tornado),
             // Other loops and parsers of uvicorn are nothing that an application sees.
             name if name.starts_with("uvicorn.workers.") || name.starts_with("uvicorn_worker.") => {
                 Ok(Self::Asgi)
@@ -228,18 +241,14 @@ impl Stored for HeaderMap {
 }
 
 /// The families of worker classes that exist elsewhere, told by a part of their names.
-const ELSEWHERE: [(&str, &str); 4] = [
+const ELSEWHERE: [(&str, &str); 3] = [
     (
-        "gevent",
-        "greenlets are not supported yet; use gthread with more threads meanwhile",
+        "geventwebsocket",
+        "WebSockets in greenlets are not served; use gevent, where clients of Socket.IO poll, or serve an ASGI application",
     ),
     (
         "eventlet",
         "eventlet is no longer maintained; use gthread with more threads",
-    ),
-    (
-        "tornado",
-        "tornado is not supported yet; serve the application's WSGI interface with gthread",
     ),
     (
         "aiohttp",
@@ -253,14 +262,14 @@ fn unavailable(name: &str) -> String {
         .iter()
         .find(|(part, _)| lower.contains(part))
         .map_or_else(
-            || "expected sync, gthread or asgi".into(),
+            || "expected sync, gthread, gevent, tornado or asgi".into(),
             |(_, advice)| (*advice).into(),
         )
 }
 
 fn own_class(value: &Value) -> String {
     format!(
-        "{value} cannot run here, since workers are not Python classes; expected sync, gthread or asgi"
+        "{value} cannot run here, since workers are not Python classes; expected sync, gthread, gevent, tornado or asgi"
     )
 }
 
@@ -294,19 +303,46 @@ mod tests {
     }
 
     #[test]
+    fn both_gevent_workers_of_gunicorn_are_ours() {
+        for name in [
+            "gevent",
+            "gevent_wsgi",
+            "gevent_pywsgi",
+            "gunicorn.workers.ggevent.GeventWorker",
+            "gunicorn.workers.ggevent.GeventPyWSGIWorker",
+        ] {
+            assert_eq!(class(name), Ok(WorkerClass::Gevent));
+        }
+    }
+
+    #[test]
+    fn tornado_is_known_by_alias_and_by_path() {
+        for name in ["tornado", "gunicorn.workers.gtornado.TornadoWorker"] {
+            assert_eq!(class(name), Ok(WorkerClass::Tornado));
+        }
+    }
+
+    #[test]
     fn worker_classes_of_others_get_advice() {
         assert!(
             class("aiohttp.GunicornWebWorker")
                 .unwrap_err()
                 .contains("its own runner")
         );
-        assert!(class("gevent_pywsgi").unwrap_err().contains("greenlets"));
+        assert!(
+            class("geventwebsocket.gunicorn.workers.GeventWebSocketWorker")
+                .unwrap_err()
+                .contains("ASGI application")
+        );
         assert!(
             class("eventlet")
                 .unwrap_err()
                 .contains("no longer maintained")
         );
-        assert_eq!(class("synk"), Err("expected sync, gthread or asgi".into()));
+        assert_eq!(
+            class("synk"),
+            Err("expected sync, gthread, gevent, tornado or asgi".into())
+        );
         let own = WorkerClass::from_value(&Value::Opaque("class MyWorker".into()));
         assert!(
             own.unwrap_err()

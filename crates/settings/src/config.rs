@@ -190,6 +190,8 @@ pub struct Config {
 
     /// Restart workers when code changes.
     pub reload: bool,
+    /// How changes are noticed: `auto`, `inotify` or `poll`.
+    pub reload_engine: String,
     /// Further files and patterns to watch.
     pub reload_extra_files: Vec<String>,
     /// Files and patterns not to watch.
@@ -438,6 +440,7 @@ pub(crate) const BLANK: Config = Config {
     protocol: Protocol::Http,
     uwsgi_allow_ips: Networks::NONE,
     reload: false,
+    reload_engine: String::new(),
     reload_extra_files: Vec::new(),
     reload_exclude: Vec::new(),
     reload_delay: Duration::ZERO,

@@ -6,11 +6,9 @@ mod material;
 mod shelf;
 mod sources;
 mod tickets;
-mod watch;
 
 pub use certificate::{pem, subject};
 pub use material::{Clients, Served};
 pub use shelf::{Reader, Shelf};
 pub use sources::{Problem, Sources};
 pub use tickets::Tickets;
-pub use watch::Watch;

@@ -6,16 +6,13 @@
 )]
 
 use std::fs;
-use std::os::fd::AsFd;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use oxicorn_tls::{Clients, Reader, Shelf, Sources, Tickets, Watch, pem, subject};
+use oxicorn_tls::{Clients, Reader, Shelf, Sources, Tickets, pem, subject};
 use rcgen::{CertificateParams, DnType, KeyPair};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// A folder with a certificate of this name and its key.
 struct Folder(PathBuf);
@@ -199,64 +196,6 @@ fn a_subject_is_written_as_rfc_4514_says() {
     let (_, _, der) = made("a, b", -1);
     assert_eq!(subject(&der).as_deref(), Some("CN=a\\, b"));
     assert_eq!(subject(b"nothing"), None);
-}
-
-fn is_readable(watch: &Watch, millis: i64) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(watch.as_fd(), PollFlags::IN)];
-    let limit = Timespec {
-        tv_sec: millis / 1000,
-        tv_nsec: millis % 1000 * 1_000_000,
-    };
-    poll(&mut fds, Some(&limit)).unwrap() > 0
-}
-
-/// Whether the files are due to be looked at, within the patience of a test.
-fn becomes_due(watch: &Watch) -> bool {
-    let until = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < until {
-        if is_readable(watch, 1_000) && watch.is_due() {
-            return true;
-        }
-    }
-    false
-}
-
-fn watch(file: &Path) -> Watch {
-    Watch::new(std::iter::once(file)).unwrap()
-}
-
-#[test]
-fn a_watch_calls_after_every_way_of_renewing_and_for_nothing_else() {
-    let folder = Folder::new();
-    folder.issue("first", -1);
-    let in_place = watch(&folder.file("cert.pem"));
-    fs::write(folder.file("unrelated"), "").unwrap();
-    while is_readable(&in_place, 50) {
-        assert!(!in_place.is_due(), "another file");
-    }
-    fs::write(folder.file("cert.pem"), "in place").unwrap();
-    assert!(becomes_due(&in_place));
-    let replaced = watch(&folder.file("cert.pem"));
-    folder.put("cert.pem", "another file of the name");
-    assert!(becomes_due(&replaced));
-}
-
-#[test]
-fn links_that_are_turned_are_seen_wherever_they_are_in_the_path() {
-    let folder = Folder::new();
-    for release in ["1", "2"] {
-        fs::create_dir(folder.file(release)).unwrap();
-        fs::write(folder.file(release).join("cert.pem"), release).unwrap();
-    }
-    symlink("1", folder.file("current")).unwrap();
-    fs::create_dir(folder.file("live")).unwrap();
-    let live = folder.file("live").join("cert.pem");
-    symlink("../current/cert.pem", &live).unwrap();
-    let watch = watch(&live);
-    symlink("2", folder.file("next")).unwrap();
-    fs::rename(folder.file("next"), folder.file("current")).unwrap();
-    assert!(becomes_due(&watch));
-    assert_eq!(fs::read_to_string(live).unwrap(), "2");
 }
 
 #[test]

@@ -8,13 +8,14 @@ use crate::failure;
 
 /// What each crate may depend on among those that the arrows of ARCHITECTURE.md are about: our own
 /// crates and the one that knows Python.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("board", &[]),
     ("http1", &[]),
     ("edge", &["oxicorn-http1"]),
     ("settings", &[]),
     ("logs", &[]),
     ("tls", &[]),
+    ("watch", &[]),
     ("websocket", &[]),
     (
         "engine",
@@ -40,6 +41,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "oxicorn-engine",
             "oxicorn-arbiter",
             "oxicorn-tls",
+            "oxicorn-watch",
             "pyo3",
             "pyo3-build-config",
             "pyo3-ffi",

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use oxicorn_engine::{Message, Notice, Now, Turn};
@@ -19,8 +19,7 @@ use crate::asgi::callables::Callables;
 use crate::asgi::cycle::Cycle;
 use crate::asgi::scope::{Scopes, Setup};
 use crate::asgi::task::Starter;
-use crate::asgi::watchdog;
-use crate::crew::Crew;
+use crate::crew::{Crew, Watchdog};
 use crate::ffi::{self, Held, Lent};
 
 /// Requests started, and tasks that go on, in one call before the rest of the loop has its turn.
@@ -87,11 +86,8 @@ pub(crate) struct Driver {
     scheduled: AtomicBool,
     /// The loop was told to stop.
     stopped: AtomicBool,
-    /// Tasks that are not done.
-    pub(crate) tasks: AtomicUsize,
-    /// When the loop last gave a sign of life, monotonic milliseconds.
-    pub(crate) alive: AtomicU64,
-    pub(crate) watchdog: watchdog::Watchdog,
+    /// Counts the tasks that are not done.
+    pub(crate) watchdog: Watchdog,
 }
 
 impl Driver {
@@ -146,9 +142,7 @@ impl Driver {
             resuming: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-            tasks: AtomicUsize::new(0),
-            alive: AtomicU64::new(Now::read().mono),
-            watchdog: watchdog::Watchdog::default(),
+            watchdog: Watchdog::default(),
         }));
         let pump = Py::new(py, Pump(driver))?;
         // It was empty.
@@ -254,12 +248,12 @@ impl Driver {
             // A child that the application forked runs its parent's loop: the connections are not its own.
             ffi::exit_now(0);
         }
-        self.alive.store(Now::read().mono, Ordering::Relaxed);
+        self.watchdog.beat();
         self.scheduled.store(false, Ordering::Relaxed);
         self.turning.store(true, Ordering::Relaxed);
         let left = self.turn(py);
         self.turning.store(false, Ordering::Relaxed);
-        self.crew.set_inside(self.tasks.load(Ordering::Relaxed));
+        self.crew.set_inside(self.watchdog.inside());
         let over = self.is_over();
         match left {
             Ok(_) if over => self.stop(py),
@@ -323,7 +317,7 @@ impl Driver {
                 cycle.get().cancel(py)
             }
             other => {
-                self.crew.set_inside(self.tasks.load(Ordering::Relaxed));
+                self.crew.set_inside(self.watchdog.inside());
                 self.crew.on_notice(other);
                 if self.crew.cuts_requests() {
                     return self.cancel_all(py);
@@ -367,7 +361,7 @@ impl Driver {
 
     /// The crew has stopped, and no task is left.
     fn is_over(&self) -> bool {
-        let waits = self.tasks.load(Ordering::Relaxed) > 0 && !self.crew.has_failed();
+        let waits = self.watchdog.inside() > 0 && !self.crew.has_failed();
         self.crew.is_stopping() && !waits
     }
 

@@ -52,8 +52,7 @@ impl Driver {
         scope: PyResult<Bound<'_, PyDict>>,
         state: State,
     ) -> PyResult<()> {
-        self.tasks.fetch_add(1, Ordering::SeqCst);
-        self.watchdog.call();
+        self.watchdog.enter();
         let spare = self.inner(py).spare.take();
         let callables = match spare {
             Some(spare) => {
@@ -79,7 +78,7 @@ impl Driver {
         if callables.are_unique(py) {
             self.inner(py).spare = Some(callables);
         }
-        self.tasks.fetch_sub(1, Ordering::SeqCst);
+        self.watchdog.leave();
         Ok(())
     }
 
@@ -120,8 +119,7 @@ impl Driver {
         cycle.get().conclude(py, outcome(task));
         let forgotten = self.inner(py).suspended.remove(&serial);
         drop(forgotten);
-        let before = self.tasks.fetch_sub(1, Ordering::SeqCst);
-        if before == 1 && self.crew.is_stopping() {
+        if self.watchdog.leave() && self.crew.is_stopping() {
             self.schedule(py)?;
         }
         Ok(())

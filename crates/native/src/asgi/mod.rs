@@ -11,7 +11,6 @@ mod leaving;
 mod scope;
 mod send;
 mod task;
-mod watchdog;
 mod websocket;
 
 use pyo3::prelude::*;
@@ -20,7 +19,7 @@ use pyo3::types::PyAny;
 use crate::asgi::driver::Driver;
 pub(crate) use crate::asgi::driver::Pump;
 pub(crate) use crate::asgi::scope::Setup;
-use crate::crew::Crew;
+use crate::crew::{self, Crew};
 
 /// What the loop has to watch and to call.
 pub(crate) fn pump(
@@ -32,6 +31,6 @@ pub(crate) fn pump(
 ) -> PyResult<Option<Py<Pump>>> {
     let timeout = setup.timeout;
     let driver = Driver::new(py, app, event_loop, crew, setup)?;
-    watchdog::start(driver, timeout)?;
+    crew::start_watchdog(crew, &driver.watchdog, timeout)?;
     Ok(driver.pump(py))
 }

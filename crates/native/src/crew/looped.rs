@@ -1,4 +1,4 @@
-//! A crew of one thread whose own event loop waits for the network (`asgi`). The loop's thread has the seat for good, so there
+//! A crew of one thread whose own event loop waits for the network (`asgi`, `gevent`). The loop's thread has the seat for good, so there
 //! are no followers, no steward and no backlog. Invariant: everything here is called on the loop's thread and waits for
 //! nothing.
 
@@ -11,6 +11,7 @@ use oxicorn_board::Count;
 use oxicorn_engine::Stuck;
 
 use super::{Crew, Holder, lock};
+use crate::gevent::Hub;
 
 impl Crew {
     /// The loop leads from now on. The descriptor that it has to watch.
@@ -51,6 +52,17 @@ impl Crew {
     pub(crate) fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
         self.stop();
+    }
+
+    /// Greenlets run the requests, on this thread: `hub` lets them wait.
+    pub(crate) fn wait_by(&self, hub: &'static Hub) {
+        // There is one driver for a crew.
+        let _ = self.hub.set(hub);
+    }
+
+    /// What has to wait instead of this thread, if that is so.
+    pub(crate) fn hub(&self) -> Option<&'static Hub> {
+        self.hub.get().copied().filter(|hub| hub.is_here())
     }
 
     /// Makes the loop look at the engine.

@@ -19,12 +19,13 @@ mod readiness;
 mod saturation;
 mod siblings;
 mod steward;
+mod watchdog;
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use oxicorn_arbiter::Listener;
@@ -41,8 +42,10 @@ pub(crate) use bell::Bell;
 use leader::Led;
 pub(crate) use readiness::{ReadyCheck, start as start_ready_check};
 pub(crate) use steward::start as start_steward;
+pub(crate) use watchdog::{Watchdog, start as start_watchdog};
 
 use self::notices::tell;
+use crate::gevent::Hub;
 use crate::head::Always;
 use crate::wsgi::{Gateway, Observer};
 
@@ -167,6 +170,8 @@ pub(crate) struct Crew {
     orphanhood: orphan::Orphanhood,
     readiness: readiness::Readiness,
     memory: memory::MemoryLimit,
+    /// What lets greenlets wait, where requests run in some.
+    hub: OnceLock<&'static Hub>,
     pub(crate) always: Always,
 }
 
@@ -228,6 +233,7 @@ impl Crew {
             ),
             readiness: readiness::Readiness::default(),
             memory: memory::MemoryLimit::new(setup.memory),
+            hub: OnceLock::new(),
             always: setup.always,
         })
     }

@@ -6,13 +6,14 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Exchange, FilePart, Flow, Now, Shared, wait_writable};
 use oxicorn_http1::response;
-use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAssertionError, PyException, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyAny, PyBytes, PyList, PyString};
 
 use crate::crew::Crew;
 use crate::ffi::{self, Arguments, Held, Native};
+use crate::gevent::hub::{self, Hub};
 use crate::head::{BIG, Framing, Head, SMALL};
 
 /// Bytes given to the engine at once when they may have to be copied: nobody else can use the engine meanwhile.
@@ -29,6 +30,8 @@ pub(crate) struct Transaction {
     pub(crate) framing: Option<Framing>,
     /// The client left: nothing more needs to be made for it.
     pub(crate) gone: bool,
+    /// What ended a wait for the client from outside: for the application, which has been waiting.
+    interrupted: Option<PyErr>,
     /// The request's method is HEAD: no body is sent.
     is_head: bool,
     /// What `start_response` returns.
@@ -52,6 +55,7 @@ impl Transaction {
             drafted: false,
             framing: None,
             gone: false,
+            interrupted: None,
             is_head,
             write,
             now: Now::default(),
@@ -241,12 +245,32 @@ impl Transaction {
     fn hold_back(&mut self, py: Python<'_>) {
         // The client's time is not the application's.
         self.crew.engine().hold(&self.exchange);
-        let drained = self.wait_for_client(py);
+        let drained = match self.crew.hub() {
+            None => self.wait_for_client(py),
+            Some(hub) => match hub.wait_for_room(py, self.crew, &self.exchange) {
+                Ok(drained) => drained,
+                Err(error) => {
+                    // What was to be sent is queued all the same.
+                    self.interrupted = Some(error);
+                    true
+                }
+            },
+        };
         self.crew.engine().release(&self.exchange, Now::read());
         if !drained {
             self.exchange.keep_alive = false;
             self.gone = true;
         }
+    }
+
+    /// Whether `error` is how the end of `graceful_timeout` reaches the application, which was said before.
+    pub(crate) fn is_cut_by(&self, py: Python<'_>, error: &PyErr) -> bool {
+        self.crew.cuts_requests() && !error.is_instance_of::<PyException>(py)
+    }
+
+    /// What is to be raised by the call that had to wait.
+    pub(crate) fn take_interruption(&mut self) -> PyResult<()> {
+        self.interrupted.take().map_or(Ok(()), Err)
     }
 
     /// Whether the client has taken enough of the queue.
@@ -295,8 +319,15 @@ pub(crate) struct Call {
 #[derive(Debug, Default)]
 struct Slot {
     transaction: Option<Transaction>,
-    /// Somebody waits for it to come back.
-    awaited: bool,
+    awaited: Option<Awaiting>,
+}
+
+/// Who waits for a transaction to come back.
+#[derive(Debug)]
+enum Awaiting {
+    Thread,
+    /// What is called to wake it.
+    Greenlet(Py<PyAny>),
 }
 
 impl Call {
@@ -306,14 +337,18 @@ impl Call {
 
     #[inline]
     pub(crate) fn put(&self, py: Python<'_>, transaction: Transaction) {
-        let awaited = {
+        let awaiting = {
             let mut slot = self.slot.lock(py);
             slot.transaction = Some(transaction);
-            std::mem::take(&mut slot.awaited)
+            slot.awaited.take()
         };
-        if awaited {
-            *self.returned() = true;
-            self.bell.notify_all();
+        match awaiting {
+            None => {}
+            Some(Awaiting::Thread) => {
+                *self.returned() = true;
+                self.bell.notify_all();
+            }
+            Some(Awaiting::Greenlet(wake)) => hub::wake(py, &wake),
         }
     }
 
@@ -323,14 +358,22 @@ impl Call {
     }
 
     /// Takes the transaction when the request is over, also if another thread of the application is still writing.
-    pub(crate) fn reclaim(&self, py: Python<'_>) -> Transaction {
+    pub(crate) fn reclaim(&self, py: Python<'_>, crew: &Crew) -> Transaction {
         loop {
-            {
+            let hub = {
                 let mut slot = self.slot.lock(py);
                 if let Some(transaction) = slot.transaction.take() {
                     return transaction;
                 }
-                slot.awaited = true;
+                let hub = crew.hub();
+                if hub.is_none() {
+                    slot.awaited = Some(Awaiting::Thread);
+                }
+                hub
+            };
+            if let Some(hub) = hub {
+                self.let_others_go_on(py, hub);
+                continue;
             }
             py.detach(|| {
                 let mut returned = self.returned();
@@ -341,6 +384,16 @@ impl Call {
                         .unwrap_or_else(PoisonError::into_inner);
                 }
             });
+        }
+    }
+
+    /// Until the transaction may be back: another greenlet has it.
+    fn let_others_go_on(&self, py: Python<'_>, hub: &Hub) {
+        // Without memory for that: look again until there is.
+        if let Ok(wake) = hub.waker(py) {
+            self.slot.lock(py).awaited = Some(Awaiting::Greenlet(wake));
+            // What it is interrupted with is for the application, which has returned.
+            let _ = hub.pause(py);
         }
     }
 
@@ -357,6 +410,7 @@ impl Call {
             )));
         };
         let result = work(&mut transaction);
+        let result = transaction.take_interruption().and(result);
         call.put(py, transaction);
         result
     }

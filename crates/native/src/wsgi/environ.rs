@@ -5,6 +5,7 @@
 //! below 256, or what PEP 3333 says of the `wsgi.*` keys.
 
 use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use oxicorn_engine::{Body, Exchange, Peer, Scheme};
 use oxicorn_http1::Version;
@@ -360,6 +361,49 @@ impl Environs {
         };
         ffi::set_item(environ, &self.interned.server_name, &ffi::latin1(py, name)?)?;
         ffi::set_item(environ, &self.interned.server_port, &ffi::latin1(py, port)?)
+    }
+}
+
+/// One [`Environs`] for all the greenlets of a worker. Invariant: building an environ may run code of the application (the
+/// garbage collector's), and so let another greenlet come here; that one gets an `Environs` of its own.
+#[derive(Debug)]
+pub(crate) struct SharedEnvirons {
+    setup: Setup,
+    spare: Mutex<Option<Environs>>,
+}
+
+impl SharedEnvirons {
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            spare: Mutex::new(None),
+        }
+    }
+
+    /// What it was made with.
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// As [`Environs::build`].
+    pub(crate) fn build<'py>(
+        &self,
+        py: Python<'py>,
+        exchange: &mut Exchange,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let spare = self.spare().take();
+        let mut environs = match spare {
+            Some(spare) => spare,
+            None => Environs::new(py, self.setup.copied(py)?),
+        };
+        let environ = environs.build(py, exchange);
+        let superfluous = self.spare().replace(environs);
+        drop(superfluous);
+        environ
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Option<Environs>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,6 +11,7 @@ mod streams;
 
 use oxicorn_engine::{Ending, Exchange, Now};
 use pyo3::exceptions::{PySystemExit, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString, PyTuple};
 
@@ -19,6 +20,7 @@ use crate::ffi;
 use crate::head::{BIG, ERROR_PAGE, Framing};
 use crate::wsgi::call::{Call, EarlyHints, StartResponse, Transaction, Write};
 use crate::wsgi::environ::Environs;
+pub(crate) use crate::wsgi::environ::SharedEnvirons;
 pub(crate) use crate::wsgi::input::EmptyInput;
 pub(crate) use crate::wsgi::observer::{Hooks, Nobody, Observer, Seen};
 pub(crate) use crate::wsgi::streams::{ErrorStream, FileWrapper};
@@ -36,6 +38,22 @@ pub(crate) struct Setup {
     pub(crate) sendfile: bool,
     /// Environ entries the access log wants.
     pub(crate) wanted: Vec<String>,
+}
+
+impl Setup {
+    /// The same with templates of its own.
+    fn copied(&self, py: Python<'_>) -> PyResult<Self> {
+        let copy = |(template, unix): &(Py<PyDict>, bool)| {
+            let template = template.bind(py).copy()?;
+            Ok((template.unbind(), *unix))
+        };
+        Ok(Self {
+            templates: self.templates.iter().map(copy).collect::<PyResult<_>>()?,
+            script_name: self.script_name.clone(),
+            wanted: self.wanted.clone(),
+            ..*self
+        })
+    }
 }
 
 /// The callables of one call, used again unless the application kept one.
@@ -69,13 +87,14 @@ impl Callables {
     }
 }
 
-/// One application thread's way from exchange to application and back.
+/// The way from exchange to application and back of one request at a time: of one application thread, or of a greenlet, of
+/// which many share their `E`.
 #[derive(Debug)]
-pub(crate) struct Gateway<O> {
+pub(crate) struct Gateway<O, E = Environs> {
     app: Py<PyAny>,
     crew: &'static Crew,
     observer: O,
-    environs: Environs,
+    environs: E,
     callables: Callables,
     casefold: bool,
     sendfile: bool,
@@ -109,6 +128,80 @@ impl<O: Observer> Gateway<O> {
     /// Serves one exchange from beginning to end. An error is ours, never the application's.
     pub(crate) fn serve(&mut self, py: Python<'_>, mut exchange: Box<Exchange>) -> PyResult<()> {
         let environ = self.environs.build(py, &mut exchange);
+        self.answer(py, exchange, environ);
+        if !self.callables.are_unique(py, self.environs.count()) {
+            return self.renew_callables(py);
+        }
+        Ok(())
+    }
+
+    /// The application kept a callable: it must not reach the next request.
+    fn renew_callables(&mut self, py: Python<'_>) -> PyResult<()> {
+        let callables = Callables::new(py)?;
+        self.environs
+            .set(py, "wsgi.early_hints", callables.early_hints.bind(py))?;
+        self.callables = callables;
+        Ok(())
+    }
+}
+
+impl<O: Observer> Gateway<O, &'static SharedEnvirons> {
+    /// One of many for the same application.
+    pub(crate) fn one_of_many(
+        py: Python<'_>,
+        app: Py<PyAny>,
+        crew: &'static Crew,
+        observer: O,
+        environs: &'static SharedEnvirons,
+    ) -> PyResult<Self> {
+        let Setup {
+            casefold,
+            sendfile,
+            wanted,
+            ..
+        } = environs.setup();
+        Ok(Self {
+            app,
+            crew,
+            observer,
+            callables: Callables::new(py)?,
+            casefold: *casefold,
+            sendfile: *sendfile,
+            wanted: wanted.clone(),
+            environs,
+        })
+    }
+
+    /// As [`serve`](Gateway::serve).
+    pub(crate) fn serve_one(
+        &mut self,
+        py: Python<'_>,
+        mut exchange: Box<Exchange>,
+    ) -> PyResult<()> {
+        let environ = self.environs.build(py, &mut exchange);
+        let environ = environ.and_then(|environ| {
+            environ.set_item(
+                intern!(py, "wsgi.early_hints"),
+                self.callables.early_hints.bind(py),
+            )?;
+            Ok(environ)
+        });
+        self.answer(py, exchange, environ);
+        if !self.callables.are_unique(py, 0) {
+            self.callables = Callables::new(py)?;
+        }
+        Ok(())
+    }
+}
+
+impl<O: Observer, E> Gateway<O, E> {
+    /// Calls the application, and sends what comes of it.
+    fn answer(
+        &self,
+        py: Python<'_>,
+        exchange: Box<Exchange>,
+        environ: PyResult<Bound<'_, PyDict>>,
+    ) {
         let begun = environ.and_then(|environ| {
             let request = self.observer.begin(&environ, &exchange)?;
             Ok((environ, request))
@@ -119,7 +212,7 @@ impl<O: Observer> Gateway<O> {
             Err(error) => {
                 // Out of memory: the application is not called.
                 self.finish(py, transaction, Err(error));
-                return Ok(());
+                return;
             }
         };
         let call = self.callables.call.get();
@@ -135,9 +228,12 @@ impl<O: Observer> Gateway<O> {
         };
         if self.crew.is_forked() {
             // A child that the application forked came back here: the connection is its parent's.
+            if let Some(hub) = self.crew.hub() {
+                hub.stop_bystander(py);
+            }
             ffi::exit_now(exit_code(py, served));
         }
-        let mut transaction = call.reclaim(py);
+        let mut transaction = call.reclaim(py, self.crew);
         self.note_environ(&environ, &mut transaction);
         // No application code runs any more, so a response of one block needs no slot.
         let seen = match only {
@@ -145,11 +241,6 @@ impl<O: Observer> Gateway<O> {
             None => self.finish(py, transaction, served),
         };
         O::end(py, request, seen);
-        drop(environ);
-        if !self.callables.are_unique(py, self.environs.count()) {
-            return self.renew_callables(py);
-        }
-        Ok(())
     }
 
     fn transaction(&self, py: Python<'_>, exchange: Box<Exchange>) -> Transaction {
@@ -235,15 +326,6 @@ impl<O: Observer> Gateway<O> {
         seen
     }
 
-    /// The application kept a callable: it must not reach the next request.
-    fn renew_callables(&mut self, py: Python<'_>) -> PyResult<()> {
-        let callables = Callables::new(py)?;
-        self.environs
-            .set(py, "wsgi.early_hints", callables.early_hints.bind(py))?;
-        self.callables = callables;
-        Ok(())
-    }
-
     /// Sends what the application returned block by block, and closes it.
     fn send_response(&self, iterable: &Bound<'_, PyAny>) -> PyResult<()> {
         let served = match iterable.cast_exact::<FileWrapper>() {
@@ -321,6 +403,7 @@ impl<O: Observer> Gateway<O> {
             ));
         };
         let result = work(&mut transaction);
+        let result = transaction.take_interruption().and(result);
         call.put(py, transaction);
         result
     }
@@ -350,7 +433,9 @@ fn goes_on(exchange: &Exchange, ending: Ending) -> bool {
 /// What is left to do when the application is through.
 fn conclude(py: Python<'_>, transaction: &mut Transaction, served: PyResult<()>) -> Ending {
     if let Err(error) = served {
-        report(py, transaction, &error);
+        if !transaction.is_cut_by(py, &error) {
+            report(py, transaction, &error);
+        }
         if transaction.begun() {
             return Ending::Cut;
         }

@@ -24,12 +24,15 @@ pub(super) static SECTION: Section = Section {
             kind: Kind::Choice(&["auto", "poll", "inotify"]),
             default: Preset::Text("auto"),
             meta: "NAME",
-            status: Status::WithoutEffect {
-                why: "changes are found by looking at the files once a second, which needs nothing installed",
+            status: Status::Better {
+                how: "`inotify` needs no package, and a worker is replaced once when several files are saved together",
             },
-            summary: "How code changes are noticed: auto, poll or inotify.",
-            doc: "Every choice looks at the files' times once a second, which works everywhere.",
+            summary: "How code changes are noticed: auto, inotify or poll.",
+            doc: "`inotify` hears of a change from the kernel, at once and without looking. `poll` looks at the times of all \
+                  files every [`reload_delay`](#reload_delay). `auto` is `inotify`, and `poll` as well where some of the files \
+                  are on a file system that others can change unnoticed (NFS, shared folders of a virtual machine).",
             examples: &["auto", "poll"],
+            apply: |config, value| store(&mut config.reload_engine, value),
             ..Setting::ROW
         },
         Setting {
@@ -85,7 +88,8 @@ pub(super) static SECTION: Section = Section {
             meta: "SECONDS",
             status: Status::Ours,
             summary: "How long to wait between two looks at the files under reload.",
-            doc: "The shorter, the sooner a change is seen, and the more processor time it takes.",
+            doc: "Under `poll`, and where `auto` has to. The shorter, the sooner a change is seen, and the more processor \
+                  time it takes.",
             examples: &["0.25"],
             apply: |config, value| {
                 store(&mut config.reload_delay, value)?;

@@ -21,7 +21,7 @@ pub(super) static SECTION: Section = Section {
             default: Preset::Int(30),
             meta: "SECONDS",
             status: Status::Better {
-                how: "finds a stuck request with every worker class, and \
+                how: "finds what is stuck with every worker class, and \
                       the log shows the request and the Python stacks before the worker is killed. \
                       Slow clients do not count: they have timeouts of their own",
             },
@@ -29,7 +29,8 @@ pub(super) static SECTION: Section = Section {
             doc: "A worker with a request that has been in the application for so long without any progress is taken \
                   to be stuck. Its stacks are logged, then it is killed and replaced. Under `asgi` a request whose response \
                   has not begun is cancelled instead, and answered 504; a response that has begun may take as long as \
-                  it likes; and a loop that does not run for so long is a worker that is stuck.",
+                  it likes; and a loop that does not run for so long is a worker that is stuck. Under `gevent` and `tornado` a \
+                  request may take as long as it likes, and only that last holds.",
             examples: &["0", "30", "120"],
             apply: |config, value| store(&mut config.timeout, value),
             ..Setting::ROW

@@ -38,16 +38,19 @@ pub(super) static SECTION: Section = Section {
             meta: "NAME",
             status: Status::Better {
                 how: "slow clients never occupy a `sync` or `gthread` worker, and `sync` keeps \
-                      connections alive; uvicorn's classes stand for `asgi`. Other classes are not \
-                      available yet",
+                      connections alive; `gevent` patches first of all, reads and writes natively, and a hub that \
+                      hangs is seen; `tornado` finishes its requests before it leaves; uvicorn's classes stand for `asgi`. Classes of one's own cannot run here",
             },
-            summary: "How a worker runs the application: sync, gthread or asgi.",
+            summary: "How a worker runs the application: sync, gthread, gevent, tornado or asgi.",
             doc: "`sync` runs one request at a time, `gthread` as many as there are `threads`; `sync` with \
                   several threads is `gthread`. In both, the network is served by the engine: requests \
-                  reach the application complete, and responses leave without it waiting. `asgi` runs an asynchronous \
+                  reach the application complete, and responses leave without it waiting. `gevent` runs each request in \
+                  a greenlet of its own and needs the package gevent; the standard library is patched before the \
+                  application is imported. `tornado` runs a `tornado.web.Application` on its loop, and a WSGI \
+                  application as `sync` or `gthread` would. `asgi` runs an asynchronous \
                   application on its event loop; it need not be named, since an ASGI application is known by \
                   its looks ([`interface`](#interface)).",
-            examples: &["sync", "gthread", "asgi"],
+            examples: &["sync", "gthread", "gevent", "tornado", "asgi"],
             apply: |config, value| store(&mut config.worker_class, value),
             ..Setting::ROW
         },

@@ -1,7 +1,9 @@
-//! One descriptor that is readable when the files may have changed, and calm has returned since: a renewal writes several
-//! files, and half of it is of no use. The directories are watched rather than the files, since a renewal puts a new file, or
-//! a new symbolic link, in the place of the old one. Invariant: nothing wakes up while nothing happens to those directories.
+//! One descriptor that is readable when the files may have changed, and calm has returned since: whoever writes several files
+//! has done half of it in between. The directories are watched rather than the files, since a new file, or a new symbolic
+//! link, is often put in the place of the old one. Invariant: nothing wakes up while nothing happens to those directories, and
+//! whoever never stops writing into one of them delays nothing for long.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, OsStr, OsString};
 use std::io;
@@ -9,6 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -18,8 +21,8 @@ use rustix::time::{
     timerfd_settime,
 };
 
-/// Nanoseconds without a change after which the files are looked at.
-const CALM: i64 = 500_000_000;
+/// How many times as long as calm it may take to return.
+const PATIENCE: u32 = 10;
 
 /// Symbolic links that are followed from one file at the most.
 const LINKS: usize = 16;
@@ -31,8 +34,14 @@ pub struct Watch {
     both: OwnedFd,
     changes: OwnedFd,
     timer: OwnedFd,
-    /// The names that count in any of the directories; of other files nothing is to be known.
+    /// How long nothing may happen before the files are looked at.
+    calm: Duration,
+    /// Since when calm is waited for.
+    since: Cell<Option<Instant>>,
+    /// The names that count in any of the directories.
     names: BTreeSet<OsString>,
+    /// Of the other files of these directories something is to be known as well.
+    whole: BTreeSet<i32>,
 }
 
 impl AsFd for Watch {
@@ -42,11 +51,11 @@ impl AsFd for Watch {
 }
 
 impl Watch {
-    /// Watches `files`, and the symbolic links that lead to them. What cannot be watched is not.
+    /// Follows nothing yet; `calm`: how long nothing may happen before the files are to be looked at.
     ///
     /// # Errors
     /// When the system has no descriptor for it.
-    pub fn new<'f>(files: impl Iterator<Item = &'f Path>) -> io::Result<Self> {
+    pub fn new(calm: Duration) -> io::Result<Self> {
         let changes = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
@@ -59,30 +68,63 @@ impl Watch {
                 epoll::EventFlags::IN,
             )?;
         }
-        let mut names = BTreeSet::new();
-        for place in files.flat_map(way_to) {
-            let (Some(directory), Some(name)) = (place.parent(), place.file_name()) else {
-                continue;
-            };
-            names.insert(name.to_owned());
-            // A file that is reached through no directory is not replaced in one.
-            let _ = inotify::add_watch(&changes, or_here(directory), flags_of_interest());
-        }
+        // Zero would disarm the timer.
+        let calm = calm.max(Duration::from_millis(1));
         Ok(Self {
             both,
             changes,
             timer,
-            names,
+            calm,
+            since: Cell::new(None),
+            names: BTreeSet::new(),
+            whole: BTreeSet::new(),
         })
+    }
+
+    /// Follows `file`, and the symbolic links that lead to it. Whether all of these can be watched; a file that is reached
+    /// through no directory is not replaced in one.
+    pub fn follow(&mut self, file: &Path) -> bool {
+        let mut all = true;
+        for place in way_to(file) {
+            let (Some(directory), Some(name)) = (place.parent(), place.file_name()) else {
+                continue;
+            };
+            all &= self.add(directory).is_ok();
+            self.names.insert(name.to_owned());
+        }
+        all
+    }
+
+    /// Follows all files of `directory`, not of those in it. Whether it can be watched.
+    pub fn follow_all_in(&mut self, directory: &Path) -> bool {
+        let added = self.add(directory);
+        self.whole.extend(&added);
+        added.is_ok()
+    }
+
+    /// A directory that is watched has one number.
+    fn add(&self, directory: &Path) -> io::Result<i32> {
+        let added = inotify::add_watch(&self.changes, or_here(directory), flags_of_interest());
+        Ok(added?)
     }
 
     /// Takes notice of what has happened. Whether the files are to be looked at now.
     pub fn is_due(&self) -> bool {
-        if self.drain() {
+        if self.drain() && !self.is_overdue() {
             self.arm();
             return false;
         }
-        read(&self.timer, &mut [0u8; 8]).is_ok()
+        let due = read(&self.timer, &mut [0u8; 8]).is_ok();
+        if due {
+            self.since.set(None);
+        }
+        due
+    }
+
+    /// Calm has not returned for too long.
+    fn is_overdue(&self) -> bool {
+        let since = self.since.get();
+        since.is_some_and(|since| since.elapsed() > self.calm * PATIENCE)
     }
 
     /// Whether anything has happened that counts.
@@ -95,7 +137,8 @@ impl Watch {
                 Ok(event) => {
                     let name = event.file_name().map(CStr::to_bytes);
                     // Without a name it is the directory itself, or that events were lost.
-                    counts |= name.is_none_or(|name| self.is_known(name));
+                    counts |= self.whole.contains(&event.wd())
+                        || name.is_none_or(|name| self.is_known(name));
                 }
                 Err(Errno::INTR) => {}
                 Err(_) => return counts,
@@ -107,16 +150,16 @@ impl Watch {
         self.names.contains(OsStr::from_bytes(name))
     }
 
-    fn arm(&self) {
+    /// The files are to be looked at, if nothing happens for a moment: what is followed from now on may have changed before.
+    pub fn arm(&self) {
+        let since = self.since.get().unwrap_or_else(Instant::now);
+        self.since.set(Some(since));
         let at = Itimerspec {
             it_interval: Timespec::default(),
-            it_value: Timespec {
-                tv_sec: 0,
-                tv_nsec: CALM,
-            },
+            it_value: Timespec::try_from(self.calm).unwrap_or_default(),
         };
         if let Err(error) = timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &at) {
-            log::error!(target: "oxicorn", "Renewed certificates cannot be waited for: {error}");
+            log::error!(target: "oxicorn", "Changes of files cannot be waited for: {error}");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Whether the loop still runs. While requests are inside the application, a native thread asks the loop for a sign of life
-//! now and then; a loop that gives none for `timeout` hangs, and the arbiter is told. Invariant: nothing wakes up while no
-//! request is inside.
+//! Whether the loop of a [looped](super::looped) crew still runs. While requests are inside the application, a native thread
+//! asks the loop for a sign of life now and then; a loop that gives none for `timeout` hangs, and the arbiter is told.
+//! Invariant: nothing wakes up while no request is inside.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use oxicorn_engine::{Now, Stuck};
 
-use crate::asgi::driver::Driver;
+use super::Crew;
 
 /// How often the loop is asked in the time that it may be silent.
 const QUESTIONS: u32 = 4;
@@ -16,6 +16,10 @@ const QUESTIONS: u32 = 4;
 /// What the loop's thread and the watchdog share.
 #[derive(Debug, Default)]
 pub(crate) struct Watchdog {
+    /// Requests inside the application, what they go on doing behind their response included.
+    inside: AtomicUsize,
+    /// When the loop last gave a sign of life, monotonic milliseconds.
+    alive: AtomicU64,
     /// It waits for a request. Set before it looks whether there is one, read after one was counted.
     asleep: AtomicBool,
     over: Mutex<bool>,
@@ -27,8 +31,24 @@ impl Watchdog {
         self.over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request is inside the application, and was counted.
-    pub(crate) fn call(&self) {
+    /// The loop runs.
+    pub(crate) fn beat(&self) {
+        self.alive.store(Now::read().mono, Ordering::Relaxed);
+    }
+
+    /// How many requests are inside the application.
+    pub(crate) fn inside(&self) -> usize {
+        self.inside.load(Ordering::SeqCst)
+    }
+
+    /// One has left it. Whether it was the last one.
+    pub(crate) fn leave(&self) -> bool {
+        self.inside.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    /// A request enters the application.
+    pub(crate) fn enter(&self) {
+        self.inside.fetch_add(1, Ordering::SeqCst);
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             // Whoever is about to wait holds the lock.
             drop(self.over());
@@ -69,41 +89,47 @@ impl Watchdog {
 }
 
 /// Starts the thread, for a loop that may be silent for `timeout`; zero is for ever.
-pub(crate) fn start(driver: &'static Driver, timeout: Duration) -> std::io::Result<()> {
+pub(crate) fn start(
+    crew: &'static Crew,
+    watchdog: &'static Watchdog,
+    timeout: Duration,
+) -> std::io::Result<()> {
+    watchdog.beat();
     if timeout.is_zero() {
         return Ok(());
     }
     let thread = std::thread::Builder::new().name("oxicorn-watchdog".to_owned());
-    thread.spawn(move || watch(driver, timeout)).map(drop)
+    thread
+        .spawn(move || watch(crew, watchdog, timeout))
+        .map(drop)
 }
 
-fn watch(driver: &Driver, timeout: Duration) {
+fn watch(crew: &Crew, watchdog: &Watchdog, timeout: Duration) {
     let limit = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-    let idle = || driver.tasks.load(Ordering::SeqCst) == 0;
-    while driver.watchdog.sleep(idle) {
+    while watchdog.sleep(|| watchdog.inside() == 0) {
         let asked = Now::read().mono;
-        driver.crew.call_loop();
+        crew.call_loop();
         let mut waited = 0;
         loop {
-            if !driver.watchdog.pass(timeout / QUESTIONS) {
+            if !watchdog.pass(timeout / QUESTIONS) {
                 return;
             }
-            if driver.alive.load(Ordering::Relaxed) >= asked || waited >= limit {
+            if watchdog.alive.load(Ordering::Relaxed) >= asked || waited >= limit {
                 break;
             }
             waited = Now::read().mono.saturating_sub(asked);
         }
-        if driver.alive.load(Ordering::Relaxed) < asked {
-            report(driver, asked);
+        if watchdog.alive.load(Ordering::Relaxed) < asked {
+            report(crew, asked);
         }
     }
 }
 
 /// Names the request that has been inside for the longest time, a WebSocket only if there is no other; it may be another one
 /// that does not let go.
-fn report(driver: &Driver, since: u64) {
+fn report(crew: &Crew, since: u64) {
     let now = Now::read();
-    let running = driver.crew.engine().running(now);
+    let running = crew.engine().running(now);
     let together = running.len();
     let oldest = running
         .into_iter()
@@ -122,5 +148,5 @@ fn report(driver: &Driver, since: u64) {
             together,
         },
     );
-    driver.crew.report_hang(&stuck);
+    crew.report_hang(&stuck);
 }
