@@ -210,15 +210,6 @@ def test_a_missing_named_file_ends_the_start_with_1(folder: Path) -> None:
     assert (result.returncode, result.stderr) == (1, expected)
 
 
-def test_a_misspelt_setting_is_warned_about(folder: Path) -> None:
-    (folder / "site_app.py").write_text(APP)
-    (folder / "oxicorn.conf.py").write_text("worker = 3\n")
-    result = oxicorn(folder, "--check-config", "site_app:app")
-    assert result.returncode == 0
-    assert "Warning: " in result.stderr
-    assert "workers" in result.stderr
-
-
 def test_helpers_of_the_file_are_not_warned_about(folder: Path) -> None:
     (folder / "site_app.py").write_text(APP)
     text = "from os import cpu_count\nimport math\ndef half(n):\n    return n\nworkers = half(2)\n"

@@ -19,10 +19,10 @@ from pathlib import Path
 import pytest
 
 from harness.certificates import Authority, Identity
-from harness.server import Server, _clean_environment
+from harness.server import Server, clean_environment
 
 ROOT = Path(__file__).resolve().parent.parent
-SHELL = {**_clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+SHELL = {**clean_environment(), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 GUIDE = ROOT / "docs" / "guide"
 CONCEPTS = ROOT / "docs" / "concepts"
 MIGRATE = ROOT / "docs" / "migrate"
@@ -180,6 +180,18 @@ def test_a_script_of_a_page_serves(project: Path, page: Path) -> None:
         server.destroy()
 
 
+def test_the_custom_application_of_the_guide_serves(project: Path) -> None:
+    [script] = blocks(GUIDE / "embedding.md", "python")
+    (project / "serve.py").write_text(script.replace("127.0.0.1:8000", "127.0.0.1:0"))
+    server = Server(project / "server", bind=None, cwd=project)
+    server.command = [sys.executable, "serve.py"]
+    try:
+        assert server.start().request("/").status == 200
+        server.stop()
+    finally:
+        server.destroy()
+
+
 @pytest.mark.parametrize("page", [GUIDE / "systemd.md", CONCEPTS / "restarts.md"], ids=named)
 def test_the_service_for_systemd_starts_what_exists(project: Path, page: Path) -> None:
     unit = blocks(page, "ini")[0]
@@ -211,6 +223,14 @@ def test_the_configuration_example_is_read_without_a_complaint(project: Path) ->
     read = re.findall(r"^(\w+) .*# \./oxicorn\.conf\.py$", done.stdout, re.M)
     assert names
     assert sorted(read) == sorted(names)
+
+
+def test_the_configuration_example_in_toml_is_read_without_a_complaint(project: Path) -> None:
+    [example] = blocks(GUIDE / "configuration.md", "toml")
+    (project / "oxicorn.toml").write_text(example)
+    done = run("oxicorn --print-config --strict-config shop:app", project)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(re.findall(r"# \./oxicorn\.toml$", done.stdout, re.M)) == 6
 
 
 def test_readme_and_guide_show_the_same_first_application() -> None:

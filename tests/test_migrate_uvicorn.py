@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from harness.certificates import Authority
-from harness.server import _clean_environment
+from harness.server import clean_environment
 from oxicorn._native import CommandLine, ConfigError
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "migrate" / "uvicorn.md"
@@ -59,7 +59,7 @@ def run(project: Path, words: str, *more: str) -> subprocess.CompletedProcess[st
     return subprocess.run(
         [sys.executable, "-m", "oxicorn", *shlex.split(words), *more, application],
         cwd=project,
-        env=_clean_environment(),
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=60,

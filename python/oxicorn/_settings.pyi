@@ -6,10 +6,12 @@ from typing import Any, Literal, TypedDict
 
 class Config:
     config: str
+    strict_config: bool
     wsgi_app: str | None
     factory: bool
     paste: str | None
     raw_paste_global_conf: list[str]
+    gunicorn_shim: Literal["off", "missing", "always"]
     bind: list[str]
     backlog: int
     reuse_port: bool
@@ -139,7 +141,7 @@ class Config:
     http2_max_header_list_size: int
     asgi_loop: str
     asgi_lifespan: Literal["auto", "on", "off"]
-    asgi_disconnect_grace_period: int
+    asgi_disconnect_grace_period: float | None
     root_path: str
     ws: Literal["auto", "none", "websockets", "websockets-sansio", "wsproto"]
     websocket_max_message_size: int
@@ -163,10 +165,12 @@ class Config:
 
 class Arguments(TypedDict, total=False):
     config: str | PathLike[str] | None
+    strict_config: bool | None
     wsgi_app: str | PathLike[str] | None
     factory: bool | None
     paste: str | PathLike[str] | None
     raw_paste_global_conf: Sequence[str] | str | None
+    gunicorn_shim: Literal["off", "missing", "always"] | None
     bind: Sequence[str] | str | None
     host: str | None
     port: int | None
@@ -323,7 +327,7 @@ class Arguments(TypedDict, total=False):
     loop: str | None
     asgi_lifespan: Literal["auto", "on", "off"] | None
     lifespan: Literal["auto", "on", "off"] | None
-    asgi_disconnect_grace_period: int | None
+    asgi_disconnect_grace_period: float | None
     root_path: str | PathLike[str] | None
     ws: Literal["auto", "none", "websockets", "websockets-sansio", "wsproto"] | None
     ws_max_queue: int | None

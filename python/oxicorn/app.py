@@ -284,6 +284,8 @@ def _called(factory: object, what: str, target: _Target, call: str) -> object:
     _check_arguments(factory, what, positional, named)
     try:
         return factory(*positional, **named)
+    except ApplicationError:
+        raise
     except (Exception, SystemExit) as error:
         raise ApplicationRaised(f"'{call}' failed:", error) from None
 

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from typing import BinaryIO, TextIO
 
+from oxicorn import paste_file, shim
 from oxicorn._native import Config, log
 from oxicorn.app import Loaded, load, loaded
 from oxicorn.configuration import Source
@@ -63,15 +64,24 @@ def prepare(
         source.enter_again(config)
     elif config.reload:
         source.forget_modules()
+    shim.announce(config.raw_env)
     with_all_rights()
     identity.assume()
+    if config.spew:
+        from oxicorn.compat.debug import spew
+
+        spew()
 
 
 def application(source: Source, config: Config, notice: Callable[[str], None]) -> Loaded:
-    """The application: imported, or handed over by a script."""
-    if source.script is not None and not isinstance(source.script.application, str):
-        given = source.script.application
-        return loaded(given, config.app or "", interface(config), config.factory)
+    """The application: imported, handed over by a script, or described by a PasteDeploy file."""
+    script = source.script
+    if script is not None and not isinstance(script.application, str):
+        makes = script.makes or config.factory
+        return loaded(script.application, config.app or "", interface(config), makes)
+    if config.paste:
+        found = paste_file.load(config, source.directory)
+        return loaded(found, config.paste, interface(config), factory=False)
     return load(config.app or "", notice, interface(config), config.factory)
 
 

@@ -111,8 +111,11 @@ def serve(source: Source, in_child: Callable[[], None] = lambda: None) -> int:
 
 def _check(source: Source, config: Config, warnings: list[str]) -> int:
     """`--check-config`, `--print-config`: everything short of serving."""
-    for text in warnings:
+    unknown = config.unknown_names
+    for text in [one for one in warnings if one not in unknown]:
         print(f"Warning: {text}", file=sys.stderr)
+    if unknown:
+        raise OperatorError("\n".join(unknown))
     try:
         Identity.of(config)
         gevent.patch(config)
@@ -147,6 +150,8 @@ def _serve(
     set_title("master", config)
     try:
         observer = Observer(config, source.command(), partial(_configure_again, source))
+        if source.embedded is not None:
+            observer.server.app = source.embedded
         # What a configuration has done to `os` (gevent's patches) is not for the arbiter.
         arbiter = Arbiter(config, posix.fork, observer, source.command(), identity.owner)
         arbiter.bind()

@@ -18,10 +18,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from oxicorn import config_file
+from oxicorn import config_file, paste_file, shim
 from oxicorn._native import CommandLine, Config
 from oxicorn.app import Application
+from oxicorn.config_file import Layer
 from oxicorn.errors import OperatorError
 from oxicorn.hooks import Hooks
 
@@ -41,6 +43,7 @@ _AT_START = (
     "initgroups",
     "loglevel",
     "pidfile",
+    "reuse_port",
     "umask",
     "user",
 )
@@ -57,10 +60,20 @@ class Script:
     """Where the script's own modules are."""
     modules: Mapping[str, object] = field(default_factory=dict)
     """What the script had imported."""
+    makes: bool = False
+    """What was handed over makes the application, in each process that serves it."""
+
+    @property
+    def is_loaded_anew(self) -> bool:
+        """Whether a new process comes to another application than the one before."""
+        return self.makes or isinstance(self.application, str)
 
 
 class Source:
     """Where the settings come from, and what the process was before it entered them."""
+
+    embedded: Any = None
+    """The object of a program that embeds the server, which hooks find as `server.app`."""
 
     def __init__(
         self, command_line: CommandLine, environ: Mapping[str, str], script: Script | None = None
@@ -77,20 +90,24 @@ class Source:
     def read(self) -> tuple[Config, list[str]]:
         """All settings, and what is to be said about them once there is a log."""
         self._make_start_importable()
+        shim.install(self._command_line.gunicorn_shim)
         known = set(sys.modules)
         try:
             config, warnings = self._resolve()
+            shim.install(config.gunicorn_shim)
             # What they import is the configuration's as well.
             Hooks(config)
         finally:
             self._modules = {name: sys.modules[name] for name in set(sys.modules) - known}
             self._modules.update(self.script.modules if self.script else {})
+        if config.strict_config and config.unknown_names:
+            raise OperatorError("\n".join(config.unknown_names))
         if config.app is None:
             raise OperatorError("No application was named: oxicorn [OPTIONS] MODULE[:VARIABLE]")
         _check(config)
         # By the arbiter, which keeps its rights. Absolute: it is about to change its directory.
         config.read_certificates(os.path.join(os.getcwd(), config.chdir or ""))
-        if config.reload and self.script and not isinstance(self.script.application, str):
+        if config.reload and self.script and not self.script.is_loaded_anew:
             raise OperatorError("reload needs the application by its name, such as 'main:app'.")
         return config, warnings
 
@@ -108,6 +125,11 @@ class Source:
             finally:
                 self._forget_directories(keep=importable)
         return config, [*warnings, *self._unheeded(config)]
+
+    @property
+    def directory(self) -> str:
+        """Where the server was started."""
+        return self._directory
 
     def command(self) -> tuple[str, list[str], dict[str, str], str]:
         """How this server was started: program, arguments, environment, directory."""
@@ -142,13 +164,30 @@ class Source:
         importlib.invalidate_caches()
 
     def _resolve(self) -> tuple[Config, list[str]]:
+        layers, notes = self._layers()
+        config = self._command_line.resolve(layers)
+        if config.paste:
+            paste = paste_file.layer(config.paste)
+            config = self._command_line.resolve([paste, *layers])
+        return config, [*notes, *config.warnings]
+
+    def _layers(self) -> tuple[list[Layer], list[str]]:
+        """What is between the environment and the command line, and what is to be said of it."""
         if self._command_line.config_file is None:
-            config = self._command_line.resolve(None, {})
-            return config, list(config.warnings)
+            return [], []
         source, _named = self._command_line.config_file
         file = config_file.load(source)
-        config = self._command_line.resolve(file.label, file.values)
-        return config, [text for text in (file.warning, *config.warnings) if text]
+        return [file.layer], [text for text in (file.warning, self._overlooked(source)) if text]
+
+    def _overlooked(self, source: str) -> str | None:
+        others = self._command_line.overlooked_files
+        if not others:
+            return None
+        verb = "is" if len(others) == 1 else "are"
+        return (
+            f"The configuration is read from {source}; {' and '.join(others)} {verb} there as "
+            "well, and not read. (Name a file with --config.)"
+        )
 
     @contextmanager
     def _at_the_start(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The server of a script: what `oxicorn.run` does.
+"""The server of a script: what `oxicorn.run` does, and what `oxicorn.embedding` begins with.
 
 The settings are arguments; everything else is as with the command. The script's process becomes
 the arbiter, and the workers are forked from it, so an application needs no name to be served.
@@ -24,15 +24,21 @@ from oxicorn.app import Application
 from oxicorn.configuration import Script, Source
 from oxicorn.errors import OperatorError
 
-__all__ = ["serve"]
+__all__ = ["launch", "serve"]
 
 
 def serve(application: Application | str, settings: Mapping[str, object]) -> None:
     """Serves until the server is stopped; `SystemExit` if it could not start."""
+    if code := launch(lambda: _source(application, settings), "oxicorn.run()"):
+        sys.exit(code)
+
+
+def launch(source: Callable[[], Source], name: str) -> int:
+    """Serves until the server is stopped: the exit code. Messages say that `name` was called."""
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("oxicorn.run() handles signals: call it from the main thread.")
+        raise RuntimeError(f"{name} handles signals: call it from the main thread.")
     if _is_inside_a_loop():
-        raise RuntimeError("oxicorn.run() cannot be called from a running event loop.")
+        raise RuntimeError(f"{name} cannot be called from a running event loop.")
     forked = False
 
     def in_child() -> None:
@@ -42,7 +48,7 @@ def serve(application: Application | str, settings: Mapping[str, object]) -> Non
 
     handlers, mask = _handlers(), signal.pthread_sigmask(signal.SIG_BLOCK, [])
     try:
-        code = _serve(application, settings, in_child)
+        code = _serve(source, in_child)
     except BaseException:
         if forked:
             traceback.print_exc()
@@ -51,8 +57,7 @@ def serve(application: Application | str, settings: Mapping[str, object]) -> Non
     if forked:
         _leave(code)
     _restore(handlers, mask)
-    if code:
-        sys.exit(code)
+    return code
 
 
 def _is_inside_a_loop() -> bool:
@@ -60,11 +65,9 @@ def _is_inside_a_loop() -> bool:
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
-def _serve(
-    application: Application | str, settings: Mapping[str, object], in_child: Callable[[], None]
-) -> int:
+def _serve(source: Callable[[], Source], in_child: Callable[[], None]) -> int:
     try:
-        return cli.serve(_source(application, settings), in_child)
+        return cli.serve(source(), in_child)
     except (OperatorError, ConfigError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return cli.FAILED

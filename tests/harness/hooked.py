@@ -110,7 +110,9 @@ class Hooked:
     @property
     def notes(self) -> list[Note]:
         """Everything that was noted, in order."""
-        return [json.loads(line) for line in self.notes_file.read_text().splitlines()]
+        # The last line may be half written.
+        whole, _, _ = self.notes_file.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def wait_for(self, hook: str, count: int = 1) -> Note:
         """Waits until a hook was called so often."""

@@ -58,7 +58,7 @@ class Server:
         # The path of a Unix socket is short, and that of a test's folder may be long.
         self.runtime = TemporaryDirectory(prefix="oxi-")
         runtime = {"XDG_RUNTIME_DIR": self.runtime.name}
-        self.env = {**_clean_environment(), **runtime, **(env or {})}
+        self.env = {**clean_environment(), **runtime, **(env or {})}
         self.cwd = cwd
         self.pass_fds: tuple[int, ...] = ()
         """Descriptors that the process inherits."""
@@ -271,7 +271,7 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Our environment without anything that configures a server."""
     configures = ("GUNICORN_", "OXICORN_")
     names = ("PORT", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "SENDFILE", "SCRIPT_NAME")

@@ -233,7 +233,7 @@ fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: Liste
         backlog: i32::try_from(config.backlog).unwrap_or(i32::MAX),
         umask: config.umask,
         owner,
-        reuse_port: false,
+        reuse_port: config.reuse_port,
     };
     let pidfile = config.pidfile.as_ref().map(PathBuf::from);
     Setup {

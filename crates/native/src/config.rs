@@ -91,27 +91,50 @@ impl CommandLine {
             .and_then(|typed| typed.chdir().map(str::to_owned))
     }
 
-    /// The whole configuration. `values`: the names of the configuration file, which is called `label` in messages.
-    fn resolve(&self, label: Option<String>, values: &Bound<'_, PyDict>) -> PyResult<Config> {
+    /// The configuration files that are there as well, and are not read.
+    #[getter]
+    fn overlooked_files(&self) -> Vec<&'static str> {
+        self.typed()
+            .map_or_else(Vec::new, settings::Typed::overlooked_files)
+    }
+
+    /// The setting of that name, as far as it is known before the configuration file is read.
+    #[getter]
+    fn gunicorn_shim(&self) -> Option<String> {
+        self.typed()?.gunicorn_shim()
+    }
+
+    /// The whole configuration. `layers`: what is between the environment and the command line, the weakest first: what
+    /// to call it in messages, its names, and whether it is a program with names of its own.
+    fn resolve(&self, layers: Layers) -> PyResult<Config> {
         let typed = self.typed().cloned().unwrap_or_default();
         let scripted = typed.is_scripted();
-        let source = Arc::new((label.clone(), values.clone().unbind()));
-        let values = pairs(values)?;
-        let file = label.map(|label| settings::FileValues { label, values });
+        let files = Python::attach(|py| -> PyResult<Vec<_>> {
+            let file = |(label, values, is_program): &(String, Py<PyDict>, bool)| {
+                Ok(settings::FileValues {
+                    label: label.clone(),
+                    values: pairs(values.bind(py))?,
+                    is_program: *is_program,
+                })
+            };
+            layers.iter().map(file).collect()
+        })?;
         let (config, warnings) = typed
-            .resolve(file, &|name| self.environ.get(name).cloned())
+            .resolve(files, &|name| self.environ.get(name).cloned())
             .map_err(|invalid| ConfigError::new_err(invalid.to_string()))?;
-        let warnings = warnings.iter().map(ToString::to_string).collect();
         Ok(Config {
             config: Arc::new(config),
             warnings,
             scripted,
             arguments: self.arguments.clone(),
-            source,
+            layers: Arc::new(layers),
             tls: tls::Stock::default(),
         })
     }
 }
+
+/// What to call a layer of settings, its names and values, and whether it is a program.
+pub(crate) type Layers = Vec<(String, Py<PyDict>, bool)>;
 
 impl CommandLine {
     fn typed(&self) -> Option<&settings::Typed> {
@@ -153,12 +176,15 @@ impl Config {
             Some(said) => said.bind(py).get_item(name)?.filter(|one| !one.is_none()),
             None => None,
         };
-        let written = || self.source.1.bind(py).get_item(name);
-        let found = match said {
-            Some(object) => Some(object),
-            None => written()?,
-        };
-        found.ok_or_else(|| PyAttributeError::new_err(format!("'{name}' is gone")))
+        if let Some(object) = said {
+            return Ok(object);
+        }
+        for (_, values, _) in self.layers.iter().rev() {
+            if let Some(object) = values.bind(py).get_item(name)? {
+                return Ok(object);
+            }
+        }
+        Err(PyAttributeError::new_err(format!("'{name}' is gone")))
     }
 }
 
@@ -171,13 +197,13 @@ impl Config {
 )]
 pub(crate) struct Config {
     pub(crate) config: Arc<settings::Config>,
-    warnings: Vec<String>,
+    warnings: Vec<settings::Warning>,
     /// Whether a script said it, which is more of the program than the package.
     pub(crate) scripted: bool,
     /// What a script said, if one did.
     arguments: Option<Arc<Py<PyDict>>>,
-    /// What it was made of: the configuration file's label and names.
-    pub(crate) source: Arc<(Option<String>, Py<PyDict>)>,
+    /// What it was made of beside the environment and the command line.
+    pub(crate) layers: Arc<Layers>,
     /// The certificates, once they are read.
     pub(crate) tls: tls::Stock,
 }
@@ -187,13 +213,21 @@ impl Config {
     /// What should be said about the configuration, though it is valid.
     #[getter]
     fn warnings(&self) -> Vec<String> {
-        self.warnings.clone()
+        self.warnings.iter().map(ToString::to_string).collect()
     }
 
-    /// The application: `MODULE[:VARIABLE]`.
+    /// Those of them that are about names in files that are no settings.
+    #[getter]
+    fn unknown_names(&self) -> Vec<String> {
+        let unknown = self.warnings.iter().filter(|one| one.is_unknown_name());
+        unknown.map(ToString::to_string).collect()
+    }
+
+    /// What to serve: `MODULE[:VARIABLE]`, or a `PasteDeploy` file.
     #[getter]
     fn app(&self) -> Option<String> {
-        self.config.wsgi_app.clone()
+        let paste = self.config.paste.as_ref();
+        paste.or(self.config.wsgi_app.as_ref()).cloned()
     }
 
     /// Reads the files of TLS, as the user that this process is; names may be relative to `directory`.

@@ -15,6 +15,7 @@ mod interpreter;
 mod last;
 mod limits;
 mod logs;
+mod rows;
 mod stem;
 mod tls;
 mod upgrade;
@@ -40,6 +41,8 @@ mod _native {
     use super::gevent::HubPump;
     #[pymodule_export]
     use super::logs::{log, reopen_logs, setup_logs};
+    #[pymodule_export]
+    use super::rows::{check_setting, read_toml, setting_rows};
     #[pymodule_export]
     use super::stem::Stem;
     #[pymodule_export]

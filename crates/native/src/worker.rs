@@ -232,6 +232,7 @@ impl Worker {
             deflate: deflate(&self.config),
             websockets: self.config.ws != "none",
             timeout: self.config.timeout,
+            grace: self.config.asgi_disconnect_grace_period,
         };
         let (app, crew) = (serving.app.clone_ref(py), serving.crew);
         asgi::pump(py, app, event_loop, crew, setup)

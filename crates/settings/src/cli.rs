@@ -6,8 +6,9 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::abbreviations::written_out;
 use crate::kind::Kind;
-use crate::setting::{Preset, Setting};
+use crate::setting::{Preset, Setting, Status};
 use crate::spelling::{Means, Said, Spelling, Takes};
 use crate::table;
 use crate::value::Value;
@@ -20,7 +21,7 @@ pub(crate) struct Words {
 
 /// Reads words.
 pub(crate) fn read(words: &[String]) -> Result<Words, clap::Error> {
-    let mut matches = command().try_get_matches_from(words)?;
+    let mut matches = command().try_get_matches_from(written_out(words))?;
     let positional = matches
         .remove_many(POSITIONAL)
         .map(Iterator::collect)
@@ -66,7 +67,7 @@ Serves Python web applications.
 MODULE is a dotted module path, VARIABLE the application in it: site.wsgi:app, site:create_app('prod').";
 const FOOTER: &str = "\
 Every setting can also come from the environment as OXICORN_<NAME>, and from a configuration file in \
-Python. More options in GUNICORN_CMD_ARGS or OXICORN_CMD_ARGS come before those typed here.";
+Python or TOML. More options in GUNICORN_CMD_ARGS or OXICORN_CMD_ARGS come before those typed here.";
 
 fn flag(long: &'static str, short: char, action: ArgAction) -> Arg {
     Arg::new(long).long(bare(long)).short(short).action(action)
@@ -120,7 +121,11 @@ fn argument(setting: &'static Setting) -> Arg {
         _ => taking(setting.meta, arg, ArgAction::Set),
     };
     let arg = match setting.cli_bare {
-        Some(value) => arg.num_args(0..=1).default_missing_value(value),
+        // gunicorn's own take the next word, if there is one.
+        Some(value) => arg
+            .num_args(0..=1)
+            .default_missing_value(value)
+            .require_equals(setting.status == Status::Ours),
         None => arg,
     };
     let arg = arg.aliases(setting.cli_hidden.iter().map(|flag| bare(flag)));
@@ -296,7 +301,17 @@ mod tests {
     }
 
     #[test]
-    fn gunicorns_odd_flags_are_understood() {
+    fn gunicorns_flags_can_be_shortened_as_if_there_were_no_others() {
+        assert_eq!(value("--time 7", "timeout"), Some(Value::text("7")));
+        assert_eq!(value("--time=7", "timeout"), Some(Value::text("7")));
+        assert_eq!(
+            value("--header X-A:b", "header"),
+            Some(Value::texts(["X-A:b"]))
+        );
+    }
+
+    #[test]
+    fn odd_flags_are_understood() {
         assert_eq!(value("--log-file x", "errorlog"), Some(Value::text("x")));
         assert_eq!(
             value("--limit-request-field_size 1", "limit_request_field_size"),
@@ -309,6 +324,14 @@ mod tests {
         assert_eq!(
             value("--proxy-protocol -w 2", "proxy_protocol"),
             Some(Value::text("auto"))
+        );
+        assert_eq!(
+            value("--gunicorn-shim app", "gunicorn_shim"),
+            Some(Value::text("missing"))
+        );
+        assert_eq!(
+            value("--gunicorn-shim=always app", "gunicorn_shim"),
+            Some(Value::text("always"))
         );
         assert_eq!(
             value("--proxy-protocol v1", "proxy_protocol"),

@@ -32,11 +32,21 @@ pub struct Config {
     pub wsgi_app: Option<String>,
     /// What is named makes the application.
     pub factory: bool,
+    /// Refuse files with names that are not settings.
+    pub strict_config: bool,
+    /// The `PasteDeploy` file that describes the application, perhaps with `#NAME`.
+    pub paste: Option<String>,
+    /// Its global values, as `KEY=VALUE`.
+    pub raw_paste_global_conf: Vec<String>,
+    /// When `gunicorn` can be imported without being there: `off`, `missing` or `always`.
+    pub gunicorn_shim: String,
 
     /// Where to listen; never empty.
     pub bind: Vec<Address>,
     /// How many connections may wait to be accepted.
     pub backlog: u32,
+    /// Let other servers listen on the same addresses.
+    pub reuse_port: bool,
 
     /// How many worker processes; at least 1.
     pub workers: usize,
@@ -126,6 +136,8 @@ pub struct Config {
     pub asgi_loop: String,
     /// Whether the start-up and shutdown of asynchronous applications are run: `auto`, `on` or `off`.
     pub asgi_lifespan: String,
+    /// How long a request may go on after its client left; for ever if not set.
+    pub asgi_disconnect_grace_period: Option<Duration>,
     /// The path below which an asynchronous application lives.
     pub root_path: String,
     /// Whether WebSockets are served: not if it is `none`.
@@ -189,6 +201,8 @@ pub struct Config {
     pub check_config: bool,
     /// Print the configuration, then leave.
     pub print_config: bool,
+    /// Print every line of Python that a worker executes.
+    pub spew: bool,
 
     /// The directory to run in; where it was started if not set.
     pub chdir: Option<String>,
@@ -305,8 +319,13 @@ fn is_in_effect(name: &str) -> bool {
 pub(crate) const BLANK: Config = Config {
     wsgi_app: None,
     factory: false,
+    strict_config: false,
+    paste: None,
+    raw_paste_global_conf: Vec::new(),
+    gunicorn_shim: String::new(),
     bind: Vec::new(),
     backlog: 0,
+    reuse_port: false,
     workers: 0,
     worker_class: WorkerClass::Sync,
     interface: Interface::Auto,
@@ -349,6 +368,7 @@ pub(crate) const BLANK: Config = Config {
     casefold_http_method: false,
     asgi_loop: String::new(),
     asgi_lifespan: String::new(),
+    asgi_disconnect_grace_period: None,
     root_path: String::new(),
     certfile: None,
     keyfile: None,
@@ -379,6 +399,7 @@ pub(crate) const BLANK: Config = Config {
     reload_delay: Duration::ZERO,
     check_config: false,
     print_config: false,
+    spew: false,
     chdir: None,
     pythonpath: Vec::new(),
     raw_env: Vec::new(),

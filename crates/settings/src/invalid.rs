@@ -63,11 +63,36 @@ impl std::error::Error for Invalid {}
 
 /// Something that is probably not meant, but does not keep the server from running.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning(pub(crate) String);
+pub struct Warning {
+    text: String,
+    is_unknown_name: bool,
+}
+
+impl Warning {
+    pub(crate) fn new(text: String) -> Self {
+        Self {
+            text,
+            is_unknown_name: false,
+        }
+    }
+
+    /// A file has a name that is none of a setting.
+    pub(crate) fn of_unknown_name(text: String) -> Self {
+        Self {
+            text,
+            is_unknown_name: true,
+        }
+    }
+
+    /// Whether it is about a name that is none of a setting, which `strict_config` refuses.
+    pub fn is_unknown_name(&self) -> bool {
+        self.is_unknown_name
+    }
+}
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Kind {
     Mode,
     /// Seconds, possibly with a fraction: 0, or at least a millisecond, so that no wait is cut to 0.
     Seconds,
+    /// The same, or nothing, which the text `none` says too.
+    SecondsOrNone,
     /// Bytes, not negative; texts may end in `K`, `M`, `G` (or `KiB`, ..), powers of 1024.
     Size,
     /// A text, or nothing.
@@ -80,9 +82,8 @@ impl Kind {
             Self::Mode => number::mode(value)
                 .filter(in_range(0, 0o777))
                 .map(Value::Int),
-            Self::Seconds => number::seconds(value)
-                .filter(|seconds| is_duration(*seconds))
-                .map(Value::Float),
+            Self::SecondsOrNone if is_nothing(value) => Some(Value::None),
+            Self::Seconds | Self::SecondsOrNone => seconds(value),
             Self::Size => number::size(value)
                 .filter(in_range(0, i64::MAX))
                 .map(Value::Int),
@@ -107,6 +108,7 @@ impl Kind {
             Self::Int { min, max } => range("a whole number", min, max),
             Self::Mode => "permission bits in octal from 0 to 0777".into(),
             Self::Seconds => "0, or a number of seconds of at least 0.001".into(),
+            Self::SecondsOrNone => "0, a number of seconds of at least 0.001, or none".into(),
             Self::Size => "a number of bytes of at least 0, such as 65536 or 64K".into(),
             Self::Text => "a text".into(),
             Self::Account => "a name or a number".into(),
@@ -135,6 +137,17 @@ const MOST_SECONDS_WITH_FRACTION: f64 = 3_155_695_200.0;
 
 fn is_duration(seconds: f64) -> bool {
     seconds == 0.0 || (0.001..=MOST_SECONDS_WITH_FRACTION).contains(&seconds)
+}
+
+fn seconds(value: &Value) -> Option<Value> {
+    number::seconds(value)
+        .filter(|seconds| is_duration(*seconds))
+        .map(Value::Float)
+}
+
+fn is_nothing(value: &Value) -> bool {
+    let is_word = |text: &str| text.trim().eq_ignore_ascii_case("none");
+    *value == Value::None || value.as_text().is_some_and(is_word)
 }
 
 fn in_range(min: i64, max: i64) -> impl Fn(&i64) -> bool {
@@ -324,6 +337,15 @@ mod tests {
         for wrong in ["-1", "inf", "nan", "1e300", "0.0001", "soon", ""] {
             assert!(checked(Kind::Seconds, wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn no_seconds_are_something_else_than_zero_seconds() {
+        let check = |value: Value| Kind::SecondsOrNone.check(&value);
+        assert_eq!(check(Value::None), Ok(Value::None));
+        assert_eq!(check(Value::text("None")), Ok(Value::None));
+        assert_eq!(check(Value::Int(0)), Ok(Value::Float(0.0)));
+        assert!(check(Value::text("never")).is_err());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod abbreviations;
 mod address;
 mod choices;
 mod ciphers;
@@ -19,6 +20,7 @@ mod sources;
 mod spelling;
 mod stored;
 pub mod table;
+mod toml_file;
 mod typed;
 mod usage;
 mod value;
@@ -37,5 +39,6 @@ pub use resolve::FileValues;
 pub use setting::{Apply, Preset, Reads, Section, Setting, Status, Variable};
 pub use sources::process_environment;
 pub use spelling::{Means, Said, Spelling, Takes};
+pub use toml_file::read_toml;
 pub use typed::{CommandLine, Typed, Unusable, parse_command_line};
 pub use value::Value;

@@ -1,8 +1,8 @@
 //! From all sources to one configuration.
 //!
-//! From the weakest to the strongest: defaults, the environment, the configuration file,
-//! `GUNICORN_CMD_ARGS`, `OXICORN_CMD_ARGS`, the command line; or instead of these three what is said to
-//! `oxicorn.run`. Every value that is named anywhere is checked, also one that a stronger source
+//! From the weakest to the strongest: defaults, the environment, what the application says of itself
+//! (Paste), the configuration file, `GUNICORN_CMD_ARGS`, `OXICORN_CMD_ARGS`, the command line; or instead
+//! of these three what is said to `oxicorn.run`. Every value that is named anywhere is checked, also one that a stronger source
 //! overrules.
 
 use std::collections::BTreeMap;
@@ -16,23 +16,25 @@ use crate::table;
 use crate::typed::Typed;
 use crate::value::Value;
 
-/// What a configuration file says.
+/// What a configuration file says, or what else is between the environment and the command line.
 #[derive(Debug, Clone, Default)]
 pub struct FileValues {
     /// What to call the file in messages: `gunicorn.conf.py`.
     pub label: String,
     /// Its names and their values, in its own order, whether they are settings or not.
     pub values: Vec<(String, Value)>,
+    /// It is a program, some of whose names are its own business.
+    pub is_program: bool,
 }
 
 impl Typed {
-    /// Makes the configuration out of what was typed, the file and the environment.
+    /// Makes the configuration out of what was typed, the files, the weakest first, and the environment.
     ///
     /// # Errors
     /// The first setting with a value that it cannot have, or that is not supported.
     pub fn resolve(
         self,
-        file: Option<FileValues>,
+        files: Vec<FileValues>,
         env: &dyn Fn(&str) -> Option<String>,
     ) -> Result<(Config, Vec<Warning>), Invalid> {
         let mut warnings = self.warnings;
@@ -46,7 +48,7 @@ impl Typed {
         if let Some(application) = &self.application {
             layers.name_application("default_proc_name", application, source)?;
         }
-        if let Some(file) = file {
+        for file in files {
             layers.add_file(file, &mut warnings)?;
         }
         for given in self.given {
@@ -112,7 +114,8 @@ impl Layers {
         for (name, value) in file.values {
             match table::find(&name) {
                 Some(setting) => self.check(setting, &value, &file.label)?,
-                None => warnings.extend(unknown(&name, &value, &file.label)),
+                None if file.is_program && !looks_like_a_setting(&name, &value) => {}
+                None => warnings.push(unknown(&name, &file.label)),
             }
         }
         Ok(())
@@ -225,16 +228,16 @@ fn from_variable(setting: &Setting, text: String) -> Value {
 }
 
 /// Functions, classes and modules are what a configuration file works with, not what it sets.
-fn unknown(name: &str, value: &Value, file: &str) -> Option<Warning> {
-    let looks_like_a_setting =
-        !name.starts_with('_') && !name.contains(char::is_uppercase) && value.is_plain();
-    looks_like_a_setting.then(|| {
-        let hint = nearest(name).map_or_else(
-            || " and is ignored".into(),
-            |known| format!("; did you mean '{known}'?"),
-        );
-        Warning(format!("'{name}' in {file} is not a setting{hint}"))
-    })
+fn looks_like_a_setting(name: &str, value: &Value) -> bool {
+    !name.starts_with('_') && !name.contains(char::is_uppercase) && value.is_plain()
+}
+
+fn unknown(name: &str, file: &str) -> Warning {
+    let hint = nearest(&name.to_lowercase().replace('-', "_")).map_or_else(
+        || " and is ignored".into(),
+        |known| format!("; did you mean '{known}'?"),
+    );
+    Warning::of_unknown_name(format!("'{name}' in {file} is not a setting{hint}"))
 }
 
 /// The setting whose name, or whose flag, is the most like a name.

@@ -5,38 +5,71 @@
 
 use std::path::Path;
 
+use crate::toml_file::{has_table, is_pyproject};
+
 /// The process's environment. Text that is not valid UTF-8 is repaired, so that a wrong value is
 /// reported rather than overlooked.
 pub fn process_environment(name: &str) -> Option<String> {
     std::env::var_os(name).map(|text| text.to_string_lossy().into_owned())
 }
 
-/// The configuration file that is read when none is named, if it exists in a folder.
-pub(crate) fn default_config_file(folder: &Path) -> Option<&'static str> {
+/// The configuration files of a folder that are read when none is named: the first one is.
+pub(crate) fn default_config_files(folder: &Path) -> Vec<&'static str> {
     DEFAULT_CONFIG_FILES
         .into_iter()
-        .find(|name| folder.join(name).is_file())
+        .filter(|name| {
+            let path = folder.join(name);
+            path.is_file() && (!is_pyproject(name) || speaks_of_us(&path))
+        })
+        .collect()
 }
 
-const DEFAULT_CONFIG_FILES: [&str; 2] = ["./oxicorn.conf.py", "./gunicorn.conf.py"];
+const DEFAULT_CONFIG_FILES: [&str; 4] = [
+    "./oxicorn.conf.py",
+    "./gunicorn.conf.py",
+    "./oxicorn.toml",
+    "./pyproject.toml",
+];
+
+/// Most of these files belong to projects that have said nothing of this server in them.
+fn speaks_of_us(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| has_table(&text))
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn our_default_file_is_preferred_to_gunicorns() {
+    fn our_default_files_are_preferred_to_others_and_python_to_toml() {
         let folder = std::env::temp_dir().join(format!("oxicorn-settings-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let mut found = vec![default_config_file(&folder)];
-        for name in ["gunicorn.conf.py", "oxicorn.conf.py"] {
-            std::fs::write(folder.join(name), "").unwrap();
-            found.push(default_config_file(&folder));
+        let mut found = vec![default_config_files(&folder)];
+        for (name, text) in [
+            ("pyproject.toml", "[tool.other]\noxicorn = 1\n"),
+            ("pyproject.toml", "[tool.oxicorn]\nworkers = 2\n"),
+            ("oxicorn.toml", ""),
+            ("gunicorn.conf.py", ""),
+            ("oxicorn.conf.py", ""),
+        ] {
+            std::fs::write(folder.join(name), text).unwrap();
+            found.push(default_config_files(&folder));
         }
         std::fs::remove_dir_all(&folder).unwrap();
-        assert_eq!(
-            found,
-            [None, Some("./gunicorn.conf.py"), Some("./oxicorn.conf.py")]
-        );
+        let all = [
+            "./oxicorn.conf.py",
+            "./gunicorn.conf.py",
+            "./oxicorn.toml",
+            "./pyproject.toml",
+        ];
+        let expected = [
+            &all[4..],
+            &all[4..],
+            &all[3..],
+            &all[2..],
+            &all[1..],
+            &all[..],
+        ];
+        assert_eq!(found, expected);
     }
 }

@@ -67,6 +67,15 @@ impl Stored for Duration {
     }
 }
 
+impl Stored for Option<Duration> {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value {
+            Value::None => Ok(None),
+            other => Duration::from_value(other).map(Some),
+        }
+    }
+}
+
 impl Stored for String {
     fn from_value(value: &Value) -> Result<Self, String> {
         value

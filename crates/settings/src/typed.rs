@@ -37,8 +37,26 @@ pub struct Typed {
     pub(crate) warnings: Vec<Warning>,
     /// It was said in Python: no configuration file is looked for.
     pub(crate) scripted: bool,
-    environment_config: Option<String>,
-    environment_chdir: Option<String>,
+    environment: Early,
+}
+
+/// What the environment says of settings that count before the configuration file is read.
+#[derive(Debug, Clone, Default)]
+struct Early {
+    config: Option<String>,
+    chdir: Option<String>,
+    gunicorn_shim: Option<String>,
+}
+
+impl Early {
+    fn read(env: &dyn Fn(&str) -> Option<String>) -> Self {
+        let variable = |name: &str| env(name).filter(|text| !text.trim().is_empty());
+        Self {
+            config: variable("OXICORN_CONFIG"),
+            chdir: variable("OXICORN_CHDIR"),
+            gunicorn_shim: variable("OXICORN_GUNICORN_SHIM"),
+        }
+    }
 }
 
 /// Why the arguments of `oxicorn.run` cannot be used.
@@ -84,8 +102,7 @@ impl Typed {
     fn read(args: &[String], env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Exit> {
         let variable = |name| env(name).filter(|text| !text.trim().is_empty());
         let mut typed = Self {
-            environment_config: variable("OXICORN_CONFIG"),
-            environment_chdir: variable("OXICORN_CHDIR"),
+            environment: Early::read(env),
             ..Self::default()
         };
         for name in ["GUNICORN_CMD_ARGS", "OXICORN_CMD_ARGS"] {
@@ -136,7 +153,7 @@ impl Typed {
             given: given.collect::<Result<_, _>>()?,
             application: Some(application.to_owned()),
             scripted: true,
-            environment_config: env("OXICORN_CONFIG").filter(|text| !text.trim().is_empty()),
+            environment: Early::read(env),
             ..Self::default()
         })
     }
@@ -175,7 +192,7 @@ impl Typed {
 
     fn ignore(&mut self, words: &[String], source: &str) {
         self.warnings.extend(words.iter().map(|word| {
-            Warning(format!(
+            Warning::new(format!(
                 "'{word}' ({source}) is ignored: it belongs to no option"
             ))
         }));
@@ -185,18 +202,46 @@ impl Typed {
     /// somebody named it. One that nobody named exists in the current directory: ask before
     /// changing to another.
     pub fn config_file(&self) -> Option<(String, bool)> {
-        self.text("config")
-            .or(self.environment_config.as_deref())
-            .map(|name| (name.to_owned(), true))
-            .or_else(|| {
-                let found = sources::default_config_file(Path::new(".")).filter(|_| !self.scripted);
-                found.map(|name| (name.to_owned(), false))
-            })
+        let named = self.named_file().map(|name| (name.to_owned(), true));
+        named.or_else(|| {
+            let found = self.found_files().first().copied()?;
+            Some((found.to_owned(), false))
+        })
+    }
+
+    /// The files that would be read if [`Self::config_file`] were not there.
+    pub fn overlooked_files(&self) -> Vec<&'static str> {
+        match self.named_file() {
+            Some(_) => Vec::new(),
+            None => self.found_files().into_iter().skip(1).collect(),
+        }
+    }
+
+    fn named_file(&self) -> Option<&str> {
+        self.text("config").or(self.environment.config.as_deref())
+    }
+
+    fn found_files(&self) -> Vec<&'static str> {
+        if self.scripted {
+            return Vec::new();
+        }
+        sources::default_config_files(Path::new("."))
     }
 
     /// The directory to change to, as far as it is known without the configuration file.
     pub fn chdir(&self) -> Option<&str> {
-        self.text("chdir").or(self.environment_chdir.as_deref())
+        self.text("chdir").or(self.environment.chdir.as_deref())
+    }
+
+    /// `gunicorn_shim`, as far as it is known without the configuration file.
+    pub fn gunicorn_shim(&self) -> Option<String> {
+        let said = self.text("gunicorn_shim");
+        let text = said.or(self.environment.gunicorn_shim.as_deref())?;
+        // What is wrong is told when everything is resolved.
+        let value = table::find("gunicorn_shim")?
+            .check(&Value::text(text))
+            .ok()?;
+        value.as_text().map(str::to_owned)
     }
 
     /// Whether it was said in Python, not typed.

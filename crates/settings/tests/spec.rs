@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use oxicorn_settings::{CommandLine, Config, FileValues, Value, parse_command_line};
+use oxicorn_settings::{CommandLine, Config, FileValues, Value, parse_command_line, read_toml};
 
 #[test]
 fn every_case_in_the_specification_holds() {
@@ -43,7 +43,7 @@ fn run(file: &str, text: &str) -> usize {
 #[derive(Default)]
 struct Case {
     command: String,
-    file: Option<Vec<(String, Value)>>,
+    file: Option<FileValues>,
     expected: Vec<String>,
 }
 
@@ -56,7 +56,20 @@ impl Case {
             let (kind, text) = block.split_once('\n').unwrap();
             match kind {
                 "sh" => case.command = text.into(),
-                "python" => case.file = Some(text.lines().filter_map(statement).collect()),
+                "python" => {
+                    case.file = Some(FileValues {
+                        label: "gunicorn.conf.py".into(),
+                        values: text.lines().filter_map(statement).collect(),
+                        is_program: true,
+                    });
+                }
+                "toml" => {
+                    case.file = Some(FileValues {
+                        label: "oxicorn.toml".into(),
+                        values: read_toml("oxicorn.toml", text).unwrap(),
+                        is_program: false,
+                    });
+                }
                 "expect" => case.expected = text.lines().map(Into::into).collect(),
                 other => panic!("unknown block {other}"),
             }
@@ -80,12 +93,7 @@ impl Case {
                 to_stderr,
             } => return exit(code, &text, to_stderr),
         };
-        let file = self.file.clone();
-        let file = file.map(|values| FileValues {
-            label: "gunicorn.conf.py".into(),
-            values,
-        });
-        match typed.resolve(file, &env) {
+        match typed.resolve(self.file.clone().into_iter().collect(), &env) {
             Err(invalid) => vec![format!("error: {invalid}")],
             Ok((config, warnings)) => {
                 let values = self.expected.iter().filter_map(|line| value(&config, line));

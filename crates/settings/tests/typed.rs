@@ -32,8 +32,9 @@ fn config(line: &str, values: &[(&str, Value)]) -> Config {
     let file = FileValues {
         label: "gunicorn.conf.py".into(),
         values,
+        is_program: true,
     };
-    match typed(line, &nothing).resolve(Some(file), &nothing) {
+    match typed(line, &nothing).resolve(vec![file], &nothing) {
         Ok((config, _)) => config,
         Err(invalid) => panic!("{line}: {invalid}"),
     }
@@ -101,7 +102,7 @@ fn help_is_grouped_and_shows_what_is_in_effect() {
     ] {
         assert!(help.contains(part), "{part} is missing in:\n{help}");
     }
-    assert!(!help.contains("--reuse-port"), "{help}");
+    assert!(!help.contains("--dirty-workers"), "{help}");
     assert!(
         help.lines().all(|line| line.chars().count() <= 100),
         "{help}"
@@ -197,7 +198,7 @@ fn the_report_shows_each_value_with_its_source() {
         assert!(found, "{expected:?} is missing in:\n{report}");
     }
     assert!(lines.is_sorted(), "{report}");
-    assert!(!report.contains("reuse_port"), "{report}");
+    assert!(!report.contains("dirty_workers"), "{report}");
 }
 
 #[test]
@@ -219,7 +220,7 @@ fn said(arguments: &[(&str, Value)]) -> Result<Config, String> {
         Unusable::Unknown { name, nearest } => format!("{name} is unknown, nearest is {nearest:?}"),
         Unusable::Invalid(invalid) => invalid.to_string(),
     })?;
-    let resolved = typed.resolve(None, &nothing);
+    let resolved = typed.resolve(Vec::new(), &nothing);
     resolved
         .map(|(config, _)| config)
         .map_err(|invalid| invalid.to_string())
@@ -290,5 +291,5 @@ fn an_argument_that_cannot_be_used_is_named_as_it_was_said() {
         "workers = 'many' (from oxicorn.run): expected a whole number of at least 1"
     );
     assert!(problem("limit_concurrency", Value::Int(5)).contains("not supported: use worker"));
-    assert!(problem("reuse_port", Value::Bool(true)).contains("not supported yet"));
+    assert!(problem("http2", Value::Bool(true)).contains("not supported yet"));
 }

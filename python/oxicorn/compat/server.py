@@ -80,6 +80,8 @@ class Server:
         getattr(signal, f"SIG{name}")
         for name in ("HUP", "QUIT", "INT", "TERM", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
     ]
+    app: Any
+    """The object of a program that embeds the server; only there."""
     WORKER_BOOT_ERROR = 3
     APP_LOAD_ERROR = 4
 

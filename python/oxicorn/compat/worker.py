@@ -69,7 +69,7 @@ class Worker:
         self.sockets = list(server.LISTENERS)
         self.cfg = cfg
         self.log = server.log
-        self.app = App(cfg)
+        self.app: Any = vars(server).get("app") or App(cfg)
         self.timeout = cfg.timeout / 2.0
         """Between two signs of life that gunicorn wants."""
         self.booted = False

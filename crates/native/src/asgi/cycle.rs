@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use oxicorn_engine::{Body, Ending, Exchange, Flow, Input, Now};
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
@@ -81,6 +81,10 @@ pub(crate) struct Cycle {
     /// Its name among the exchanges that are out.
     token: AtomicU64,
     task: Held<Option<Py<PyAny>>>,
+    /// It is known that its client has left.
+    pub(super) leaves: AtomicBool,
+    /// What cancels the task because of that, if nothing comes before.
+    timer: Held<Option<Py<PyAny>>>,
 }
 
 impl State {
@@ -220,12 +224,15 @@ impl Cycle {
             token: AtomicU64::new(state.token()),
             state: Held::new(Some(Box::new(state))),
             task: Held::new(None),
+            leaves: AtomicBool::new(false),
+            timer: Held::new(None),
         }
     }
 
     /// It is for another request from now on.
     pub(crate) fn renew(&self, py: Python<'_>, state: State) {
         self.token.store(state.token(), Ordering::Relaxed);
+        self.leaves.store(false, Ordering::Relaxed);
         let before = match self.slot(py).as_deref_mut() {
             Some(slot) => std::mem::replace(slot, state),
             None => return drop(self.slot(py).replace(Box::new(state))),
@@ -246,6 +253,22 @@ impl Cycle {
 
     fn slot<'a>(&'a self, py: Python<'a>) -> Lent<'a, Option<Box<State>>> {
         self.state.lock(py)
+    }
+
+    /// What `look` says of the state; no if somebody works on it.
+    pub(super) fn peek(&self, py: Python<'_>, look: impl FnOnce(&mut State) -> bool) -> bool {
+        let mut slot = self.slot(py);
+        slot.as_deref_mut().is_some_and(look)
+    }
+
+    /// Remembers what is to cancel the task, or nothing; returns what was.
+    pub(super) fn set_timer(&self, py: Python<'_>, timer: Option<Py<PyAny>>) -> Option<Py<PyAny>> {
+        std::mem::replace(&mut *self.timer.lock(py), timer)
+    }
+
+    /// Whether its task has made its first step, and is not done.
+    pub(super) fn is_suspended(&self, py: Python<'_>) -> bool {
+        self.task.lock(py).is_some()
     }
 
     /// Works on the state, and does what is to be done afterwards: wakes those who wait if the exchange is over, and sees to
@@ -285,10 +308,12 @@ impl Cycle {
     /// What `wait` waits for, if it is there: a message, or just that there is room.
     pub(crate) fn poll(this: &Py<Self>, py: Python<'_>, wait: Wait) -> PyResult<Option<Py<PyAny>>> {
         let cycle = this.get();
-        cycle.with(py, |state| match wait {
+        let found = cycle.with(py, |state| match wait {
             Wait::Message => state.message(py, cycle.driver),
             Wait::Room => Ok(state.has_room(cycle.driver).then(|| py.None())),
-        })
+        })?;
+        Self::look_for_leaving(this.bind(py))?;
+        Ok(found)
     }
 
     /// A future that ends when there is something new.
@@ -372,6 +397,7 @@ impl Cycle {
     pub(crate) fn conclude(&self, py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) {
         let task = self.task.lock(py).take();
         drop(task);
+        self.stay_of_grace(py);
         if self.driver.crew.is_forked() {
             ffi::exit_now(exit_code(py, outcome.map(drop)));
         }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use oxicorn_engine::{Message, Notice, Now, Turn};
 use oxicorn_websocket::deflate::Policy;
@@ -71,6 +72,8 @@ pub(crate) struct Driver {
     pub(super) websockets: bool,
     /// What is agreed to about compressing messages.
     pub(crate) deflate: Option<Policy>,
+    /// How long a request may go on when its client has left.
+    pub(super) grace: Option<Duration>,
     inner: Held<Inner>,
     pub(super) pump: OnceLock<Py<Pump>>,
     /// The pump runs: whatever is left will be looked at.
@@ -100,6 +103,7 @@ impl Driver {
             casefold,
             websockets,
             deflate,
+            grace,
             ..
         } = setup;
         let inner = Inner {
@@ -130,6 +134,7 @@ impl Driver {
             casefold,
             websockets,
             deflate,
+            grace,
             inner: Held::new(inner),
             pump: OnceLock::new(),
             turning: AtomicBool::new(false),
@@ -298,7 +303,10 @@ impl Driver {
     fn on_notice(&self, py: Python<'_>, notice: Notice) -> PyResult<()> {
         match notice {
             Notice::Progress(token) => match self.cycle_out(py, token) {
-                Some(cycle) => cycle.get().progress(py),
+                Some(cycle) => {
+                    Cycle::look_for_leaving(cycle.bind(py))?;
+                    cycle.get().progress(py)
+                }
                 None => Ok(()),
             },
             Notice::Overdue(token) => {

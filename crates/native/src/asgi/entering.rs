@@ -105,7 +105,7 @@ impl Driver {
             serial,
         };
         task.call_method1(intern!(py, "add_done_callback"), (Bound::new(py, ended)?,))?;
-        Ok(())
+        Cycle::look_for_leaving(cycle)
     }
 
     /// A suspended task is done.

@@ -7,6 +7,7 @@ mod cycle;
 mod driver;
 mod entering;
 mod fields;
+mod leaving;
 mod scope;
 mod send;
 mod task;

@@ -46,6 +46,8 @@ pub(crate) struct Setup {
     pub(crate) websockets: bool,
     /// How long the loop may be silent while requests are inside the application.
     pub(crate) timeout: Duration,
+    /// How long a request may go on when its client has left (`asgi_disconnect_grace_period`).
+    pub(crate) grace: Option<Duration>,
 }
 
 /// One listener's dict, and what its entries were last made from.

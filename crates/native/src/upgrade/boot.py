@@ -1,7 +1,7 @@
 """The package as it was when this server was started, run again because a newer one failed.
 
 Above, as it is executed: FILES (a module's file and source), COMMAND and NAME (what was typed),
-CONFIGURATION (label and values of the configuration file). The extension module is in the
+CONFIGURATION (what is between the environment and what was typed). The extension module is in the
 descriptor whose path is the first argument. Invariant: of the package nothing on the disk is used.
 """
 
@@ -63,7 +63,7 @@ def read_or_remember(source):
     try:
         return read(source)
     except BaseException as error:
-        config = source._command_line.resolve(*marshal.loads(CONFIGURATION))
+        config = source._command_line.resolve(marshal.loads(CONFIGURATION))
         text = f"The configuration is that of the start, for it cannot be read now: {error}"
         return config, [text, *config.warnings]
 

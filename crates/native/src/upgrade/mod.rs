@@ -190,14 +190,17 @@ fn typed(command: &[OsString], arguments: &[OsString]) -> String {
 /// What the configuration file said; without what is no plain value.
 fn configuration(py: Python<'_>, config: &Config) -> PyResult<String> {
     let dumps = py.import("marshal")?.getattr("dumps")?;
-    let (label, values) = &*config.source;
-    let plain = PyDict::new(py);
-    for (name, value) in values.bind(py) {
-        if dumps.call1((&value,)).is_ok() {
-            plain.set_item(name, value)?;
+    let mut layers = Vec::new();
+    for (label, values, is_program) in config.layers.iter() {
+        let plain = PyDict::new(py);
+        for (name, value) in values.bind(py) {
+            if dumps.call1((&value,)).is_ok() {
+                plain.set_item(name, value)?;
+            }
         }
+        layers.push((label, plain, *is_program));
     }
-    let all: Vec<u8> = dumps.call1(((label, plain),))?.extract()?;
+    let all: Vec<u8> = dumps.call1((layers,))?.extract()?;
     Ok(format!("CONFIGURATION = {}\n", literal(&all)))
 }
 

@@ -37,8 +37,10 @@ const ELSEWHERE: &str = "\
 - Defaults, environment, configuration file, `GUNICORN_CMD_ARGS` and command line overrule each other in
   the same order as gunicorn's.
 - Every setting also has a variable `OXICORN_<NAME>`, and `OXICORN_CMD_ARGS` overrules `GUNICORN_CMD_ARGS`.
-- A configuration file may be called `oxicorn.conf.py`, which is preferred to `gunicorn.conf.py`.
-- A name in the configuration file that is not a setting is reported, with the nearest one that is.
+- A configuration file may be called `oxicorn.conf.py`, which is preferred to `gunicorn.conf.py`; where neither is,
+  `oxicorn.toml` and `[tool.oxicorn]` in `pyproject.toml` are found. If several are there, the log says which counts.
+- A name in the configuration file that is not a setting is reported, with the nearest one that is; it is an error
+  with `--strict-config` and under `--check-config`.
 - A wrong value is reported with the setting, the value, where it was set and what is allowed. On the
   command line this ends with exit code 2, elsewhere with 1.
 - Words that belong to no option are reported, where gunicorn says nothing.

@@ -19,7 +19,7 @@ pub use man::man;
 pub use reference::reference;
 pub use stub::stub;
 
-use crate::setting::{Preset, Setting};
+use crate::setting::{Preset, Setting, Status};
 use crate::spelling::{Spelling, Takes};
 
 /// A copy in the repository: its path from the root, and what makes its text.
@@ -45,6 +45,7 @@ fn value(setting: &Setting) -> String {
     match (setting.takes_value(), setting.cli_bare) {
         (false, _) => String::new(),
         (true, None) => format!(" {}", setting.meta),
+        (true, Some(_)) if setting.status == Status::Ours => format!("[={}]", setting.meta),
         (true, Some(_)) => format!(" [{}]", setting.meta),
     }
 }

@@ -22,7 +22,8 @@ A setting can be set in several places. From the weakest to the strongest:
 
 1. the environment: `OXICORN_<NAME>`, and for a few settings a variable of their own, such as
    `WEB_CONCURRENCY`;
-2. the configuration file, a Python file whose lower-case names are settings;
+2. the configuration file: Python, whose lower-case names are settings, or TOML; and, weaker than it,
+   what a `PasteDeploy` file says (`paste`);
 3. the variable `GUNICORN_CMD_ARGS`, then the variable `OXICORN_CMD_ARGS`, both holding a piece of
    command line;
 4. the command line.

@@ -53,7 +53,7 @@ fn given(setting: &Setting) -> String {
         Kind::Bool => "bool".into(),
         Kind::Int { .. } | Kind::Mode => "int".into(),
         Kind::Size => "int | str".into(),
-        Kind::Seconds => "float".into(),
+        Kind::Seconds | Kind::SecondsOrNone => "float".into(),
         Kind::Text => PATH.into(),
         Kind::Account => "str | int".into(),
         Kind::Choice(_) | Kind::Hook => annotation_of(setting.kind),
@@ -82,7 +82,7 @@ fn annotation_of(kind: Kind) -> String {
     match kind {
         Kind::Bool => "bool".into(),
         Kind::Int { .. } | Kind::Mode | Kind::Size => "int".into(),
-        Kind::Seconds => "float".into(),
+        Kind::Seconds | Kind::SecondsOrNone => "float".into(),
         Kind::Text | Kind::Account | Kind::Class | Kind::ChoiceOrImport(_) => "str".into(),
         Kind::Choice(words) => {
             let words: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();

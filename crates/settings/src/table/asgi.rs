@@ -5,14 +5,6 @@ use crate::setting::{Preset, Section, Setting, Status};
 use crate::spelling::{Spelling, Takes};
 use crate::stored::store;
 
-/// What the rows of this section start from.
-const ROW: Setting = Setting {
-    status: Status::Later {
-        meanwhile: "remove it",
-    },
-    ..Setting::ROW
-};
-
 pub(super) static SECTION: Section = Section {
     title: "ASGI",
     rows: &[
@@ -58,13 +50,21 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "asgi_disconnect_grace_period",
             cli: &["--asgi-disconnect-grace-period"],
-            kind: Kind::WHOLE_SECONDS,
-            default: Preset::Int(3),
+            kind: Kind::SecondsOrNone,
+            default: Preset::None,
             meta: "SECONDS",
-            summary: "How long a request may go on after its client left.",
-            doc: "Then its task is cancelled; 0 cancels at once.",
-            examples: &["10"],
-            ..ROW
+            status: Status::Better {
+                how: "fractions count, and the default is not 3 but never: as with uvicorn, what a request has \
+                      begun is not cancelled because its client left",
+            },
+            summary: "How long a request may go on after its client left; else for ever.",
+            doc: "Its task is cancelled when its client has been gone for so long: `asyncio.CancelledError` is \
+                  raised where it waits. 0 cancels at once. By default the application is told (`http.disconnect`, \
+                  and the errors of `send`), and ends by itself. WebSockets, and what goes on when the response is \
+                  complete, are never cancelled by this.",
+            examples: &["3", "0", "none"],
+            apply: |config, value| store(&mut config.asgi_disconnect_grace_period, value),
+            ..Setting::ROW
         },
         Setting {
             name: "root_path",

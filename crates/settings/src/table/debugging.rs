@@ -104,10 +104,11 @@ pub(super) static SECTION: Section = Section {
             name: "check_config",
             cli: &["--check-config"],
             status: Status::Better {
-                how: "unknown names in the configuration file are reported",
+                how: "unknown names in the configuration file are errors",
             },
             summary: "Check the configuration and the application, then leave.",
-            doc: "Leaves with 0 if the server could start, with 1 if not.",
+            doc: "Leaves with 0 if the server could start, with 1 if not, also if the configuration file has a name \
+                  that is not a setting.",
             apply: |config, value| store(&mut config.check_config, value),
             ..Setting::SWITCH
         },
@@ -125,11 +126,13 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "spew",
             cli: &["--spew"],
-            status: Status::Refused {
-                advice: "run the code in question under `python -m trace --trace` instead",
+            status: Status::Better {
+                how: "threads of the application are traced as well; the arbiter, which is native, is not",
             },
-            summary: "Print every line of Python that is executed.",
-            doc: "Makes a server too slow to be of use.",
+            summary: "Print every line of Python that a worker executes.",
+            doc: "To standard output: module, number, and the line itself. Makes a server far too slow for \
+                  anything but looking for a fault.",
+            apply: |config, value| store(&mut config.spew, value),
             ..Setting::SWITCH
         },
     ],

@@ -5,8 +5,8 @@ use crate::setting::{Preset, Section, Setting, Status};
 
 /// What the rows of this section start from.
 const ROW: Setting = Setting {
-    status: Status::Later {
-        meanwhile: "run long jobs in a task queue, such as Celery, Dramatiq or RQ",
+    status: Status::Refused {
+        advice: "run long jobs in a task queue, such as Celery, Dramatiq or RQ",
     },
     ..Setting::ROW
 };

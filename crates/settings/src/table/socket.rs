@@ -87,12 +87,14 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "reuse_port",
             cli: &["--reuse-port"],
-            status: Status::Later {
-                meanwhile: "remove it; the workers share one listening socket, which loses no \
-                            connection when a worker leaves",
+            status: Status::Better {
+                how: "the workers still share one socket for each address, so no connection is lost when a \
+                      worker leaves, and none waits for a busy worker while another one is idle",
             },
-            summary: "Give each worker a listening socket of its own.",
-            doc: "Sets `SO_REUSEPORT`, so that the kernel spreads connections over the workers.",
+            summary: "Let other servers listen on the same addresses.",
+            doc: "Sets `SO_REUSEPORT` on the listening sockets: another server of the same user that does so too can \
+                  listen on the same address and port, and the kernel spreads the connections over both.",
+            apply: |config, value| store(&mut config.reuse_port, value),
             ..Setting::SWITCH
         },
     ],

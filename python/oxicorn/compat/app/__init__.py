@@ -1,0 +1,1 @@
+"""gunicorn's `app`: the classes of programs that start the server themselves."""

@@ -1,0 +1,1 @@
+"""`gunicorn.app`, by Oxicorn."""

@@ -1,0 +1,3 @@
+"""`gunicorn.app.base`, by Oxicorn."""
+
+from oxicorn.compat.app.base import *  # noqa: F403

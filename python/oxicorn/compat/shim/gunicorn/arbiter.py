@@ -1,0 +1,3 @@
+"""`gunicorn.arbiter`, by Oxicorn."""
+
+from oxicorn.compat.arbiter import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""`gunicorn.config`, by Oxicorn."""
+
+from oxicorn.compat.config import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""`gunicorn.debug`, by Oxicorn."""
+
+from oxicorn.compat.debug import *  # noqa: F403

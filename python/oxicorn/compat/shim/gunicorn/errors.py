@@ -1,0 +1,3 @@
+"""`gunicorn.errors`, by Oxicorn."""
+
+from oxicorn.compat.errors import *  # noqa: F403

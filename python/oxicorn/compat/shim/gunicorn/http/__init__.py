@@ -1,0 +1,1 @@
+"""`gunicorn.http`, by Oxicorn."""

@@ -1,0 +1,3 @@
+"""`gunicorn.util`, by Oxicorn."""
+
+from oxicorn.compat.util import *  # noqa: F403

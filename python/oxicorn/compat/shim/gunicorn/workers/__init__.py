@@ -1,0 +1,5 @@
+"""`gunicorn.workers`, by Oxicorn."""
+
+from oxicorn.compat.workers import SUPPORTED_WORKERS
+
+__all__ = ["SUPPORTED_WORKERS"]
