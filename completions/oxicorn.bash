@@ -121,10 +121,30 @@ _oxicorn() {
             mapfile -t COMPREPLY < <(compgen -W 'debug info warning error critical' -- "$word")
             return
             ;;
+        --log-format)
+            mapfile -t COMPREPLY < <(compgen -W 'text json logfmt' -- "$word")
+            return
+            ;;
+        --request-id-header) return ;;
         --color)
             mapfile -t COMPREPLY < <(compgen -W 'auto always never' -- "$word")
             return
             ;;
+        --logger-class)
+            mapfile -t COMPREPLY < <(compgen -W 'project.logging.Logger' -- "$word")
+            return
+            ;;
+        --log-config)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        --log-config-json)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
+        --log-syslog-to) return ;;
+        --log-syslog-prefix) return ;;
+        --log-syslog-facility) return ;;
         --reload-engine)
             mapfile -t COMPREPLY < <(compgen -W 'auto poll inotify' -- "$word")
             return
@@ -140,6 +160,9 @@ _oxicorn() {
         --reload-include) return ;;
         --reload-exclude) return ;;
         --reload-delay) return ;;
+        --statsd-host) return ;;
+        --statsd-prefix) return ;;
+        --dogstatsd-tags) return ;;
         --keyfile | --ssl-keyfile)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
@@ -179,7 +202,7 @@ _oxicorn() {
         --control-socket-mode) return ;;
     esac
     if [[ $word == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config --strict-config --factory --paste --paster --paste-global --gunicorn-shim -b --bind --host --port --uds --fd --backlog --reuse-port -w --workers -k --worker-class --interface --threads --worker-connections --max-requests --limit-max-requests --max-requests-jitter --limit-max-requests-jitter --max-worker-memory --preload --restart-mode -t --timeout --graceful-timeout --timeout-graceful-shutdown --orphan-timeout --shutdown-delay --keep-alive --timeout-keep-alive --tls-handshake-timeout --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --ready-check --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --server-header --no-server-header --date-header --no-date-header --header --forwarded-allow-ips --proxy-headers --no-proxy-headers --forwarder-headers --proxy-protocol --proxy-protocol-required --proxy-allow-from --protocol --uwsgi-allow-from --chdir --pythonpath --app-dir -e --env --env-file -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-log --no-access-log --access-logformat --error-logfile --log-file --log-level --capture-output --color --use-colors --no-use-colors --reload --reload-engine --reload-extra-file --reload-dir --reload-include --reload-exclude --reload-delay --check-config --print-config --spew --keyfile --ssl-keyfile --certfile --ssl-certfile --cert-reqs --ssl-cert-reqs --ca-certs --ssl-ca-certs --ciphers --ssl-ciphers --asgi-loop --loop --asgi-lifespan --lifespan --asgi-disconnect-grace-period --root-path --ws --websocket-max-message-size --ws-max-size --ws-ping-interval --ws-ping-timeout --ws-per-message-deflate --ws-deflate-min-size --ws-deflate-takeover --control-socket --control-socket-mode --no-control-socket' -- "$word")
+        mapfile -t COMPREPLY < <(compgen -W '-h --help -v --version -c --config --strict-config --factory --paste --paster --paste-global --gunicorn-shim -b --bind --host --port --uds --fd --backlog --reuse-port -w --workers -k --worker-class --interface --threads --worker-connections --max-requests --limit-max-requests --max-requests-jitter --limit-max-requests-jitter --max-worker-memory --preload --restart-mode -t --timeout --graceful-timeout --timeout-graceful-shutdown --orphan-timeout --shutdown-delay --keep-alive --timeout-keep-alive --tls-handshake-timeout --head-timeout --body-timeout --body-min-rate --write-timeout --linger-timeout --boot-timeout --ready-check --observe-timeout --limit-request-line --limit-request-fields --limit-request-field_size --limit-request-body --body-memory-limit --response-memory-limit --response-spool-limit --response-kept-limit --tmp-upload-dir --header-map --permit-unconventional-http-method --permit-unconventional-http-version --casefold-http-method --sendfile --no-sendfile --server-header --no-server-header --date-header --no-date-header --header --forwarded-allow-ips --proxy-headers --no-proxy-headers --forwarder-headers --proxy-protocol --proxy-protocol-required --proxy-allow-from --protocol --uwsgi-allow-from --chdir --pythonpath --app-dir -e --env --env-file -D --daemon -R --enable-stdio-inheritance -p --pid -u --user -g --group --initgroups -m --umask -n --name --access-logfile --access-log --no-access-log --access-logformat --error-logfile --log-file --log-level --log-format --request-id-header --capture-output --color --use-colors --no-use-colors --logger-class --log-config --log-config-json --log-syslog --log-syslog-to --log-syslog-prefix --log-syslog-facility --disable-redirect-access-to-syslog --reload --reload-engine --reload-extra-file --reload-dir --reload-include --reload-exclude --reload-delay --check-config --print-config --spew --statsd-host --statsd-prefix --dogstatsd-tags --enable-backlog-metric --keyfile --ssl-keyfile --certfile --ssl-certfile --cert-reqs --ssl-cert-reqs --ca-certs --ssl-ca-certs --ciphers --ssl-ciphers --asgi-loop --loop --asgi-lifespan --lifespan --asgi-disconnect-grace-period --root-path --ws --websocket-max-message-size --ws-max-size --ws-ping-interval --ws-ping-timeout --ws-per-message-deflate --ws-deflate-min-size --ws-deflate-takeover --control-socket --control-socket-mode --no-control-socket' -- "$word")
     fi
 }
 

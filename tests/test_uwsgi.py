@@ -6,6 +6,7 @@ who may speak, and the limits. Packets themselves are in `spec/edge/uwsgi.md`, n
 from __future__ import annotations
 
 import ast
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -296,3 +297,14 @@ def test_the_access_log_names_the_client_and_its_request(serve: Serve, folder: P
 def test_a_worker_can_ask_its_application_before_it_serves(serve: Serve, folder: Path) -> None:
     options = ("--protocol", "uwsgi", "--ready-check", "/", "--proxy-protocol-required")
     assert ask(serve("tells:app", *options, cwd=folder), packet()).status == 200
+
+
+def test_a_request_in_a_packet_has_an_id(serve: Serve, folder: Path) -> None:
+    options = ["--protocol", "uwsgi", "--request-id-header", "X-Request-ID"]
+    server = serve("tells:app", *options, cwd=folder)
+    for sent, kept in (("of-nginx", True), ("no id", False), (None, False)):
+        more = [("HTTP_X_REQUEST_ID", sent)] if sent else []
+        response = ask(server, packet(*more))
+        [id_] = response.all("X-Request-ID")
+        assert f"'HTTP_X_REQUEST_ID': '{id_}'" in response.text
+        assert id_ == sent if kept else re.fullmatch("[0-9a-f]{32}", id_)

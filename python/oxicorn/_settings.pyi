@@ -86,6 +86,8 @@ class Config:
     access_log_format: str
     errorlog: str
     loglevel: Literal["debug", "info", "warning", "error", "critical"]
+    log_format: Literal["text", "json", "logfmt"]
+    request_id_header: str | None
     capture_output: bool
     color: Literal["auto", "always", "never"]
     logger_class: str
@@ -258,6 +260,8 @@ class Arguments(TypedDict, total=False):
     errorlog: str | PathLike[str] | None
     loglevel: Literal["debug", "info", "warning", "error", "critical"] | None
     log_level: str | int | None
+    log_format: Literal["text", "json", "logfmt"] | None
+    request_id_header: str | PathLike[str] | None
     capture_output: bool | None
     color: Literal["auto", "always", "never"] | None
     use_colors: bool | None

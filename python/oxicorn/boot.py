@@ -52,16 +52,19 @@ def prepare(
     config: Config,
     generation: int,
     identity: Identity,
+    renew_log: Callable[[], None],
     with_all_rights: Callable[[], None] = lambda: None,
 ) -> None:
     """Makes a process just forked what its configuration says; the order is gunicorn's.
 
-    The arbiter has entered only the configuration of the first generation. `with_all_rights` is
-    called before the rights are given up that the server was started with.
+    The arbiter has entered only the configuration of the first generation. `renew_log` is
+    called for later ones. `with_all_rights` is called before the rights are given up that the
+    server was started with.
     """
     open_outputs(config)
     if generation > 1:
         source.enter_again(config)
+        renew_log()
     elif config.reload:
         source.forget_modules()
     shim.announce(config.raw_env)

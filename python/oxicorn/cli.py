@@ -33,6 +33,8 @@ from oxicorn._native import (
     undo,
 )
 from oxicorn.boot import application, check, lost_threads
+from oxicorn.compat.loggers import check as check_log
+from oxicorn.compat.loggers import open_log
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, OperatorError
 from oxicorn.identity import Identity
@@ -118,6 +120,7 @@ def _check(source: Source, config: Config, warnings: list[str]) -> int:
         raise OperatorError("\n".join(unknown))
     try:
         Identity.of(config)
+        check_log(config)
         gevent.patch(config)
         application(source, config, lambda text: print(text, file=sys.stderr))
     except ApplicationError as error:
@@ -129,6 +132,7 @@ def _check_upgrade(config: Config) -> int:
     """A running server asks whether it could go on as this version."""
     Identity.of(config)
     setup_logs(config)
+    check_log(config)
     print(check_state(), flush=True)
     return 0
 
@@ -141,6 +145,7 @@ def _serve(
     if config.daemon and beginning() == "start" and "GUNICORN_PID" not in os.environ:
         daemonize(config.enable_stdio_inheritance)
     setup_logs(config)
+    journal = open_log(config)
     identity.give(config.errorlog, config.accesslog)
     if config.capture_output:
         capture(config.errorlog)
@@ -149,7 +154,7 @@ def _serve(
         log("warning", f"Threads that were started before oxicorn.run end at the fork: {threads}")
     set_title("master", config)
     try:
-        observer = Observer(config, source.command(), partial(_configure_again, source))
+        observer = Observer(config, source.command(), partial(_configure_again, source), journal)
         if source.embedded is not None:
             observer.server.app = source.embedded
         # What a configuration has done to `os` (gevent's patches) is not for the arbiter.

@@ -1,6 +1,7 @@
 """A worker's hooks, from the fork to the end of its process.
 
-There is a life only where one of these hooks is set; a worker without any knows nothing of it.
+There is a life only where one of these hooks is set, or Python logs the requests; a worker without
+knows nothing of it.
 
 Invariant: `worker_exit` is called once, last of all, in whichever way the process ends by itself.
 """
@@ -19,6 +20,7 @@ from oxicorn import _native
 from oxicorn._native import log
 from oxicorn.app import Loaded
 from oxicorn.compat.asgi import Observed
+from oxicorn.compat.loggers import access_of
 from oxicorn.compat.server import Server
 from oxicorn.compat.turn import Turns
 from oxicorn.compat.worker import Worker
@@ -46,9 +48,10 @@ class Life:
 
     @classmethod
     def of(cls, observer: Observer, age: int, generation: int) -> Life | None:
-        """In a process that was just forked; `None` if no hook is set."""
+        """In a process that was just forked; `None` if no hook is set, and Python logs nothing."""
         worker, hooks = observer.born(age, generation)
-        return cls(observer.server, worker, hooks) if hooks.has(*_HOOKS) else None
+        is_wanted = hooks.has(*_HOOKS) or access_of(worker.log) is not None
+        return cls(observer.server, worker, hooks) if is_wanted else None
 
     def __init__(self, server: Server, worker: Worker, hooks: Hooks) -> None:
         """`worker` is this process, below `server`."""
@@ -107,9 +110,11 @@ class Life:
     @property
     def observer(self) -> Turns | None:
         """What is to be called for each request of a WSGI application."""
-        if not self._hooks.has("pre_request", "post_request"):
+        access = access_of(self._worker.log)
+        if access is None and not self._hooks.has("pre_request", "post_request"):
             return None
-        return Turns(self._worker, self._hooks.get("pre_request"), self._hooks.get("post_request"))
+        pre, post = self._hooks.get("pre_request"), self._hooks.get("post_request")
+        return Turns(self._worker, pre, post, access)
 
     def observed(self, application: Any) -> Any:
         """An asynchronous application, with the hooks of its requests."""

@@ -12,12 +12,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 from oxicorn._native import Config, log
 from oxicorn.compat.config import Cfg
+from oxicorn.compat.loggers import renew
 from oxicorn.compat.server import Listener, Server
 from oxicorn.compat.worker import BOOTING, Worker
-from oxicorn.errors import OperatorError
+from oxicorn.errors import OperatorError, traceback_of
 from oxicorn.hooks import Hooks, complain, summary
 
 __all__ = ["Answer", "Observer"]
@@ -40,10 +42,14 @@ class Observer:
         config: Config,
         start: tuple[str, list[str], dict[str, str], str],
         read: Callable[[], Config],
+        journal: Any = None,
     ) -> None:
-        """For a server that was started by the command `start`; `read`: the configuration, anew."""
+        """For a server that was started by the command `start`; `read`: the configuration, anew.
+
+        `journal` is the log that hooks are given.
+        """
         self._read = read
-        self.server = Server(Cfg(config), start)
+        self.server = Server(Cfg(config), start, journal)
         self.code = 0
         """What the process ends with if it is a hook that kept it from starting."""
         self._generations = {1: (config, Hooks(config))}
@@ -105,6 +111,8 @@ class Observer:
         self._enter(generation)
         self._generations = {generation: self._generations[self._generation]}
         self._generation = generation
+        if not failed:
+            self._renew_log()
         if failed and before and before[1] != self.server.num_workers:
             return self._change_workers(before[1])
         return None
@@ -146,6 +154,7 @@ class Observer:
             self.server.worker_age = max(age, self.server.worker_age)
         self._workers[age].pid = pid
         self.server.WORKERS[pid] = self._workers[age]
+        self._count_workers()
         return None
 
     def exited(self, age: int, code: int | None, number: int | None) -> Answer:
@@ -154,6 +163,7 @@ class Observer:
         if worker is None:
             return None
         self.server.WORKERS.pop(worker.pid, None)
+        self._count_workers()
         worker.ends()
         worker.aborted = number == signal.SIGABRT
         return self._call("child_exit", self.server, worker)
@@ -164,6 +174,32 @@ class Observer:
         worker = self._workers.get(age) or Worker(age, self.server, Cfg(config))
         worker.pid = os.getpid()
         return worker, hooks
+
+    # the log
+
+    def measure(self) -> Answer:
+        """Once a second, with `enable_backlog_metric`."""
+        backlog = sum(listener.backlog for listener in self.server.LISTENERS)
+        self._measure("gunicorn.backlog", backlog, "histogram", f"socket backlog: {backlog}")
+        return None
+
+    def _count_workers(self) -> None:
+        count = len(self.server.WORKERS)
+        self._measure("gunicorn.workers", count, "gauge", f"{count} workers")
+
+    def _measure(self, metric: str, value: int, kind: str, text: str) -> None:
+        extra = {"metric": metric, "value": value, "mtype": kind}
+        try:
+            self.server.log.debug(text, extra=extra)
+        except Exception as error:
+            log("error", f"The logger has failed\n{traceback_of(error)}")
+
+    def _renew_log(self) -> None:
+        """The new workers have done the same before, so that it hardly fails here."""
+        try:
+            renew(self.server.log, self._of(self._generation)[0])
+        except OperatorError as error:
+            log("error", str(error))
 
     # the hooks
 

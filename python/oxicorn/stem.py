@@ -18,6 +18,7 @@ from functools import partial
 from oxicorn import boot, gevent, worker
 from oxicorn._native import Config, Stem, log
 from oxicorn.app import Loaded
+from oxicorn.compat.loggers import renew
 from oxicorn.configuration import Source
 from oxicorn.identity import Identity
 from oxicorn.observer import Observer
@@ -32,7 +33,8 @@ def run(source: Source, stem: Stem, identity: Identity, observer: Observer) -> i
     try:
         gevent.patch(config)
         set_title("stem", config)
-        boot.prepare(source, config, stem.generation, identity)
+        renew_log = partial(renew, observer.server.log, config)
+        boot.prepare(source, config, stem.generation, identity, renew_log)
         stem.begin()
         os.register_at_fork(after_in_child=stem.forked)
         application = _load(source, config)

@@ -20,8 +20,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from oxicorn import boot, gevent
-from oxicorn._native import Config, Seed, Worker, log
+from oxicorn._native import Config, Seed, Worker, log, settle_logs
 from oxicorn.app import Loaded
+from oxicorn.compat.loggers import renew
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, ModuleMissing
 from oxicorn.identity import Identity
@@ -44,7 +45,8 @@ def run(source: Source, seed: Seed, identity: Identity, observer: Observer) -> i
 
     def import_it(worker: Worker) -> Loaded:
         begin = partial(life.begin, worker) if life else _nothing
-        boot.prepare(source, seed.config, seed.generation, identity, begin)
+        renew_log = partial(renew, observer.server.log, seed.config)
+        boot.prepare(source, seed.config, seed.generation, identity, renew_log, begin)
         worker.begin()
         if life:
             life.listen(boot.dump_stacks_on_abort)
@@ -79,6 +81,7 @@ def _live(seed: Seed, application: Callable[[Worker], Loaded], life: Life | None
     finally:
         if life:
             life.end()
+        settle_logs()
 
 
 def _serve_until_the_end(

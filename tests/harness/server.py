@@ -102,7 +102,9 @@ class Server:
         self._still_runs("booting")
         workers = self.workers()
         # What is said before the first worker is forked has been said.
-        place = re.search(r"Control socket listening at unix:(\S+)", self.log) if workers else None
+        place = (
+            re.search(r'Control socket listening at unix:([^\s"]+)', self.log) if workers else None
+        )
         if place is None:
             return bool(workers) and all(map(processes.has_epoll, workers)) and self._accepts()
         try:

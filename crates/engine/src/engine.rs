@@ -21,6 +21,7 @@ use crate::handover::{Giving, Handover, Taking};
 use crate::options::Options;
 use crate::outbox::Kept;
 use crate::poller::{Poller, Ready};
+use crate::request_id::RequestIds;
 use crate::slab::{Id, Slab};
 use crate::stats::forget;
 use crate::timer::Timer;
@@ -135,6 +136,7 @@ pub struct Engine {
     /// The counters, where others may see them.
     pub(crate) board: &'static Board,
     pub(crate) access: Option<AccessLog>,
+    pub(crate) request_ids: Option<RequestIds>,
     pub(crate) accepting: bool,
     /// Connections that may be accepted before new events are looked at.
     pub(crate) accept_budget: usize,
@@ -189,7 +191,9 @@ impl Engine {
         let registry = poller.registry()?;
         let timer_fd = timer.fd().as_raw_fd();
         registry.register(&mut SourceFd(&timer_fd), token(TIMER), Interest::READABLE)?;
+        let request_ids = options.request_id.as_deref().map(RequestIds::new);
         Ok(Self {
+            request_ids: request_ids.transpose()?,
             options,
             registry,
             timer,

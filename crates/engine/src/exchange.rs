@@ -18,6 +18,9 @@ use crate::tls::Facts;
 /// The size of an exchange's read buffer in bytes. One `recv` takes this much at the most.
 pub(crate) const READ: usize = 32 * 1024;
 
+/// Room behind it that an exchange keeps for what is added to requests.
+const ADDED: usize = 256;
+
 /// The request's scheme as the application shall see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scheme {
@@ -169,8 +172,17 @@ impl Exchange {
     /// Keeps no more memory than what is in it takes: it is about to be out for long.
     pub(crate) fn shrink(&mut self) {
         // A copy: a large block that is shrunk in place leaves a hole that the next one does not fit.
-        let head = self.bytes.get(..self.head.len as usize);
-        self.bytes = head.unwrap_or_default().to_vec();
+        let end = self.head.len;
+        let mut kept = self.bytes.get(..end as usize).unwrap_or_default().to_vec();
+        for field in &mut self.head.fields {
+            // What was added to the request lies behind it.
+            for span in [&mut field.name, &mut field.value] {
+                if span.start >= end {
+                    *span = append(&mut kept, span.of(&self.bytes));
+                }
+            }
+        }
+        self.bytes = kept;
         self.head.fields.shrink_to_fit();
         self.response.head.shrink_to_fit();
     }
@@ -187,7 +199,17 @@ impl Exchange {
         self.response.body_bytes = 0;
         if self.bytes.len() > READ {
             self.bytes.truncate(READ);
-            self.bytes.shrink_to_fit();
+            self.bytes.shrink_to(READ + ADDED);
         }
     }
+}
+
+/// Appends behind whatever was read.
+pub(crate) fn append(bytes: &mut Vec<u8>, text: &[u8]) -> Span {
+    let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+    let start = offset(bytes.len());
+    bytes.reserve_exact(text.len());
+    bytes.extend_from_slice(text);
+    let end = offset(bytes.len());
+    Span { start, end }
 }

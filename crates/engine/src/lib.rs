@@ -21,6 +21,7 @@ mod poller;
 mod question;
 mod reading;
 mod refusal;
+mod request_id;
 mod slab;
 mod spool;
 mod stats;

@@ -63,6 +63,8 @@ pub struct Options {
     pub ping_interval: u64,
     /// Milliseconds it has then to say anything; 0 asks again and again (`ws_ping_timeout`).
     pub ping_timeout: u64,
+    /// The field that every request has an id in (`request_id_header`); `None`: they have none.
+    pub request_id: Option<String>,
     /// Requests after which the worker asks to be replaced (`max_requests` with its jitter applied); 0 = never.
     pub max_requests: u64,
 }
@@ -94,6 +96,7 @@ impl Default for Options {
             message_limit: 16 * 1024 * 1024,
             ping_interval: 20_000,
             ping_timeout: 20_000,
+            request_id: None,
             max_requests: 0,
         }
     }

@@ -418,6 +418,9 @@ impl Engine {
             connection.course = Course::default();
             connection.show(self.board, Some(Count::Request));
         }
+        if let Some(ids) = &mut self.request_ids {
+            ids.mark(exchange);
+        }
         self.set_deadline(id, self.app_deadline(now));
     }
 

@@ -1,7 +1,8 @@
 //! The error log: what the server itself has to say, through the `log` crate.
 //!
 //! For: one line a message in gunicorn's shape,
-//! `[2026-01-02 03:04:05 +0000] [PID] [INFO] message`, one write each.
+//! `[2026-01-02 03:04:05 +0000] [PID] [INFO] message`, or one of named fields, one write each; the
+//! same to syslog; or the message to somebody who writes it instead.
 //! Not for: requests (the access log) or for making client bytes harmless (`Escaped` does that).
 //!
 //! Invariants: a message is written as it is, also when it has several lines; the process id is
@@ -14,7 +15,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use log::{LevelFilter, Log, Metadata, Record, SetLoggerError};
 
-use crate::sink::{Delivery, Sink};
+use crate::fields::{Line, Notation};
+use crate::losses::Delivery;
+use crate::sink::Sink;
+use crate::statsd::{Metric, Statsd};
+use crate::syslog::SyslogTag;
 use crate::time::{LocalTime, unix_now};
 
 /// The target that lifts an error to CRITICAL, a level which the `log` crate does not have.
@@ -39,7 +44,9 @@ pub enum Level {
 }
 
 impl Level {
-    const fn name(self) -> &'static str {
+    /// Its name in capitals.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Debug => "DEBUG",
             Self::Info => "INFO",
@@ -108,10 +115,40 @@ impl FromStr for Level {
     }
 }
 
-/// Writes the records of the `log` crate to a sink.
+/// Somebody who writes messages instead of the log.
+pub trait Relay: fmt::Debug + Send + Sync {
+    /// Takes a message. `false`: it was not taken, and the log has to write it.
+    fn take(&self, level: Level, message: fmt::Arguments<'_>) -> bool;
+}
+
+/// Where messages go.
+#[derive(Clone, Debug, Default)]
+pub struct Outlets {
+    /// A file or stream.
+    pub sink: Option<Arc<Sink>>,
+    /// How lines are written; `None`: as gunicorn does.
+    pub notation: Option<Notation>,
+    /// A syslog daemon as well.
+    pub syslog: Option<SyslogTag>,
+    /// Who counts messages from warnings on.
+    pub statsd: Option<Arc<Statsd>>,
+    /// Who writes them instead.
+    pub relay: Option<Arc<dyn Relay>>,
+}
+
+impl From<Arc<Sink>> for Outlets {
+    fn from(sink: Arc<Sink>) -> Self {
+        Self {
+            sink: Some(sink),
+            ..Self::default()
+        }
+    }
+}
+
+/// Writes the records of the `log` crate.
 #[derive(Debug)]
 pub struct ErrorLog {
-    sink: RwLock<Arc<Sink>>,
+    outlets: RwLock<Arc<Outlets>>,
     threshold: AtomicU8,
     clock: Mutex<LocalTime>,
 }
@@ -119,38 +156,140 @@ pub struct ErrorLog {
 impl ErrorLog {
     /// A log that prints records of at least `level`.
     #[must_use]
-    pub fn new(sink: Arc<Sink>, level: Level) -> Self {
+    pub fn new(outlets: impl Into<Outlets>, level: Level) -> Self {
+        let outlets = outlets.into();
         Self {
-            sink: RwLock::new(sink),
+            clock: Mutex::new(outlets.clock()),
+            outlets: RwLock::new(Arc::new(outlets)),
             threshold: AtomicU8::new(level as u8),
-            clock: Mutex::new(LocalTime::error()),
         }
     }
 
-    fn sink(&self) -> Arc<Sink> {
-        self.sink
+    fn outlets(&self) -> Arc<Outlets> {
+        self.outlets
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    fn print(&self, level: Level, message: fmt::Arguments<'_>) -> Delivery {
-        let line = format!(
-            "{} [{}] [{}] {message}\n",
-            self.now(),
-            std::process::id(),
-            level.name()
-        );
-        self.sink().write_all(line.as_bytes())
+    fn replace(&self, outlets: Outlets) {
+        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = outlets.clock();
+        let mut known = self.outlets.write().unwrap_or_else(PoisonError::into_inner);
+        *known = Arc::new(outlets);
+    }
+
+    fn print(&self, outlets: &Outlets, level: Level, message: fmt::Arguments<'_>) {
+        if let Some(tag) = &outlets.syslog {
+            self.print_to_syslog(outlets, tag, level, message);
+        }
+        let Some(sink) = &outlets.sink else {
+            return;
+        };
+        let line = self.line(outlets, level, message);
+        if let Delivery::Recovered { lost, cause } = sink.write_all(&line) {
+            let told = format_args!("{lost} log lines were lost: {cause}");
+            // If this line is lost in its turn, the sink counts it and tells later.
+            sink.write_all(&self.line(outlets, Level::Warning, told));
+        }
+    }
+
+    fn print_to_syslog(
+        &self,
+        outlets: &Outlets,
+        tag: &SyslogTag,
+        level: Level,
+        message: fmt::Arguments<'_>,
+    ) {
+        let text = match outlets.notation {
+            Some(notation) => fields(notation, &self.now(outlets), level, message),
+            None => message.to_string().into_bytes(),
+        };
+        let name = tag.syslog.name();
+        match tag.send(level, &text) {
+            Delivery::Written | Delivery::Lost => {}
+            Delivery::Failed(cause) => self.tell(
+                outlets,
+                format_args!("cannot log to {name}: {cause}; lines are lost until it works again"),
+            ),
+            Delivery::Recovered { lost, cause } => self.tell(
+                outlets,
+                format_args!("logging to {name} again; {lost} lines were lost: {cause}"),
+            ),
+        }
+    }
+
+    /// What is to be said about syslog, elsewhere.
+    fn tell(&self, outlets: &Outlets, message: fmt::Arguments<'_>) {
+        if let Some(sink) = &outlets.sink {
+            sink.write_all(&self.line(outlets, Level::Warning, message));
+        }
+    }
+
+    fn line(&self, outlets: &Outlets, level: Level, message: fmt::Arguments<'_>) -> Vec<u8> {
+        let Some(notation) = outlets.notation else {
+            let (now, pid, level) = (self.now(outlets), std::process::id(), level.name());
+            return format!("{now} [{pid}] [{level}] {message}\n").into_bytes();
+        };
+        let mut line = fields(notation, &self.now(outlets), level, message);
+        line.push(b'\n');
+        line
     }
 
     /// The time, without ever waiting for the clock: the thread that has it locked may not exist
     /// any more in a forked child.
-    fn now(&self) -> String {
+    fn now(&self, outlets: &Outlets) -> String {
         match self.clock.try_lock() {
             Ok(mut clock) => clock.at(unix_now()).to_owned(),
-            Err(_) => LocalTime::error().at(unix_now()).to_owned(),
+            Err(_) => outlets.clock().at(unix_now()).to_owned(),
         }
+    }
+}
+
+/// How the traceback begins that follows a message.
+const TRACEBACK: &str = "\nTraceback (most recent call last):";
+
+/// A line of named fields, without its end.
+fn fields(notation: Notation, now: &str, level: Level, message: fmt::Arguments<'_>) -> Vec<u8> {
+    let message = message.to_string();
+    let (said, traceback) = match message.split_once(TRACEBACK) {
+        Some((said, _)) => (said, message.get(said.len() + 1..)),
+        None => (&*message, None),
+    };
+    let mut out = Vec::with_capacity(message.len() + 128);
+    let mut line = Line::begin(notation, &mut out);
+    line.text("time", now.as_bytes());
+    line.text("level", level.name().to_ascii_lowercase().as_bytes());
+    line.text("log", b"error");
+    line.number("pid", std::process::id().to_string().as_bytes());
+    line.text("message", said.as_bytes());
+    if let Some(traceback) = traceback {
+        line.text("traceback", traceback.as_bytes());
+    }
+    line.end();
+    out
+}
+
+impl Outlets {
+    fn clock(&self) -> LocalTime {
+        match self.notation {
+            Some(_) => LocalTime::rfc3339(),
+            None => LocalTime::error(),
+        }
+    }
+
+    /// As gunicorn counts: an error with a traceback is an exception.
+    fn count(&self, level: Level, message: fmt::Arguments<'_>) {
+        let Some(statsd) = &self.statsd else {
+            return;
+        };
+        let name = match level {
+            Level::Debug | Level::Info => return,
+            Level::Warning => "gunicorn.log.warning",
+            Level::Error if message.to_string().contains(TRACEBACK) => "gunicorn.log.exception",
+            Level::Error => "gunicorn.log.error",
+            Level::Critical => "gunicorn.log.critical",
+        };
+        statsd.send(name, 1, Metric::Counter);
     }
 }
 
@@ -166,33 +305,53 @@ impl Log for ErrorLog {
         if !self.enabled(record.metadata()) {
             return;
         }
-        if let Delivery::Recovered { lost, cause } = self.print(level, *record.args()) {
-            // If this line is lost in its turn, the sink counts it and tells later.
-            let _ = self.print(
-                Level::Warning,
-                format_args!("{lost} log lines were lost: {cause}"),
-            );
+        let (outlets, message) = (self.outlets(), *record.args());
+        outlets.count(level, message);
+        let relayed = |relay: &Arc<dyn Relay>| relay.take(level, message);
+        if !outlets.relay.as_ref().is_some_and(relayed) {
+            self.print(&outlets, level, message);
         }
     }
 
     fn flush(&self) {}
 }
 
-/// Makes `sink` the error log of the process. A second call replaces sink and level of the first.
+/// Makes `outlets` the error log of the process. A second call replaces outlets and level of the
+/// first.
 ///
 /// # Errors
 ///
 /// Another logger than ours was set before.
-pub fn install(sink: Arc<Sink>, level: Level) -> Result<(), SetLoggerError> {
+pub fn install(outlets: impl Into<Outlets>, level: Level) -> Result<(), SetLoggerError> {
     if let Some(logger) = GLOBAL.get() {
-        *logger.sink.write().unwrap_or_else(PoisonError::into_inner) = sink;
+        logger.replace(outlets.into());
     } else {
-        let logger = Box::leak(Box::new(ErrorLog::new(sink, level)));
+        let logger = Box::leak(Box::new(ErrorLog::new(outlets, level)));
         log::set_logger(logger)?;
         GLOBAL.get_or_init(|| logger);
     }
     set_level(level);
     Ok(())
+}
+
+/// Hands the messages of the installed error log to `relay` from now on, uncounted; without a log,
+/// nothing.
+pub fn relay(relay: Arc<dyn Relay>) {
+    if let Some(logger) = GLOBAL.get() {
+        let outlets = Outlets::clone(&logger.outlets());
+        logger.replace(Outlets {
+            relay: Some(relay),
+            statsd: None,
+            ..outlets
+        });
+    }
+}
+
+/// Writes a message as the installed error log would without anybody who writes it instead.
+pub fn print(level: Level, message: fmt::Arguments<'_>) {
+    if let Some(logger) = GLOBAL.get() {
+        logger.print(&logger.outlets(), level, message);
+    }
 }
 
 /// Changes how much the installed error log says; without one, nothing.

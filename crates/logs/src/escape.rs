@@ -131,7 +131,7 @@ impl Unit {
 
 /// Whether a character beyond ASCII shows as itself: not a control, not a line separator, and not
 /// one of the format characters that hide or reorder what stands around them.
-const fn is_visible(character: char) -> bool {
+pub(crate) const fn is_visible(character: char) -> bool {
     !matches!(character,
         '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}'
         | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'

@@ -11,11 +11,23 @@
 mod access;
 mod error_log;
 mod escape;
+mod fields;
+mod losses;
 mod sink;
+mod statsd;
+mod syslog;
 mod time;
 
-pub use access::{AccessLog, DEFAULT_FORMAT, Format, FormatError, Lookup, Record, Wants};
-pub use error_log::{ErrorLog, Level, UnknownLevel, critical, install, set_level};
+pub use access::{
+    AccessLog, AccessOutlets, DEFAULT_FORMAT, Format, FormatError, Lookup, Record, Wants,
+};
+pub use error_log::{
+    ErrorLog, Level, Outlets, Relay, UnknownLevel, critical, install, print, relay, set_level,
+};
 pub use escape::Escaped;
-pub use sink::{Delivery, Sink, Standard, reopen_all};
+pub use fields::Notation;
+pub use losses::Delivery;
+pub use sink::{Sink, Standard, reopen_all};
+pub use statsd::{Metric, Statsd, StatsdPlace};
+pub use syslog::{Syslog, SyslogKind, SyslogPlace, SyslogTag};
 pub use time::{LocalTime, http_date};

@@ -15,13 +15,15 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
+
+use crate::losses::{Delivery, Losses};
 
 /// How long a full non-blocking sink is waited for before its lines are given up.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -49,10 +51,7 @@ pub struct Sink {
     /// The longest single write that stays in one piece.
     atomic_write: usize,
     patience: Duration,
-    /// Lines lost since the last success.
-    losing: AtomicU64,
-    lost: AtomicU64,
-    cause: AtomicI32,
+    losses: Losses,
     torn: AtomicBool,
 }
 
@@ -67,24 +66,6 @@ enum Target {
         name: String,
         fd: OwnedFd,
     },
-}
-
-/// What became of a write.
-#[derive(Debug)]
-pub enum Delivery {
-    /// All of it was taken.
-    Written,
-    /// All of it was taken, after earlier lines were lost. Reported once.
-    Recovered {
-        /// How many lines were lost.
-        lost: u64,
-        /// Why the last of them was lost.
-        cause: io::Error,
-    },
-    /// Lines were lost for the first time since all was well. Reported once.
-    Failed(io::Error),
-    /// Lines were lost again.
-    Lost,
 }
 
 impl Sink {
@@ -137,9 +118,7 @@ impl Sink {
             target,
             atomic_write,
             patience: PATIENCE,
-            losing: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            cause: AtomicI32::new(0),
+            losses: Losses::default(),
             torn: AtomicBool::new(false),
         }
     }
@@ -156,7 +135,7 @@ impl Sink {
 
     /// How many lines this sink has lost in its life.
     pub fn lost(&self) -> u64 {
-        self.lost.load(Relaxed)
+        self.losses.total()
     }
 
     /// Writes `bytes`, one or more whole lines, with one system call if the system takes them.
@@ -200,42 +179,23 @@ impl Sink {
     fn deliver(&self, bytes: &[u8], piece: usize) -> Delivery {
         let written = self.target.with_fd(|fd| self.push(fd, bytes, piece));
         match written {
-            Ok(()) => self.succeeded(),
+            Ok(()) => self.losses.succeeded(),
             Err(Stopped { at, cause }) => self.failed(bytes, at, cause),
         }
     }
 
-    fn succeeded(&self) -> Delivery {
-        if self.losing.load(Relaxed) == 0 {
-            return Delivery::Written;
-        }
-        match self.losing.swap(0, Relaxed) {
-            0 => Delivery::Written, // another thread has it
-            lost => {
-                let cause = io::Error::from_raw_os_error(self.cause.load(Relaxed));
-                Delivery::Recovered { lost, cause }
-            }
-        }
-    }
-
     fn failed(&self, bytes: &[u8], at: usize, cause: Errno) -> Delivery {
-        let lines = lines_in(&bytes[at..]);
         if at > 0 {
             self.torn.store(bytes[at - 1] != b'\n', Relaxed);
         }
-        self.lost.fetch_add(lines, Relaxed);
-        self.cause.store(cause.raw_os_error(), Relaxed);
-        match self.losing.fetch_add(lines, Relaxed) {
-            0 => Delivery::Failed(cause.into()),
-            _ => Delivery::Lost,
-        }
+        self.losses.failed(lines_in(&bytes[at..]), cause)
     }
 
     fn patience(&self) -> Duration {
-        if self.losing.load(Relaxed) == 0 {
-            self.patience
-        } else {
+        if self.losses.go_on() {
             Duration::ZERO
+        } else {
+            self.patience
         }
     }
 

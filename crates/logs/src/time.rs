@@ -50,6 +50,12 @@ impl LocalTime {
         Self::new(zone().clone(), "[%Y-%m-%d %H:%M:%S %z]")
     }
 
+    /// As lines of named fields have it: `2026-01-02T03:04:05+00:00` (RFC 3339 §5.6).
+    #[must_use]
+    pub fn rfc3339() -> Self {
+        Self::new(zone().clone(), "%Y-%m-%dT%H:%M:%S%:z")
+    }
+
     pub(crate) fn new(zone: TimeZone, format: &'static str) -> Self {
         Self {
             zone,
@@ -185,6 +191,10 @@ mod tests {
             utc(LocalTime::error().format),
             "[2026-01-02 03:04:05 +0000]"
         );
+        assert_eq!(
+            utc(LocalTime::rfc3339().format),
+            "2026-01-02T03:04:05+00:00"
+        );
     }
 
     #[test]
@@ -200,6 +210,8 @@ mod tests {
         let newfoundland = TimeZone::posix("NST3:30").unwrap();
         let mut clock = LocalTime::new(newfoundland, LocalTime::error().format);
         assert_eq!(clock.at(0), "[1969-12-31 20:30:00 -0330]");
+        let mut clock = LocalTime::new(clock.zone, LocalTime::rfc3339().format);
+        assert_eq!(clock.at(0), "1969-12-31T20:30:00-03:30");
     }
 
     #[test]

@@ -6,9 +6,14 @@ mod support;
 
 use std::fs;
 use std::io::Read as _;
+use std::net::UdpSocket;
+use std::sync::Arc;
 use std::time::Duration;
 
-use oxicorn_logs::{AccessLog, Format, Record, Sink};
+use oxicorn_logs::{
+    AccessLog, AccessOutlets, Format, Record, Sink, Statsd, StatsdPlace, Syslog, SyslogPlace,
+    SyslogTag,
+};
 use support::{Folder, text};
 
 /// A request for `path`.
@@ -165,4 +170,34 @@ fn a_format_that_wants_headers_gets_them() {
         text(&path),
         "owned by the exchange - owned by the exchange\n"
     );
+}
+
+#[test]
+fn a_line_goes_to_syslog_at_once_and_a_number_with_the_next_flush() {
+    let daemon = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = daemon.local_addr().unwrap();
+    let received = || {
+        let mut buffer = [0; 1000];
+        let length = daemon.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let outlets = AccessOutlets {
+        sink: None,
+        syslog: Some(SyslogTag {
+            syslog: Syslog::new(SyslogPlace::Udp(address), 1),
+            tag: "gunicorn.shop.access".to_owned(),
+        }),
+        statsd: Some(Arc::new(
+            Statsd::new(StatsdPlace::Udp(address), "", "").unwrap(),
+        )),
+    };
+    let log = AccessLog::to(format("%(U)s %(s)s"), outlets);
+    log.record(&request(b"/a"));
+    let pid = std::process::id();
+    assert_eq!(
+        received(),
+        format!("<14>gunicorn.shop.access: [{pid}] /a 200\0")
+    );
+    log.flush();
+    assert!(received().starts_with("gunicorn.request.duration:1.5|ms\n"));
 }

@@ -4,8 +4,13 @@
 
 mod support;
 
+use std::net::UdpSocket;
+use std::sync::{Arc, Mutex};
+
 use log::{Log as _, Record};
-use oxicorn_logs::{ErrorLog, Level, LocalTime, Sink};
+use oxicorn_logs::{
+    ErrorLog, Level, LocalTime, Notation, Outlets, Relay, Sink, Statsd, StatsdPlace,
+};
 use support::{Folder, text};
 
 /// Logs one message at each level of the `log` crate, from `target`, and returns the lines.
@@ -168,5 +173,125 @@ fn the_time_zone_is_that_of_the_environment() {
             .unwrap();
         let output = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.contains(expected), "{zone}: {output}");
+    }
+}
+
+/// The line of an error with a traceback.
+fn line_in(notation: Notation) -> String {
+    let folder = Folder::new(&format!("fields-{notation:?}"));
+    let path = folder.file("log");
+    let outlets = Outlets {
+        notation: Some(notation),
+        ..Outlets::from(Sink::open(&path).unwrap())
+    };
+    let log = ErrorLog::new(outlets, Level::Info);
+    let message = "cannot \"go\" on\nTraceback (most recent call last):\n  File \"a.py\"";
+    log.log(
+        &Record::builder()
+            .level(log::Level::Error)
+            .target("oxicorn")
+            .args(format_args!("{message}"))
+            .build(),
+    );
+    text(&path)
+}
+
+#[test]
+fn a_message_with_a_traceback_is_one_line_of_json() {
+    let line = line_in(Notation::Json);
+    let (time, rest) = line.split_at(r#"{"time":"2026-01-02T03:04:05+00:00","#.len());
+    assert!(
+        time.starts_with(r#"{"time":"2"#) && time.ends_with(r#"","#),
+        "{time}"
+    );
+    let pid = std::process::id();
+    let expected =
+        format!(r#""level":"error","log":"error","pid":{pid},"message":"cannot \"go\" on","#)
+            + r#""traceback":"Traceback (most recent call last):\n  File \"a.py\""}"#
+            + "\n";
+    assert_eq!(rest, expected);
+}
+
+#[test]
+fn a_message_with_a_traceback_is_one_line_of_logfmt() {
+    let line = line_in(Notation::Logfmt);
+    assert_eq!(line.lines().count(), 1);
+    assert!(line.contains(" level=error log=error pid="), "{line}");
+    assert!(
+        line.ends_with("message=\"cannot \\\"go\\\" on\" traceback=\"Traceback (most recent call last):\\n  File \\\"a.py\\\"\"\n"),
+        "{line}"
+    );
+}
+
+/// Takes messages that are not debugging, and keeps them.
+#[derive(Debug, Default)]
+struct Taker(Mutex<Vec<String>>);
+
+impl Relay for Taker {
+    fn take(&self, level: Level, message: std::fmt::Arguments<'_>) -> bool {
+        if level == Level::Debug {
+            return false;
+        }
+        self.0.lock().unwrap().push(message.to_string());
+        true
+    }
+}
+
+#[test]
+fn what_is_relayed_is_not_written_and_what_is_not_taken_is() {
+    let folder = Folder::new("relayed");
+    let path = folder.file("log");
+    let taker = Arc::new(Taker::default());
+    let outlets = Outlets {
+        relay: Some(taker.clone()),
+        ..Outlets::from(Sink::open(&path).unwrap())
+    };
+    let log = ErrorLog::new(outlets, Level::Debug);
+    for level in [log::Level::Info, log::Level::Debug] {
+        log.log(
+            &Record::builder()
+                .level(level)
+                .target("oxicorn")
+                .args(format_args!("at {level}"))
+                .build(),
+        );
+    }
+    assert_eq!(*taker.0.lock().unwrap(), ["at INFO"]);
+    assert!(text(&path).ends_with("[DEBUG] at DEBUG\n") && text(&path).lines().count() == 1);
+}
+
+#[test]
+fn messages_are_counted_by_gunicorns_names() {
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let place = StatsdPlace::Udp(server.local_addr().unwrap());
+    let statsd = Arc::new(Statsd::new(place, "", "").unwrap());
+    let outlets = Outlets {
+        statsd: Some(statsd),
+        ..Outlets::default()
+    };
+    let log = ErrorLog::new(outlets, Level::Info);
+    let say = |level, target, message: &str| {
+        log.log(
+            &Record::builder()
+                .level(level)
+                .target(target)
+                .args(format_args!("{message}"))
+                .build(),
+        );
+    };
+    say(log::Level::Info, "oxicorn", "not counted");
+    say(log::Level::Warn, "oxicorn", "a warning");
+    say(log::Level::Error, "oxicorn", "an error");
+    say(
+        log::Level::Error,
+        "oxicorn",
+        "one\nTraceback (most recent call last):\n",
+    );
+    say(log::Level::Error, "oxicorn::critical", "the end");
+    for name in ["warning", "error", "exception", "critical"] {
+        let mut buffer = [0; 100];
+        let length = server.recv(&mut buffer).unwrap();
+        let text = String::from_utf8_lossy(&buffer[..length]);
+        assert_eq!(text, format!("gunicorn.log.{name}:1|c|@1.0"));
     }
 }

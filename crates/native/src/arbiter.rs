@@ -16,6 +16,7 @@ use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
+use crate::beat::Beat;
 use crate::config::Config;
 use crate::interpreter::{Configurations, Interpreter};
 use crate::stem::Stem;
@@ -95,6 +96,7 @@ impl Arbiter {
             observer: self.observer.clone_ref(py),
             configurations: self.configurations.clone(),
             renewal: tls::Renewal::default(),
+            beat: beat(&self.config.config)?,
         };
         host.follow_certificates();
         let bound = py
@@ -226,6 +228,11 @@ pub(crate) fn policy(config: &settings::Config) -> Policy {
         // Under `reload` every worker has to import what was saved.
         preload: config.preload_app && !config.reload,
     }
+}
+
+/// What the arbiter has to wake up for.
+fn beat(config: &settings::Config) -> std::io::Result<Option<Beat>> {
+    config.enable_backlog_metric.then(Beat::new).transpose()
 }
 
 fn setup(config: &settings::Config, owner: Option<(u32, u32)>, listen_fds: ListenFds) -> Setup {

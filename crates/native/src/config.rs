@@ -230,6 +230,12 @@ impl Config {
         paste.or(self.config.wsgi_app.as_ref()).cloned()
     }
 
+    /// Whether Python writes the logs.
+    #[getter]
+    fn logs_through_python(&self) -> bool {
+        self.config.logs_through_python()
+    }
+
     /// Reads the files of TLS, as the user that this process is; names may be relative to `directory`.
     #[expect(
         clippy::needless_pass_by_value,
@@ -262,7 +268,7 @@ impl Config {
             "worker_class" => Some(settings::Value::text(self.config.worker_class.name())),
             _ => self.config.value(name),
         };
-        if let Some(settings::Value::Opaque(_)) = value {
+        if value.as_ref().is_some_and(|value| !value.is_plain()) {
             return self.object(py, name);
         }
         match value {

@@ -412,6 +412,12 @@ pub(crate) fn borrow_descriptor<'fd>(fd: i32) -> Option<std::os::fd::BorrowedFd<
     (fd >= 0).then(|| unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) })
 }
 
+/// Whether this thread holds the interpreter lock.
+pub(crate) fn is_attached() -> bool {
+    // SAFETY: asks only, and may be called by any thread of a process that has an interpreter, as all of ours do.
+    unsafe { ffi::PyGILState_Check() == 1 }
+}
+
 /// Ends the process at once, without the interpreter's or the C library's clean-up: for a worker whose threads are stuck
 /// inside the application.
 pub(crate) fn exit_now(code: i32) -> ! {

@@ -74,6 +74,8 @@ pub(crate) struct Always {
     date: bool,
     /// Encoded.
     more: Vec<u8>,
+    /// The field with the request's id.
+    request_id: Option<String>,
 }
 
 impl Always {
@@ -90,6 +92,15 @@ impl Always {
             server: server && !has("server"),
             date: date && !has("date"),
             more: lines.collect::<String>().into_bytes(),
+            request_id: None,
+        }
+    }
+
+    /// And the request's own field `name`, which is its id, unless the application answers with one.
+    pub(crate) fn with_request_id(self, name: Option<String>) -> Self {
+        Self {
+            request_id: name,
+            ..self
         }
     }
 
@@ -161,6 +172,7 @@ impl Head {
 
     /// Completes that answer.
     pub(crate) fn seal_upgrade(&self, exchange: &mut Exchange, ours: Ours<'_>) {
+        add_request_id(exchange, ours);
         let encoded = &mut exchange.response.head;
         self.add_ours(encoded, ours);
         finish(encoded, true, true);
@@ -292,6 +304,7 @@ impl Head {
         ours: Ours<'_>,
     ) -> Framing {
         let http11 = exchange.is_http11();
+        add_request_id(exchange, ours);
         let encoded = &mut exchange.response.head;
         let framing = self.complete(encoded, total, is_head, http11);
         exchange.keep_alive &= !self.close && framing != Framing::UntilClose;
@@ -316,6 +329,33 @@ impl Head {
         }
         encoded.extend_from_slice(&always.more);
     }
+}
+
+/// Adds the request's id, if there are ids.
+fn add_request_id(exchange: &mut Exchange, Ours { always, .. }: Ours<'_>) {
+    let Some(name) = &always.request_id else {
+        return;
+    };
+    let mut encoded = std::mem::take(&mut exchange.response.head);
+    if let Some(id) = exchange.head.field(exchange.bytes(), name)
+        && !has_field(&encoded, name.as_bytes())
+    {
+        for part in [name.as_bytes(), b": ", id, b"\r\n"] {
+            encoded.extend_from_slice(part);
+        }
+    }
+    exchange.response.head = encoded;
+}
+
+/// Whether a head in the making has a field.
+fn has_field(encoded: &[u8], name: &[u8]) -> bool {
+    let mut lines = encoded.split(|&byte| byte == b'\n');
+    lines.any(|line| {
+        let found = line.split_at_checked(name.len());
+        found.is_some_and(|(begin, rest)| {
+            begin.eq_ignore_ascii_case(name) && rest.first() == Some(&b':')
+        })
+    })
 }
 
 /// Says whether the connection goes on, and adds the empty line.

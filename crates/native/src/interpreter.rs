@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -15,8 +15,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyAny;
 
 use crate::arbiter::{lock, policy};
+use crate::beat::Beat;
 use crate::config::Config;
-use crate::{ffi, tls};
+use crate::{ffi, relay, tls};
 
 /// The configuration of each generation that may still have workers to be forked.
 pub(crate) type Configurations = Arc<Mutex<BTreeMap<u32, Config>>>;
@@ -28,6 +29,8 @@ pub(crate) struct Interpreter {
     pub(crate) observer: Py<PyAny>,
     pub(crate) configurations: Configurations,
     pub(crate) renewal: tls::Renewal,
+    /// For what is measured once a second.
+    pub(crate) beat: Option<Beat>,
 }
 
 impl Interpreter {
@@ -112,6 +115,7 @@ impl Host for Interpreter {
 
     fn reopen_logs(&mut self) {
         oxicorn_logs::reopen_all();
+        relay::reopen();
     }
 
     fn notify(&mut self, notice: Notice<'_>) -> Result<(), Raised> {
@@ -147,11 +151,18 @@ impl Host for Interpreter {
     }
 
     fn interest(&self) -> Option<BorrowedFd<'_>> {
-        self.renewal.interest()
+        // Where there is a beat, it is soon enough for certificates too.
+        let beat = self.beat.as_ref().map(AsFd::as_fd);
+        beat.or_else(|| self.renewal.interest())
     }
 
     fn look(&mut self) {
         self.renewal.look();
+        if self.beat.as_ref().is_some_and(Beat::is_due)
+            && let Err(raised) = self.tell("measure", ())
+        {
+            log::error!(target: "oxicorn", "{}", raised.reason);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod arbiter;
 mod asgi;
+mod beat;
 mod config;
 mod convert;
 mod crew;
@@ -15,6 +16,7 @@ mod interpreter;
 mod last;
 mod limits;
 mod logs;
+mod relay;
 mod rows;
 mod stem;
 mod tls;
@@ -40,7 +42,9 @@ mod _native {
     #[pymodule_export]
     use super::gevent::HubPump;
     #[pymodule_export]
-    use super::logs::{log, reopen_logs, setup_logs};
+    use super::logs::{log, reopen_logs, send_metric, setup_logs};
+    #[pymodule_export]
+    use super::relay::{relay_logs, settle_logs};
     #[pymodule_export]
     use super::rows::{check_setting, read_toml, setting_rows};
     #[pymodule_export]

@@ -13,6 +13,7 @@ use pyo3::types::PyAny;
 use crate::arbiter::Seed;
 use crate::config::Config;
 use crate::interpreter::{fork_by, heard};
+use crate::relay;
 
 /// What a stem inherits from the arbiter through the fork.
 #[pyclass(frozen, module = "oxicorn._native")]
@@ -94,6 +95,7 @@ impl Stem {
         let reopen = reopen.clone().unbind();
         let mut reopen = || {
             oxicorn_logs::reopen_all();
+            relay::reopen();
             if let Err(error) = Python::attach(|py| reopen.call0(py)) {
                 log::warn!(target: "oxicorn", "Can't open the logs anew for later workers: {error}");
             }

@@ -26,6 +26,7 @@ use crate::gevent;
 use crate::head::Always;
 use crate::limits;
 use crate::logs;
+use crate::relay;
 use crate::tls;
 use crate::wsgi::{self, EmptyInput, ErrorStream, FileWrapper, Gateway, Hooks, Nobody};
 
@@ -169,6 +170,7 @@ impl Worker {
         if let Some(farewell) = lock(&self.farewell).take() {
             crew.call_before_parting(farewell);
         }
+        relay::queue()?;
         crew.stand_by();
         if !looped {
             crew::start_steward(crew)?;
@@ -314,6 +316,7 @@ impl Worker {
 
     /// For `os.register_at_fork(after_in_child=...)`: a process that the application forks must not serve.
     fn forked(&self) {
+        relay::forked();
         if let Some(serving) = self.serving.get() {
             serving.crew.forked();
         }
@@ -497,6 +500,7 @@ fn options(config: &settings::Config) -> Options {
             .min(limits::descriptors_for_connections()),
         accept_burst: if config.workers > 1 { 1 } else { 64 },
         max_requests: limits::max_requests(config),
+        request_id: request_id(config),
         message_limit: config.websocket_max_message_size,
         ping_interval: millis(config.ws_ping_interval),
         ping_timeout: millis(config.ws_ping_timeout),
@@ -514,9 +518,16 @@ fn deflate(config: &settings::Config) -> Option<Deflate> {
     })
 }
 
+/// The field that every request has an id in.
+fn request_id(config: &settings::Config) -> Option<String> {
+    let header = config.request_id_header.as_ref();
+    header.map(|name| name.0.clone())
+}
+
 /// The fields that every response has.
 fn always(config: &settings::Config) -> Always {
-    Always::new(config.server_header, config.date_header, &config.header)
+    let always = Always::new(config.server_header, config.date_header, &config.header);
+    always.with_request_id(request_id(config))
 }
 
 /// Whose forwarding fields count. The peers of a Unix socket are trusted always, so that without `proxy_headers` there must

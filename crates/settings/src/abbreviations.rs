@@ -5,6 +5,7 @@
 //! that is written out is never changed.
 
 use crate::setting::Status;
+use crate::spelling::Spelling;
 use crate::table;
 
 /// The words, in which each abbreviation of one of gunicorn's flags, and of no other of these, is written
@@ -39,7 +40,7 @@ fn is_a_flag(name: &str) -> bool {
         setting
             .flags()
             .chain(setting.cli_hidden.iter().copied())
-            .chain(setting.spellings.iter().flat_map(|one| one.flags()))
+            .chain(setting.spellings.iter().flat_map(Spelling::flags))
             .any(|flag| flag == name)
     })
 }

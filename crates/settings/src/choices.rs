@@ -64,6 +64,18 @@ pub enum LogLevel {
     Critical,
 }
 
+/// How the lines of both logs are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// As gunicorn does.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// `name=value` pairs.
+    Logfmt,
+}
+
 /// What to do with a request field whose name has an underscore, which a CGI-style environment
 /// cannot tell from the same name with a hyphen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -202,6 +214,17 @@ impl Stored for LogLevel {
             Some("error") => Ok(Self::Error),
             Some("critical") => Ok(Self::Critical),
             _ => Err("expected one of debug, info, warning, error, critical".into()),
+        }
+    }
+}
+
+impl Stored for LogFormat {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        match value.as_text() {
+            Some("text") => Ok(Self::Text),
+            Some("json") => Ok(Self::Json),
+            Some("logfmt") => Ok(Self::Logfmt),
+            _ => Err("expected one of text, json, logfmt".into()),
         }
     }
 }

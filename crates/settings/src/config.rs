@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::choices::{
-    HeaderMap, Interface, LogLevel, Protocol, ProxyProtocol, RestartMode, WorkerClass,
+    HeaderMap, Interface, LogFormat, LogLevel, Protocol, ProxyProtocol, RestartMode, WorkerClass,
 };
 use crate::ciphers::Ciphers;
+use crate::destination::{Facility, FieldName, StatsdAddress, SyslogAddress};
 use crate::invalid::Invalid;
 use crate::networks::Networks;
 use crate::ready_check::ReadyCheck;
@@ -245,8 +246,38 @@ pub struct Config {
     pub errorlog: Option<String>,
     /// The least severe messages that the error log keeps.
     pub loglevel: LogLevel,
+    /// How the lines of both logs are written.
+    pub log_format: LogFormat,
+    /// The field with a request's id; none for no ids.
+    pub request_id_header: Option<FieldName>,
     /// Send what the application prints to the error log's file.
     pub capture_output: bool,
+    /// The Python class that logs, or what it was described as.
+    pub logger_class: String,
+    /// A file for Python's `logging.config.fileConfig`.
+    pub logconfig: Option<String>,
+    /// A JSON file for its `dictConfig`.
+    pub logconfig_json: Option<String>,
+    /// There is a dictionary for its `dictConfig`.
+    pub logconfig_dict: bool,
+    /// Send the logs to syslog.
+    pub syslog: bool,
+    /// Where syslog listens.
+    pub syslog_addr: SyslogAddress,
+    /// The middle of the program's name in syslog.
+    pub syslog_prefix: Option<String>,
+    /// Where syslog files the lines.
+    pub syslog_facility: Facility,
+    /// Keep the access log out of syslog.
+    pub disable_redirect_access_to_syslog: bool,
+    /// Where to send numbers.
+    pub statsd_host: Option<StatsdAddress>,
+    /// What their names begin with.
+    pub statsd_prefix: String,
+    /// Tags for every number.
+    pub dogstatsd_tags: String,
+    /// Send how many connections wait to be accepted.
+    pub enable_backlog_metric: bool,
     /// When the banner is in colour: `auto`, `always` or `never`.
     pub color: String,
 
@@ -285,6 +316,15 @@ impl Config {
         self.proc_name.as_deref().unwrap_or(&self.default_proc_name)
     }
 
+    /// Whether Python writes the logs, since a class or a configuration for it was named.
+    pub fn logs_through_python(&self) -> bool {
+        let is_named = |file: &Option<String>| file.as_ref().is_some_and(|name| !name.is_empty());
+        !NATIVE_LOGGERS.contains(&self.logger_class.as_str())
+            || self.logconfig_dict
+            || is_named(&self.logconfig)
+            || is_named(&self.logconfig_json)
+    }
+
     /// What the server runs with: `name = value  # source`, a line for each setting in effect,
     /// sorted by name; the last line has no line end.
     pub fn report(&self) -> String {
@@ -310,6 +350,13 @@ impl Config {
         report.collect::<Vec<_>>().join("\n")
     }
 }
+
+/// gunicorn's own classes, in whose place the native log is.
+const NATIVE_LOGGERS: [&str; 3] = [
+    "gunicorn.glogging.Logger",
+    "gunicorn.instrument.statsd.Statsd",
+    "simple",
+];
 
 fn is_in_effect(name: &str) -> bool {
     table::find(name).is_some_and(crate::Setting::is_in_effect)
@@ -420,7 +467,22 @@ pub(crate) const BLANK: Config = Config {
     access_log_format: String::new(),
     errorlog: None,
     loglevel: LogLevel::Info,
+    log_format: LogFormat::Text,
+    request_id_header: None,
     capture_output: false,
+    logger_class: String::new(),
+    logconfig: None,
+    logconfig_json: None,
+    logconfig_dict: false,
+    syslog: false,
+    syslog_addr: SyslogAddress::BLANK,
+    syslog_prefix: None,
+    syslog_facility: Facility(0),
+    disable_redirect_access_to_syslog: false,
+    statsd_host: None,
+    statsd_prefix: String::new(),
+    dogstatsd_tags: String::new(),
+    enable_backlog_metric: false,
     color: String::new(),
     origins: BTreeMap::new(),
 };

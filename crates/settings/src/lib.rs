@@ -7,6 +7,7 @@ mod choices;
 mod ciphers;
 mod cli;
 mod config;
+mod destination;
 mod invalid;
 mod kind;
 mod networks;
@@ -27,10 +28,11 @@ mod value;
 
 pub use address::Address;
 pub use choices::{
-    HeaderMap, Interface, LogLevel, Protocol, ProxyProtocol, RestartMode, WorkerClass,
+    HeaderMap, Interface, LogFormat, LogLevel, Protocol, ProxyProtocol, RestartMode, WorkerClass,
 };
 pub use ciphers::Ciphers;
 pub use config::Config;
+pub use destination::{Facility, FieldName, HostPort, SocketKind, StatsdAddress, SyslogAddress};
 pub use invalid::{Invalid, Warning};
 pub use kind::Kind;
 pub use networks::Networks;

@@ -1,7 +1,8 @@
-"""An asynchronous application with `pre_request` and `post_request` around its HTTP requests."""
+"""An asynchronous application with hooks, or a logger of Python's, around its HTTP requests."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -32,12 +33,16 @@ class Observed:
     async def _serve(self, scope: Message, receive: Callable[[], Any], send: Send) -> None:
         request = _request_of(self._turns, scope)
         response: Response | None = None
+        since = time.monotonic()
         try:
             self._turns.before(request)
             response = Response(request)
             await self._application(scope, receive, _heard_by(response, send))
         finally:
-            self._turns.after(request, _environ_of(request), response)
+            environ = _environ_of(request)
+            begun = response is not None and response.status is not None
+            self._turns.log(request, environ, response if begun else None, since)
+            self._turns.after(request, environ, response)
 
 
 def _heard_by(response: Response, send: Send) -> Send:

@@ -108,6 +108,25 @@ class Cfg:
     group = gid
 
     @property
+    def statsd_host(self) -> tuple[str, int] | str | None:
+        """Where metrics go: host and port, or a path."""
+        given = self._config.statsd_host
+        if not given:
+            return None
+        path = given.removeprefix("unix:")
+        if path != given and not path.isdigit():
+            return path.removeprefix("//")
+        host, port = _host_and_port(given, 8125)
+        return host or "0.0.0.0", port
+
+    @property
+    def logger_class(self) -> Any:
+        """The class that logs; of the native log, the one in whose place it is."""
+        from oxicorn.compat.loggers import find_class
+
+        return find_class(self._config)
+
+    @property
     def chdir(self) -> str:
         """The directory to run in."""
         return self._config.chdir or os.getcwd()
@@ -249,9 +268,13 @@ def _address(bind: str) -> tuple[str, int] | str | int:
         return bind.removeprefix("unix:").removeprefix("//")
     if kind == "fd":
         return int(rest)
-    place = rest if kind == "tcp" else bind
+    host, port = _host_and_port(rest if kind == "tcp" else bind, 8000)
+    return host or "0.0.0.0", port
+
+
+def _host_and_port(place: str, default: int) -> tuple[str, int]:
     if place.startswith("["):
         host, _, port = place[1:].partition("]")
-        return host.lower(), int(port.removeprefix(":") or 8000)
+        return host.lower(), int(port.removeprefix(":") or default)
     host, _, port = place.partition(":")
-    return host.lower() or "0.0.0.0", int(port or 8000)
+    return host.lower(), int(port or default)

@@ -1,6 +1,7 @@
 """The log of the hooks' objects: gunicorn's `Logger`, into the server's own error log.
 
-Not for requests: the access log is native.
+Not for requests: the access log is native. Where Python writes the logs, there is a real `Logger`
+(`glogging`) in its place.
 """
 
 from __future__ import annotations
@@ -38,6 +39,17 @@ ExcInfo = bool | BaseException | tuple[Any, Any, TracebackType | None] | None
 class Log:
     """Messages with `%` arguments, as `logging` takes them."""
 
+    def __init__(self, level: str = "debug") -> None:
+        """What is said to the logger of gunicorn's name goes to the error log as well.
+
+        Applications look there for handlers and for the level, which is `level`.
+        """
+        self.error_log = logging.getLogger("gunicorn.error")
+        self.error_log.setLevel(getattr(logging, level.upper()))
+        if not any(isinstance(handler, Forward) for handler in self.error_log.handlers):
+            self.error_log.addHandler(Forward())
+            self.error_log.propagate = False
+
     def critical(self, message: object, *arguments: object, **how: Any) -> None:
         """Writes a message."""
         _write("critical", message, arguments, **how)
@@ -65,16 +77,6 @@ class Log:
     def log(self, level: int | str, message: object, *arguments: object, **how: Any) -> None:
         """Writes a message of a level of `logging`, or of that name."""
         _write(_name_of(level), message, arguments, **how)
-
-    @property
-    def error_log(self) -> logging.Logger:
-        """The logger of gunicorn's name; what is said to it goes to the error log as well."""
-        logger = logging.getLogger("gunicorn.error")
-        if not any(isinstance(handler, Forward) for handler in logger.handlers):
-            logger.addHandler(Forward())
-            logger.setLevel(logging.DEBUG)
-            logger.propagate = False
-        return logger
 
     def reopen_files(self) -> None:
         """Opens the logs of this process anew, after a rotation."""
@@ -108,8 +110,13 @@ def _write(
     arguments: tuple[object, ...],
     exc_info: ExcInfo = None,
     stack_info: bool = False,
+    extra: Mapping[str, object] | None = None,
     **_: object,
 ) -> None:
+    if extra:
+        _send(extra)
+    if not message and extra:
+        return
     text = str(message)
     if arguments:
         first = arguments[0]
@@ -120,6 +127,13 @@ def _write(
     if error := _error_of(exc_info):
         text += "\n" + "".join(traceback.format_exception(error)).rstrip()
     _native.log(level, text)
+
+
+def _send(extra: Mapping[str, object]) -> None:
+    """The number that a message may bring, as gunicorn's `Statsd` has it."""
+    metric, value, kind = (extra.get(key) for key in ("metric", "value", "mtype"))
+    if metric and value is not None:
+        _native.send_metric(str(metric), str(value), str(kind))
 
 
 def _error_of(exc_info: ExcInfo) -> BaseException | None:

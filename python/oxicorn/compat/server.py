@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
@@ -42,6 +43,10 @@ _INSTEAD = {
 }
 
 
+_TCP_INFO = struct.Struct("=24xI")
+"""The beginning of Linux' `tcp_info`, up to `tcpi_unacked`: a listening socket's queue."""
+
+
 @dataclass(frozen=True)
 class Listener:
     """A listening socket. It is the arbiter's: it can be looked at, not closed."""
@@ -57,6 +62,16 @@ class Listener:
         """Its address, as `socket` has it."""
         with socket.socket(fileno=os.dup(self.number)) as same:
             return same.getsockname()
+
+    @property
+    def backlog(self) -> int:
+        """How many connections wait to be accepted; 0 if it does not listen to TCP."""
+        with socket.socket(fileno=os.dup(self.number)) as same:
+            try:
+                info = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            except OSError:
+                return 0
+        return int(_TCP_INFO.unpack(info)[0]) if len(info) == _TCP_INFO.size else 0
 
     def __str__(self) -> str:
         return self.url
@@ -85,9 +100,11 @@ class Server:
     WORKER_BOOT_ERROR = 3
     APP_LOAD_ERROR = 4
 
-    def __init__(self, cfg: Cfg, start: tuple[str, list[str], dict[str, str], str]) -> None:
+    def __init__(
+        self, cfg: Cfg, start: tuple[str, list[str], dict[str, str], str], log: Any = None
+    ) -> None:
         """In the process of the arbiter, which was started by the command `start`."""
-        self.log = Log()
+        self.log = log or Log()
         self.pid = os.getpid()
         self.master_pid = int(os.environ.get("GUNICORN_PID") or 0)
         """The arbiter that started this one, if that is there."""

@@ -1,11 +1,15 @@
-"""One request's turn in a worker with `pre_request` or `post_request`; made by the native gateway.
+"""One request's turn in a worker with hooks around requests, or where Python logs them.
+
+Turns are made by the native gateway.
 
 Invariant: `end` is called once for each turn that was made, when the response was handed over.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from oxicorn.compat.request import Environ, Peer, Request
@@ -19,9 +23,11 @@ __all__ = ["Turn", "Turns"]
 class Turns:
     """Makes turns; there is one for a worker."""
 
-    def __init__(self, worker: Worker, pre: Hook | None, post: Hook | None) -> None:
-        """`pre`, `post`: the hooks that are set."""
-        self.worker, self._pre, self._post = worker, pre, post
+    def __init__(
+        self, worker: Worker, pre: Hook | None, post: Hook | None, access: Hook | None = None
+    ) -> None:
+        """`pre`, `post`: the hooks that are set. `access`: a logger's, if that logs requests."""
+        self.worker, self._pre, self._post, self._access = worker, pre, post, access
 
     def __call__(
         self,
@@ -56,6 +62,21 @@ class Turns:
         if self._pre is not None:
             self._pre(self.worker, request)
 
+    def log(
+        self, request: Request, environ: Environ, response: Response | None, since: float
+    ) -> None:
+        """Logs a request that began at `since`; `None`: the server answered that it failed."""
+        if self._access is None:
+            return
+        if response is None:
+            response = Response(request)
+            response.begin("500 Internal Server Error", [])
+        try:
+            took = timedelta(seconds=time.monotonic() - since)
+            self._access(response, request, environ, took)
+        except Exception as error:
+            complain("access", error)
+
     def after(self, request: Request, environ: Environ, response: Response | None) -> None:
         """Calls `post_request`; what that raises is nobody's business but the log's."""
         if self._post is None:
@@ -69,11 +90,12 @@ class Turns:
 class Turn:
     """From `pre_request` to `post_request`."""
 
-    __slots__ = ("_environ", "_failure", "_request", "_response", "_turns")
+    __slots__ = ("_environ", "_failure", "_given", "_request", "_response", "_since", "_turns")
 
     def __init__(self, turns: Turns, request: Request, environ: Environ) -> None:
         """Calls `pre_request`; if that raises, the application is not called."""
         self._turns, self._request, self._environ = turns, request, environ
+        self._given, self._since = environ, time.monotonic()
         self._response: Response | None = None
         self._failure: BaseException | None = None
         try:
@@ -97,4 +119,6 @@ class Turn:
         """The response was handed over, or there is none."""
         if self._response is not None:
             self._response.end(sent, begun, keep_alive)
+        said = self._response if begun else None
+        self._turns.log(self._request, self._given, said, self._since)
         self._turns.after(self._request, self._environ, self._response)

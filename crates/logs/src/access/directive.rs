@@ -110,11 +110,26 @@ impl Atom {
         ) && !self.is_number()
     }
 
+    /// Appends the value as it is, or a dash.
     fn append_raw(&self, record: &Record<'_>, clock: &mut LocalTime, out: &mut Vec<u8>) {
+        if !self.append(record, clock, out) {
+            out.push(b'-');
+        }
+    }
+
+    /// Appends the value as it is; false, with nothing appended, if there is none.
+    pub(super) fn append(
+        &self,
+        record: &Record<'_>,
+        clock: &mut LocalTime,
+        out: &mut Vec<u8>,
+    ) -> bool {
         match self {
-            Self::Remote if record.remote.is_empty() => out.push(b'-'),
-            Self::Remote => out.extend_from_slice(record.remote),
-            Self::User => append_name(record, out),
+            Self::Remote => {
+                out.extend_from_slice(record.remote);
+                return !record.remote.is_empty();
+            }
+            Self::User => return append_name(record, out),
             Self::Time => out.extend_from_slice(clock.at(record.now_unix).as_bytes()),
             Self::RequestLine => out.extend_from_slice(record.request_line),
             Self::Method => out.extend_from_slice(record.method),
@@ -124,23 +139,25 @@ impl Atom {
             Self::Status => append_number(record.status, out),
             Self::Sent { .. } => match record.body_bytes {
                 Some(sent) => append_number(sent, out),
-                None => out.push(b'-'),
+                None => return false,
             },
             Self::Seconds => append_number(record.duration.as_secs(), out),
             Self::Milliseconds => append_number(record.duration.as_millis(), out),
             Self::Microseconds => append_number(record.duration.as_micros(), out),
             Self::SecondsAndFraction => append_seconds(record, out),
             Self::Pid => append_pid(record.pid, out),
-            Self::RequestHeader(name) => append_or_dash((record.header_in)(name), out),
-            Self::ResponseHeader(name) => append_or_dash((record.header_out)(name), out),
-            Self::Environ(name) => append_or_dash((record.environ)(name), out),
-            Self::Nothing => out.push(b'-'),
+            Self::RequestHeader(name) => return append_known((record.header_in)(name), out),
+            Self::ResponseHeader(name) => return append_known((record.header_out)(name), out),
+            Self::Environ(name) => return append_known((record.environ)(name), out),
+            Self::Nothing => return false,
         }
+        true
     }
 }
 
-fn append_or_dash(value: Option<&[u8]>, out: &mut Vec<u8>) {
-    out.extend_from_slice(value.unwrap_or(b"-"));
+fn append_known(value: Option<&[u8]>, out: &mut Vec<u8>) -> bool {
+    out.extend_from_slice(value.unwrap_or_default());
+    value.is_some()
 }
 
 fn append_number(number: impl itoa::Integer, out: &mut Vec<u8>) {
@@ -153,11 +170,9 @@ fn append_pid(pid: u32, out: &mut Vec<u8>) {
     out.push(b'>');
 }
 
-fn append_name(record: &Record<'_>, out: &mut Vec<u8>) {
+fn append_name(record: &Record<'_>, out: &mut Vec<u8>) -> bool {
     let credentials = (record.header_in)("authorization");
-    if !credentials.is_some_and(|credentials| append_user(credentials, out)) {
-        out.push(b'-');
-    }
+    credentials.is_some_and(|credentials| append_user(credentials, out))
 }
 
 /// Seconds with six decimals.

@@ -3,11 +3,13 @@
 //! For: turning a [`Record`] into a line, and telling in advance which values a line will want.
 //! Not for: reading the format's text (`parse`) or laying out one value (`directive`).
 //!
-//! Invariant: in the steady state nothing is allocated; a line costs copies and scans only.
+//! Invariant: in the steady state a line of text allocates nothing; it costs copies and scans only.
 
 use super::directive::{Atom, Directive};
+use super::named::{self, Named};
 use super::parse::{FormatError, pieces};
 use super::record::Record;
+use crate::fields::Notation;
 use crate::time::LocalTime;
 
 /// gunicorn's default, the combined log format.
@@ -52,8 +54,14 @@ fn add_name(names: &mut Vec<String>, name: &str) {
 /// An access log format, ready to write lines.
 #[derive(Clone, Debug)]
 pub struct Format {
-    pieces: Vec<Piece>,
+    form: Form,
     wants: Wants,
+}
+
+#[derive(Clone, Debug)]
+enum Form {
+    Text(Vec<Piece>),
+    Fields(Notation, Vec<Named>),
 }
 
 impl Format {
@@ -72,17 +80,58 @@ impl Format {
                 wants.add(&directive.atom);
             }
         }
-        Ok(Self { pieces, wants })
+        let form = Form::Text(pieces);
+        Ok(Self { form, wants })
     }
 
-    /// Appends the line for `record`, without an end of line. `clock` is one of
-    /// [`LocalTime::access`].
+    /// Lines of named fields: time, level, log and process id, then those that tell what was asked
+    /// and answered. `text`: a format of the operator's own, whose directives are the fields
+    /// instead; what stands between them is left out. `request_id`: the name of the request field
+    /// that has the request's id, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The text is not a format that could print every request.
+    pub fn fields(
+        notation: Notation,
+        text: Option<&str>,
+        request_id: Option<&str>,
+    ) -> Result<Self, FormatError> {
+        let fields = match text {
+            Some(text) => Named::all_of(pieces(text)?),
+            None => Named::usual(request_id),
+        };
+        let mut wants = Wants::default();
+        for named in &fields {
+            wants.add(&named.atom);
+        }
+        let form = Form::Fields(notation, fields);
+        Ok(Self { form, wants })
+    }
+
+    /// Appends the line for `record`, without an end of line. `clock` is [`Format::clock`].
     pub fn write(&self, record: &Record<'_>, clock: &mut LocalTime, out: &mut Vec<u8>) {
-        for piece in &self.pieces {
-            match piece {
-                Piece::Literal(text) => out.extend_from_slice(text),
-                Piece::Directive(directive) => directive.write(record, clock, out),
+        match &self.form {
+            Form::Fields(notation, fields) => {
+                named::write(*notation, fields, record, clock, out);
             }
+            Form::Text(pieces) => {
+                for piece in pieces {
+                    match piece {
+                        Piece::Literal(text) => out.extend_from_slice(text),
+                        Piece::Directive(directive) => directive.write(record, clock, out),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What writes the time as these lines have it.
+    #[must_use]
+    pub fn clock(&self) -> LocalTime {
+        match self.form {
+            Form::Text(_) => LocalTime::access(),
+            Form::Fields(..) => LocalTime::rfc3339(),
         }
     }
 
@@ -106,7 +155,7 @@ impl Default for Format {
     /// The format of [`DEFAULT_FORMAT`].
     fn default() -> Self {
         Self::parse(DEFAULT_FORMAT).unwrap_or(Self {
-            pieces: Vec::new(),
+            form: Form::Text(Vec::new()),
             wants: Wants::default(),
         })
     }

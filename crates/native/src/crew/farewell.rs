@@ -9,7 +9,7 @@ use std::thread;
 use pyo3::prelude::*;
 
 use super::{Crew, lock};
-use crate::ffi;
+use crate::relay;
 
 /// What there is to do at the end.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ impl Crew {
     pub(super) fn part(&self, code: i32) {
         let Some(hooks) = lock(&self.farewell.hooks).take() else {
             if !self.farewell.begun.load(Ordering::Relaxed) {
-                ffi::exit_now(code);
+                relay::exit_now(code);
             }
             return;
         };
@@ -50,14 +50,14 @@ impl Crew {
             if let Err(error) = Python::attach(|py| hooks.call0(py).map(drop)) {
                 log::error!(target: "oxicorn", "The hooks cannot be called: {error}");
             }
-            ffi::exit_now(code);
+            relay::exit_now(code);
         };
         if thread::Builder::new()
             .name("oxicorn-farewell".into())
             .spawn(bid)
             .is_err()
         {
-            ffi::exit_now(code);
+            relay::exit_now(code);
         }
     }
 }

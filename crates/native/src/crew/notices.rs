@@ -17,6 +17,7 @@ use rustix::time::{
 };
 
 use super::{Bell, Crew, lock};
+use crate::relay;
 
 /// How long before the end of `graceful_timeout` the requests are named that do not survive it, at the most.
 const LAST_CALL: Duration = Duration::from_millis(200);
@@ -132,7 +133,10 @@ impl Crew {
                 self.leave();
             }
             Signal::Int | Signal::Quit => self.quit(),
-            Signal::Usr1 => oxicorn_logs::reopen_all(),
+            Signal::Usr1 => {
+                oxicorn_logs::reopen_all();
+                relay::reopen();
+            }
             _ => {}
         }
     }

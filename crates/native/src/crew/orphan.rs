@@ -23,7 +23,7 @@ use rustix::net::sockopt::socket_peercred;
 
 use super::notices::fuse;
 use super::{Crew, lock};
-use crate::ffi;
+use crate::relay;
 
 /// How long a new arbiter may take to get its workers ready where `boot_timeout` has no end.
 const LONGEST_BOOT: Duration = Duration::from_secs(600);
@@ -366,7 +366,7 @@ impl Crew {
             Stage::Giving => {
                 self.log_cut_requests();
                 log::warn!(target: "oxicorn", "Worker graceful timeout (pid: {pid}), requests were cut");
-                ffi::exit_now(0);
+                relay::exit_now(0);
             }
         }
     }

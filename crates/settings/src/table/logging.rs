@@ -6,13 +6,10 @@ use crate::spelling::{Said, Spelling, Takes};
 use crate::stored::store;
 use crate::value::Value;
 
-const LOGGING_LATER: Status = Status::Later {
-    meanwhile: "use errorlog, accesslog, loglevel and access_log_format; the application's own \
-                logging is not touched by the server and can be configured in the application",
-};
-const SYSLOG_LATER: Status = Status::Later {
-    meanwhile: "log to standard error (errorlog = '-', accesslog = '-') and let the service manager \
-                pass it on, for example through systemd's journal",
+/// How the settings of Python's logging are better.
+const PYTHONS: Status = Status::Better {
+    how: "a restart reads it anew, and one with an error changes nothing; what an application does to all loggers does \
+          not silence the server",
 };
 
 pub(super) static SECTION: Section = Section {
@@ -105,6 +102,38 @@ pub(super) static SECTION: Section = Section {
             ..Setting::ROW
         },
         Setting {
+            name: "log_format",
+            cli: &["--log-format"],
+            kind: Kind::Choice(&["text", "json", "logfmt"]),
+            default: Preset::Text("text"),
+            meta: "FORMAT",
+            status: Status::Ours,
+            summary: "The form of both logs: text, json or logfmt.",
+            doc: "`text` is gunicorn's. `json` is one object a line, `logfmt` one row of `name=value`. Every line has \
+                  `time`, `level`, `log` (`error` or `access`) and `pid`; a message has `message` and perhaps \
+                  `traceback`; a request has `remote_addr`, `user`, `method`, `path`, `query`, `protocol`, `status`, \
+                  `bytes`, `duration` in seconds, `referer`, `user_agent` and `request_id`, those that there are. An \
+                  `access_log_format` of your own says which fields a request has instead: each of its atoms is one.",
+            examples: &["json"],
+            apply: |config, value| store(&mut config.log_format, value),
+            ..Setting::ROW
+        },
+        Setting {
+            name: "request_id_header",
+            cli: &["--request-id-header"],
+            meta: "NAME",
+            status: Status::Ours,
+            summary: "The field with an id for each request; without it there are no ids.",
+            doc: "A request gets an id of 32 hexadecimal digits, as nginx's `$request_id`. If a trusted peer \
+                  (`forwarded_allow_ips`) sends the field with at most 128 letters, digits or `-_.:/+=@`, that id is \
+                  kept; what anybody else sends is replaced. The application finds it among the request's fields, the \
+                  client in the response, unless the application answers with such a field itself, and both logs' \
+                  readers as `request_id` or as `%({x-request-id}i)s`.",
+            examples: &["X-Request-ID"],
+            apply: |config, value| store(&mut config.request_id_header, value),
+            ..Setting::ROW
+        },
+        Setting {
             name: "capture_output",
             cli: &["--capture-output"],
             summary: "Send what the application prints to the error log's file.",
@@ -139,10 +168,22 @@ pub(super) static SECTION: Section = Section {
             kind: Kind::Class,
             default: Preset::Text("gunicorn.glogging.Logger"),
             meta: "NAME",
-            status: LOGGING_LATER,
+            status: Status::Better {
+                how: "the default is native and needs no interpreter; any other class gets the server's messages and \
+                      requests as in gunicorn, and what an application does to all loggers does not silence it",
+            },
             summary: "The Python class that logs.",
-            doc: "The server logs by itself, without Python.",
+            doc: "A class with the methods of gunicorn's `Logger`, mostly a subclass of it, or of \
+                  `oxicorn.compat.glogging.Logger`, which is the same. That class by its own name sends both logs \
+                  through Python's logging, to the loggers `gunicorn.error` and `gunicorn.access`.",
             examples: &["project.logging.Logger"],
+            apply: |config, value| {
+                config.logger_class = match value {
+                    Value::Text(name) => name.trim().to_owned(),
+                    class => class.to_string(),
+                };
+                Ok(())
+            },
             ..Setting::ROW
         },
         Setting {
@@ -150,20 +191,26 @@ pub(super) static SECTION: Section = Section {
             cli: &["--log-config"],
             spellings: &[Spelling::same("", "log_config")],
             meta: "FILE",
-            status: LOGGING_LATER,
+            status: PYTHONS,
             summary: "A file in the format of Python's logging.config.fileConfig.",
-            doc: "Configures Python's logging for the server's messages.",
+            doc: "Sends both logs through Python's logging, to the loggers `gunicorn.error` and `gunicorn.access`, as \
+                  this file configures it.",
             examples: &["logging.ini"],
+            apply: |config, value| store(&mut config.logconfig, value),
             ..Setting::ROW
         },
         Setting {
             name: "logconfig_json",
             cli: &["--log-config-json"],
             meta: "FILE",
-            status: LOGGING_LATER,
+            status: Status::Better {
+                how: "a file that is missing is an error, where gunicorn quietly goes on without it; otherwise as \
+                      logconfig_dict",
+            },
             summary: "A JSON file with a dictionary for Python's logging.config.",
-            doc: "Configures Python's logging for the server's messages.",
+            doc: "As `logconfig_dict`, from a file. `logconfig_dict` wins.",
             examples: &["logging.json"],
+            apply: |config, value| store(&mut config.logconfig_json, value),
             ..Setting::ROW
         },
         Setting {
@@ -171,17 +218,30 @@ pub(super) static SECTION: Section = Section {
             kind: Kind::Any,
             default: Preset::Dict(&[]),
             meta: "DICT",
-            status: LOGGING_LATER,
+            status: PYTHONS,
             summary: "A dictionary for Python's logging.config.dictConfig.",
-            doc: "Configures Python's logging for the server's messages.",
+            doc: "Sends both logs through Python's logging, to the loggers `gunicorn.error` and `gunicorn.access`. What \
+                  the dictionary does not have is taken from `CONFIG_DEFAULTS` of `oxicorn.compat.glogging`, as in \
+                  gunicorn. It wins over `logconfig_json` and that over `logconfig`.",
+            apply: |config, value| {
+                let Value::Dict(entries) = value else {
+                    return Err("expected a dictionary".into());
+                };
+                config.logconfig_dict = !entries.is_empty();
+                Ok(())
+            },
             ..Setting::ROW
         },
         Setting {
             name: "syslog",
             cli: &["--log-syslog"],
-            status: SYSLOG_LATER,
+            status: Status::Better {
+                how: "nobody waits for the daemon, and one that is restarted is found again",
+            },
             summary: "Send the logs to syslog.",
-            doc: "Both logs, unless `disable_redirect_access_to_syslog` is set.",
+            doc: "Both logs, unless `disable_redirect_access_to_syslog` is set, beside the files. What the daemon does \
+                  not take is lost; the error log says so.",
+            apply: |config, value| store(&mut config.syslog, value),
             ..Setting::SWITCH
         },
         Setting {
@@ -189,20 +249,24 @@ pub(super) static SECTION: Section = Section {
             cli: &["--log-syslog-to"],
             default: Preset::Text("udp://localhost:514"),
             meta: "ADDRESS",
-            status: SYSLOG_LATER,
+            status: Status::Better {
+                how: "`#stream` means a stream first; gunicorn always tries datagrams first",
+            },
             summary: "Where syslog listens.",
-            doc: "`unix://PATH`, `udp://HOST:PORT` or `tcp://HOST:PORT`.",
+            doc: "`unix://PATH`, `udp://HOST:PORT` or `tcp://HOST:PORT`. A path may be followed by `#dgram` or `#stream`.",
             examples: &["unix:///dev/log"],
+            apply: |config, value| store(&mut config.syslog_addr, value),
             ..Setting::ROW
         },
         Setting {
             name: "syslog_prefix",
             cli: &["--log-syslog-prefix"],
             meta: "TEXT",
-            status: SYSLOG_LATER,
             summary: "What the program is called in syslog.",
-            doc: "Becomes a part of the program's name.",
+            doc: "Lines begin with `gunicorn.PREFIX.error` and `gunicorn.PREFIX.access`; without it the middle is the \
+                  name of the process, with dots for colons.",
             examples: &["shop"],
+            apply: |config, value| store(&mut config.syslog_prefix, value),
             ..Setting::ROW
         },
         Setting {
@@ -210,18 +274,18 @@ pub(super) static SECTION: Section = Section {
             cli: &["--log-syslog-facility"],
             default: Preset::Text("user"),
             meta: "NAME",
-            status: SYSLOG_LATER,
             summary: "The syslog facility.",
             doc: "One of syslog's own names, such as `daemon` or `local0`.",
             examples: &["local0"],
+            apply: |config, value| store(&mut config.syslog_facility, value),
             ..Setting::ROW
         },
         Setting {
             name: "disable_redirect_access_to_syslog",
             cli: &["--disable-redirect-access-to-syslog"],
-            status: SYSLOG_LATER,
             summary: "Keep the access log out of syslog.",
             doc: "Only the error log goes to syslog then.",
+            apply: |config, value| store(&mut config.disable_redirect_access_to_syslog, value),
             ..Setting::SWITCH
         },
     ],

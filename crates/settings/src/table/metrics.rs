@@ -1,15 +1,7 @@
 //! Numbers for monitoring.
 
-use crate::kind::Kind;
 use crate::setting::{Preset, Section, Setting, Status};
-
-/// What the rows of this section start from.
-const ROW: Setting = Setting {
-    status: Status::Later {
-        meanwhile: "take the numbers from the access log or from the proxy",
-    },
-    ..Setting::ROW
-};
+use crate::stored::store;
 
 pub(super) static SECTION: Section = Section {
     title: "Metrics",
@@ -19,9 +11,16 @@ pub(super) static SECTION: Section = Section {
             cli: &["--statsd-host"],
             meta: "ADDRESS",
             summary: "Where to send StatsD metrics.",
-            doc: "`HOST:PORT` or `unix://PATH`.",
+            status: Status::Better {
+                how: "sent natively, several numbers in a datagram; with or without an access log, also by \
+                      asynchronous applications",
+            },
+            doc: "`HOST:PORT` or `unix://PATH`. Sent are `gunicorn.requests`, `gunicorn.request.duration`, \
+                  `gunicorn.request.status.CODE`, `gunicorn.workers`, `gunicorn.log.warning`, `.error`, `.exception` \
+                  and `.critical`, and what hooks log with `extra={\"metric\": .., \"value\": .., \"mtype\": ..}`.",
+            apply: |config, value| store(&mut config.statsd_host, value),
             examples: &["localhost:8125"],
-            ..ROW
+            ..Setting::ROW
         },
         Setting {
             name: "statsd_prefix",
@@ -31,7 +30,8 @@ pub(super) static SECTION: Section = Section {
             summary: "What every StatsD metric's name starts with.",
             doc: "A dot is added if there is none.",
             examples: &["shop"],
-            ..ROW
+            apply: |config, value| store(&mut config.statsd_prefix, value),
+            ..Setting::ROW
         },
         Setting {
             name: "dogstatsd_tags",
@@ -41,17 +41,16 @@ pub(super) static SECTION: Section = Section {
             summary: "Tags for every StatsD metric, separated by commas.",
             doc: "In the form that Datadog's agent understands.",
             examples: &["env:prod,team:web"],
-            ..ROW
+            apply: |config, value| store(&mut config.dogstatsd_tags, value),
+            ..Setting::ROW
         },
         Setting {
             name: "enable_backlog_metric",
             cli: &["--enable-backlog-metric"],
-            kind: Kind::Bool,
-            default: Preset::Bool(false),
-            meta: "BOOL",
             summary: "Send how many connections wait to be accepted.",
-            doc: "Linux only.",
-            ..ROW
+            doc: "`gunicorn.backlog`, once a second, of all TCP sockets together. Linux only. With it an idle server wakes up.",
+            apply: |config, value| store(&mut config.enable_backlog_metric, value),
+            ..Setting::SWITCH
         },
     ],
 };

@@ -433,3 +433,58 @@ fn writing_twice_into_the_same_room_allocates_nothing_more() {
     format.write(&request(), &mut clock, &mut out);
     assert_eq!((out.capacity(), &out), (room, &first));
 }
+
+/// The line of [`request`] with named fields.
+fn fields_of(notation: Notation, text: Option<&str>, request_id: Option<&str>) -> String {
+    let format = Format::fields(notation, text, request_id).unwrap();
+    let mut clock = LocalTime::new(TimeZone::UTC, "%Y-%m-%dT%H:%M:%S%:z");
+    let mut out = Vec::new();
+    format.write(&request(), &mut clock, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn a_line_of_json_names_what_was_asked_and_answered() {
+    assert_eq!(
+        fields_of(Notation::Json, None, None),
+        r#"{"time":"2026-01-02T03:04:05+00:00","level":"info","log":"access","pid":4242,"#
+            .to_owned()
+            + r#""remote_addr":"203.0.113.9","user":"ada","method":"GET","path":"/a b","query":"x=1","#
+            + r#""protocol":"HTTP/1.1","status":404,"bytes":1234,"duration":12.034567,"#
+            + r#""referer":"http://r/","user_agent":"curl/8 \"x\""}"#
+    );
+}
+
+#[test]
+fn a_line_of_logfmt_has_the_same_fields() {
+    assert_eq!(
+        fields_of(Notation::Logfmt, None, Some("X-Trace")),
+        "time=2026-01-02T03:04:05+00:00 level=info log=access pid=4242 ".to_owned()
+            + r#"remote_addr=203.0.113.9 user=ada method=GET path="/a b" query="x=1" "#
+            + "protocol=HTTP/1.1 status=404 bytes=1234 duration=12.034567 "
+            + r#"referer=http://r/ user_agent="curl/8 \"x\"" request_id=t-1"#
+    );
+}
+
+#[test]
+fn the_directives_of_a_format_are_the_fields_each_once_and_those_that_are_there() {
+    let format = "%(t)s [%(h)s] %(m)s %(s)d %(b)s %(B)s %(D)s %({X-Trace}i)s %({x-none}i)s \
+                  %({X-Two}o)s %({wsgi.url_scheme}e)s %(l)s %(nonsense)s";
+    assert_eq!(
+        fields_of(Notation::Json, Some(format), Some("x-trace")),
+        r#"{"time":"2026-01-02T03:04:05+00:00","level":"info","log":"access","pid":4242,"#
+            .to_owned()
+            + r#""remote_addr":"203.0.113.9","method":"GET","status":404,"bytes":1234,"#
+            + r#""duration_us":12034567,"request.x-trace":"t-1","response.x-two":"b","#
+            + r#""environ.wsgi.url_scheme":"http"}"#
+    );
+}
+
+#[test]
+fn fields_want_what_their_values_come_from() {
+    let format = Format::fields(Notation::Json, None, Some("X-Request-ID")).unwrap();
+    assert_eq!(
+        format.wants().request_headers,
+        ["authorization", "referer", "user-agent", "x-request-id"]
+    );
+}

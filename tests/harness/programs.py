@@ -1,0 +1,28 @@
+"""The same scenario with gunicorn and with Oxicorn."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .server import Server
+
+PROGRAMS = ["oxicorn", "gunicorn"]
+
+
+@contextmanager
+def running(program: str, folder: Path, app: str, *options: str, **how: Any) -> Iterator[Server]:
+    """A server of that program, on a Unix socket in `folder`, until it was stopped."""
+    how = {"bind": f"unix:{folder}/socket", **how}
+    server = Server(folder / program, app, options, **how)
+    server.command[2] = program
+    try:
+        server.launch().wait_accepting()
+        yield server
+        server.signal(signal.SIGTERM)
+        server.wait()
+    finally:
+        server.destroy()
