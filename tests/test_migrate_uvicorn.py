@@ -47,6 +47,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "main.py").write_text(APPLICATION)
     (folder / "made.py").write_text(f"{APPLICATION}\ndef make():\n    return app\n")
     (folder / ".env").write_text("A=b\n")
+    (folder / "log.ini").write_text("[loggers]\nkeys=root\n")
     made = Authority(folder / "authority").issue()
     (folder / "a.pem").write_text(made.cert.read_text())
     (folder / "a.key").write_text(made.key.read_text())

@@ -159,6 +159,43 @@ def test_the_server_section_does_not_count_for_the_command(folder: Path, program
     assert found["default_proc_name"].strip("'") == str(folder / "site.ini")
 
 
+LOGGERS = """
+[loggers]
+keys = root, gunicorn.error
+
+[handlers]
+keys = console
+
+[formatters]
+keys = own
+
+[logger_root]
+level = INFO
+handlers = console
+
+[logger_gunicorn.error]
+level = INFO
+handlers = console
+propagate = 0
+qualname = gunicorn.error
+
+[handler_console]
+class = StreamHandler
+args = (sys.stderr,)
+formatter = own
+
+[formatter_own]
+format = as the ini file says: %(message)s
+"""
+
+
+def test_the_files_logging_is_that_of_the_server(serve: Serve, folder: Path) -> None:
+    (folder / "site.ini").write_text(INI + LOGGERS)
+    assert printed(folder, "--paste", "site.ini")["logconfig"] == repr(str(folder / "site.ini"))
+    server = serve("ignored", "--paste", "site.ini", cwd=folder)
+    server.wait_for_log("as the ini file says: Listening at: ")
+
+
 def test_a_file_that_is_not_there_is_named(folder: Path) -> None:
     done = command(folder, "--paste", "nowhere.ini")
     assert (done.returncode, done.stderr) == (

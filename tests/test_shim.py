@@ -36,8 +36,17 @@ NAMES = {
     ],
     "gunicorn.debug": ["spew", "unspew"],
     "gunicorn.errors": ["AppImportError", "ConfigError", "HaltServer"],
+    "gunicorn.glogging": [
+        "CONFIG_DEFAULTS",
+        "SYSLOG_FACILITIES",
+        "Logger",
+        "SafeAtoms",
+        "loggers",
+        "parse_syslog_address",
+    ],
     "gunicorn.http.message": ["Request"],
     "gunicorn.http.wsgi": ["Response"],
+    "gunicorn.instrument.statsd": ["Statsd"],
     "gunicorn.util": [
         "bytes_to_str",
         "check_is_writable",
@@ -349,6 +358,27 @@ def test_a_program_can_ask_for_it_in_its_first_line(
     (folder / "standalone.py").write_text("import oxicorn.compat.install\n" + STANDALONE)
     server = start("standalone.py")
     assert server.request().text == str(server.pid)
+
+
+LOGGER = """
+from gunicorn.glogging import Logger
+
+bind = "127.0.0.1:0"
+accesslog = "-"
+
+class OwnLogger(Logger):
+    def access(self, resp, req, environ, request_time):
+        self.access_log.info("own line for %s", req.path)
+
+logger_class = OwnLogger
+"""
+
+
+def test_a_logger_class_derives_from_it(start: Callable[..., Server], folder: Path) -> None:
+    (folder / "gunicorn.conf.py").write_text(LOGGER)
+    server = start("-m", "oxicorn", "--gunicorn-shim", "site_app:app")
+    assert server.request("/here").text == "fine"
+    server.wait_for_log("own line for /here")
 
 
 DJANGO = {

@@ -25,6 +25,7 @@ from oxicorn._native import (
     Config,
     ConfigError,
     Stem,
+    __version__,
     beginning,
     check_state,
     daemonize,
@@ -120,8 +121,8 @@ def _check(source: Source, config: Config, warnings: list[str]) -> int:
         raise OperatorError("\n".join(unknown))
     try:
         Identity.of(config)
-        check_log(config)
         gevent.patch(config)
+        check_log(config)
         application(source, config, lambda text: print(text, file=sys.stderr))
     except ApplicationError as error:
         raise OperatorError(f"The application could not be loaded. {error}") from None
@@ -141,8 +142,9 @@ def _serve(
     source: Source, config: Config, warnings: list[str], in_child: Callable[[], None]
 ) -> int:
     identity = Identity.of(config)
+    is_successor = beginning() == "start" and "GUNICORN_PID" in os.environ
     # Whoever started this process as its successor (USR2) is in the background already.
-    if config.daemon and beginning() == "start" and "GUNICORN_PID" not in os.environ:
+    if config.daemon and beginning() == "start" and not is_successor:
         daemonize(config.enable_stdio_inheritance)
     setup_logs(config)
     journal = open_log(config)
@@ -152,7 +154,9 @@ def _serve(
     _warn(config, warnings)
     if source.script is not None and (threads := lost_threads()):
         log("warning", f"Threads that were started before oxicorn.run end at the fork: {threads}")
-    set_title("master", config)
+    set_title("master", config, ".2" if is_successor else "")
+    # What applications find out by, as gunicorn has it, that they are served.
+    os.environ["SERVER_SOFTWARE"] = f"oxicorn/{__version__}"
     try:
         observer = Observer(config, source.command(), partial(_configure_again, source), journal)
         if source.embedded is not None:
@@ -196,6 +200,8 @@ def _configure_again(source: Source) -> Config:
 def _warn(config: Config, warnings: list[str]) -> None:
     for text in warnings:
         log("warning", text)
+    for text in config.idle:
+        log("debug", text)
     if config.preload_app and config.reload:
         log("warning", "preload_app is ignored under reload: new code has to be imported.")
 

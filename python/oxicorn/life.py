@@ -28,7 +28,7 @@ from oxicorn.errors import HookRaised
 from oxicorn.hooks import Hooks, complain
 from oxicorn.observer import Observer
 
-__all__ = ["Life"]
+__all__ = ["Life", "say_goodbye"]
 
 _HOOKS = (
     "post_fork",
@@ -160,9 +160,15 @@ class Life:
         return 0
 
     def _leave(self, code: int) -> None:
+        say_goodbye()
         self.end()
         _flush()
         os._exit(code)
+
+
+def say_goodbye() -> None:
+    """The last line of a worker in the log, as gunicorn has it."""
+    log("info", f"Worker exiting (pid: {os.getpid()})")
 
 
 def _flush() -> None:

@@ -21,6 +21,7 @@ from oxicorn.compat.server import Listener, Server
 from oxicorn.compat.worker import BOOTING, Worker
 from oxicorn.errors import OperatorError, traceback_of
 from oxicorn.hooks import Hooks, complain, summary
+from oxicorn.title import set_title
 
 __all__ = ["Answer", "Observer"]
 
@@ -129,6 +130,7 @@ class Observer:
     def promoted(self) -> Answer:
         """The arbiter that started this one has gone."""
         self.server.promote()
+        set_title("master", self._of(self._generation)[0])
         return None
 
     def exiting(self) -> Answer:

@@ -26,7 +26,7 @@ from oxicorn.compat.loggers import renew
 from oxicorn.configuration import Source
 from oxicorn.errors import ApplicationError, ModuleMissing
 from oxicorn.identity import Identity
-from oxicorn.life import Life
+from oxicorn.life import Life, say_goodbye
 from oxicorn.observer import Observer
 from oxicorn.reload import Reloader, failure_page
 from oxicorn.title import set_title
@@ -76,9 +76,13 @@ def _nothing() -> None:
 
 
 def _live(seed: Seed, application: Callable[[Worker], Loaded], life: Life | None) -> int:
+    pid = os.getpid()
     try:
         return _serve_until_the_end(seed, application, life)
     finally:
+        # What the application has forked comes by as well.
+        if os.getpid() == pid:
+            say_goodbye()
         if life:
             life.end()
         settle_logs()

@@ -82,6 +82,8 @@ class Connection:
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost", session=session)
         self._buffer = bytearray()
+        self.versions: tuple[str, ...] = ("HTTP/1.1", "HTTP/1.0")
+        """What a response may say that it is."""
 
     def __enter__(self) -> Connection:
         return self
@@ -203,7 +205,7 @@ class Connection:
 
     def _head(self) -> Response:
         version, status, reason = (self._line().decode("latin-1") + " ").split(" ", 2)
-        assert version in ("HTTP/1.1", "HTTP/1.0"), version
+        assert version in self.versions, version
         headers = []
         while line := self._line():
             name, colon, value = line.decode("latin-1").partition(":")

@@ -45,6 +45,11 @@ def parent(pid: int) -> int:
     return int(_stat(pid)[1])
 
 
+def session(pid: int) -> int:
+    """The session that `pid` belongs to."""
+    return int(_stat(pid)[3])
+
+
 def zombies(pid: int) -> list[int]:
     """Children of `pid` that ended and were not collected."""
     return [child for child, f in _all().items() if int(f[1]) == pid and f[0] == "Z"]

@@ -216,6 +216,12 @@ impl Config {
         self.warnings.iter().map(ToString::to_string).collect()
     }
 
+    /// What was set though it does nothing here, with the reasons.
+    #[getter]
+    fn idle(&self) -> Vec<String> {
+        self.config.idle()
+    }
+
     /// Those of them that are about names in files that are no settings.
     #[getter]
     fn unknown_names(&self) -> Vec<String> {

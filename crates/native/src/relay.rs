@@ -292,10 +292,8 @@ impl Bridge {
         }
         let (current, rest) = (queue.current.take(), std::mem::take(&mut queue.jobs));
         drop(queue);
-        for job in current.iter() {
-            write_natively(job);
-        }
-        rest.iter().for_each(write_natively);
+        let left = current.as_deref().into_iter().chain(&rest);
+        left.for_each(write_natively);
     }
 }
 

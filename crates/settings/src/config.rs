@@ -13,9 +13,10 @@ use crate::choices::{
 };
 use crate::ciphers::Ciphers;
 use crate::destination::{Facility, FieldName, StatsdAddress, SyslogAddress};
-use crate::invalid::Invalid;
+use crate::invalid::{DEFAULT, Invalid};
 use crate::networks::Networks;
 use crate::ready_check::ReadyCheck;
+use crate::setting::Status;
 use crate::table;
 use crate::value::Value;
 
@@ -309,6 +310,21 @@ impl Config {
         let value = origin.map_or(&Value::None, |origin| &origin.value);
         let source = origin.map_or("", |origin| origin.source.as_str());
         Invalid::new(name, value, source, problem.into())
+    }
+
+    /// What was set though it does nothing here, and why:
+    /// `worker_tmp_dir = '/dev/shm' (from the command line): without effect; workers report ...`.
+    pub fn idle(&self) -> Vec<String> {
+        let set = table::settings().filter(|setting| self.source(setting.name) != Some(DEFAULT));
+        set.filter_map(|setting| match setting.status {
+            Status::WithoutEffect { why } => Some((setting.name, why)),
+            _ => None,
+        })
+        .map(|(name, why)| {
+            self.invalid(name, &format!("without effect; {why}"))
+                .to_string()
+        })
+        .collect()
     }
 
     /// The name that process titles carry.

@@ -99,6 +99,7 @@ impl Case {
                 let values = self.expected.iter().filter_map(|line| value(&config, line));
                 values
                     .chain(warnings.iter().map(|warning| format!("warning: {warning}")))
+                    .chain(config.idle().iter().map(|text| format!("debug: {text}")))
                     .collect()
             }
         }
@@ -117,7 +118,7 @@ fn exit(code: u8, text: &str, to_stderr: bool) -> Vec<String> {
 fn value(config: &Config, line: &str) -> Option<String> {
     let (name, _) = line
         .split_once(" = ")
-        .filter(|_| !line.starts_with("warning: "))?;
+        .filter(|_| !line.starts_with("warning: ") && !line.starts_with("debug: "))?;
     Some(format!(
         "{name} = {}  # {}",
         config.value(name)?,

@@ -196,6 +196,14 @@ fn every_setting_of_gunicorn_has_a_row_and_no_other_row_claims_to_be_one() {
 }
 
 #[test]
+fn only_http2_is_left_for_later() {
+    let later = offenders(|row| matches!(row.status, Status::Later { .. }));
+    assert_eq!(later.len(), 6);
+    let others = later.iter().filter(|name| !name.starts_with("http"));
+    assert_eq!(others.count(), 0, "{later:?}");
+}
+
+#[test]
 fn the_copies_in_the_repository_are_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for (name, render) in COPIES {

@@ -43,7 +43,10 @@ impl State {
             Signal::Chld => self.act(Action::Reap),
             Signal::Usr1 => self.reopen_logs(),
             Signal::Term | Signal::Int | Signal::Quit => self.asked_to_stop(signal),
-            Signal::Hup => self.asked_to_restart(None, None),
+            Signal::Hup => {
+                self.log(Level::Info, format!("Hang up: {}", self.master_name()));
+                self.asked_to_restart(None, None);
+            }
             Signal::Usr2 => self.asked_for_a_successor(),
             Signal::Ttin if self.is_serving() => self.set_target(self.target + 1),
             Signal::Ttou if self.is_serving() && self.target > 1 => {

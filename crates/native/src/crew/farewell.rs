@@ -41,11 +41,13 @@ impl Crew {
     pub(super) fn part(&self, code: i32) {
         let Some(hooks) = lock(&self.farewell.hooks).take() else {
             if !self.farewell.begun.load(Ordering::Relaxed) {
+                say_goodbye();
                 relay::exit_now(code);
             }
             return;
         };
         self.farewell.begun.store(true, Ordering::Relaxed);
+        say_goodbye();
         let bid = move || {
             if let Err(error) = Python::attach(|py| hooks.call0(py).map(drop)) {
                 log::error!(target: "oxicorn", "The hooks cannot be called: {error}");
@@ -60,4 +62,9 @@ impl Crew {
             relay::exit_now(code);
         }
     }
+}
+
+/// As the worker says whose threads come back (`worker.py`).
+fn say_goodbye() {
+    log::info!(target: "oxicorn", "Worker exiting (pid: {})", std::process::id());
 }

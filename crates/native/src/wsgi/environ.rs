@@ -261,7 +261,6 @@ impl Environs {
             let (name, value) = (field.name.of(bytes), field.value.of(bytes));
             if name.len() == 11 && name.eq_ignore_ascii_case(b"script_name") {
                 script_name = Some(value.to_vec());
-                continue;
             }
             self.set_field(environ, name, value)?;
         }
