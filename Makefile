@@ -101,7 +101,7 @@ clippy: | $(VENV)/created
 
 rust-test: | $(VENV)/created
 	@if cargo nextest --version >/dev/null 2>&1; then \
-		cargo nextest run --workspace --locked --no-fail-fast && cargo test --workspace --locked --doc; \
+		cargo nextest run --workspace --locked --no-fail-fast --test-threads 3 && cargo test --workspace --locked --doc; \
 	else \
 		echo "cargo-nextest is not installed (cargo install cargo-nextest --locked); using cargo test."; \
 		cargo test --workspace --locked; \
@@ -130,14 +130,14 @@ stubs: $(VENV)/tools $(VENV)/serves
 	MYPYPATH=python $(BIN)/python -m mypy.stubtest oxicorn._native
 
 python-test: $(VENV)/tools $(VENV)/serves
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 4 --dist worksteal
 
 # All Autobahn cases against the WebSocket codec; `make test` runs those that are short.
 autobahn: $(VENV)/tools
 	OXICORN_AUTOBAHN=all $(BIN)/pytest tests/test_autobahn.py
 
 # What the tests of `other-pythons` import beside Oxicorn.
-SMOKE := anyio gevent gunicorn pytest setproctitle sniffio tornado uvicorn uvloop
+SMOKE := anyio gevent gunicorn pytest pytest-xdist setproctitle sniffio tornado uvicorn uvloop
 
 # A debug build and a short test for each other interpreter: it imports, checks and serves.
 other-pythons: $(VENV)/tools
@@ -147,17 +147,17 @@ other-pythons: $(VENV)/tools
 			then continue; fi; \
 		echo "CPython $$version ($$python)"; \
 		venv=target/pythons/$$version; \
-		"$$venv/bin/python" -c 'for name in "$(SMOKE)".split(): __import__(name)' 2>/dev/null || { \
+		"$$venv/bin/python" -c 'for name in "$(SMOKE)".split(): __import__(name.replace("pytest-", ""))' 2>/dev/null || { \
 			"$$python" -m venv "$$venv"; \
 			"$$venv/bin/pip" install --quiet $(SMOKE); }; \
 		rm -rf "$$venv/wheel"; \
 		env -u PYO3_PYTHON $(BIN)/maturin build --quiet --profile dev --locked \
 			--interpreter "$$venv/bin/python" --out "$$venv/wheel"; \
 		"$$venv/bin/pip" install --quiet --force-reinstall --no-deps "$$venv"/wheel/oxicorn-*.whl; \
-		"$$venv/bin/pytest" -q tests/test_app_loading.py tests/test_config_file.py \
-			tests/test_command_line.py tests/test_asgi.py tests/test_asgi_first_step.py \
-			tests/test_asgi_fork.py tests/test_tornado.py; \
-		"$$venv/bin/pytest" -q tests/test_gevent.py -k "not spec and not leave_nothing"; \
+		"$$venv/bin/pytest" -q -n 4 -k "not (test_gevent and (spec or leave_nothing))" \
+			tests/test_app_loading.py tests/test_config_file.py tests/test_command_line.py \
+			tests/test_asgi.py tests/test_asgi_first_step.py tests/test_asgi_fork.py \
+			tests/test_gevent.py tests/test_tornado.py; \
 	done
 
 wheels: $(VENV)/tools

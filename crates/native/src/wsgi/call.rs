@@ -391,7 +391,14 @@ impl Call {
     fn let_others_go_on(&self, py: Python<'_>, hub: &Hub) {
         // Without memory for that: look again until there is.
         if let Ok(wake) = hub.waker(py) {
-            self.slot.lock(py).awaited = Some(Awaiting::Greenlet(wake));
+            {
+                let mut slot = self.slot.lock(py);
+                if slot.transaction.is_some() {
+                    // It came back while the waker was made.
+                    return;
+                }
+                slot.awaited = Some(Awaiting::Greenlet(wake));
+            }
             // What it is interrupted with is for the application, which has returned.
             let _ = hub.pause(py);
         }
