@@ -69,18 +69,18 @@ def lines(path: Path, count: int) -> list[str]:
     return path.read_text().splitlines()
 
 
+@pytest.mark.parametrize("kind", ["sync", "gevent"])
 @pytest.mark.parametrize(
     ("program", "package"),
     [("oxicorn", "oxicorn.compat"), ("oxicorn", "gunicorn"), ("gunicorn", "gunicorn")],
 )
-def test_a_subclass_writes_both_logs(tmp_path: Path, program: str, package: str) -> None:
+def test_a_subclass_writes_both_logs(tmp_path: Path, program: str, package: str, kind: str) -> None:
     error, access = tmp_path / "error", tmp_path / "access"
     settings = SUBCLASS.format(package=package, access=str(access), error=str(error))
     (tmp_path / "conf.py").write_text(settings)
     (tmp_path / "shopapp.py").write_text(APP)
-    with running(
-        program, tmp_path, "shopapp:app", "-c", str(tmp_path / "conf.py"), cwd=tmp_path
-    ) as server:
+    options = ("-c", str(tmp_path / "conf.py"), "-k", kind)
+    with running(program, tmp_path, "shopapp:app", *options, cwd=tmp_path) as server:
         server.request("/one?q=1", headers=[("X-In", 'a"b')])
         server.request("/quiet")
         server.request("/raise")
@@ -122,10 +122,14 @@ def test_a_formatter_finds_the_atoms_in_the_record(tmp_path: Path, program: str)
         server.wait_for_log(r'(?m)^\["gunicorn\.access", "GET", "/one", "201", "-"\]$')
 
 
-def test_an_asynchronous_application_is_logged_as_well(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("application", ["asgi_probe:application", "tornado_probe:app"])
+def test_an_asynchronous_application_is_logged_as_well(
+    serve: Serve, tmp_path: Path, application: str
+) -> None:
     log = tmp_path / "access"
     server = serve(
-        "apps.asgi_probe:application",
+        f"apps.{application}",
+        *("-k", "tornado" if application.startswith("tornado") else "asgi"),
         *("--logger-class", "oxicorn.compat.glogging.Logger"),
         *("--access-logfile", str(log), "--access-logformat", "%(h)s %(r)s %(s)s %(B)s"),
     )
