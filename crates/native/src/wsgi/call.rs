@@ -31,7 +31,7 @@ pub(crate) struct Transaction {
     /// The client left: nothing more needs to be made for it.
     pub(crate) gone: bool,
     /// What ended a wait for the client from outside: for the application, which has been waiting.
-    interrupted: Option<PyErr>,
+    interrupted: Option<Box<PyErr>>,
     /// The request's method is HEAD: no body is sent.
     is_head: bool,
     /// What `start_response` returns.
@@ -251,7 +251,7 @@ impl Transaction {
                 Ok(drained) => drained,
                 Err(error) => {
                     // What was to be sent is queued all the same.
-                    self.interrupted = Some(error);
+                    self.interrupted = Some(Box::new(error));
                     true
                 }
             },
@@ -270,7 +270,7 @@ impl Transaction {
 
     /// What is to be raised by the call that had to wait.
     pub(crate) fn take_interruption(&mut self) -> PyResult<()> {
-        self.interrupted.take().map_or(Ok(()), Err)
+        self.interrupted.take().map_or(Ok(()), |error| Err(*error))
     }
 
     /// Whether the client has taken enough of the queue.
