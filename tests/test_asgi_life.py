@@ -72,6 +72,8 @@ def test_an_asgi_application_needs_no_option(serve: Serve) -> None:
 def test_the_worker_class_says_that_it_is_asgi(serve: Serve, name: str) -> None:
     server = serve("apps.asgi_probe:deferred", "-k", name)
     assert server.request("/").text == "Hello, world!"
+    notice = f"worker_class = '{name}' (from the command line): served by the worker class asgi"
+    assert (notice in server.log) == (name != "asgi"), server.log
 
 
 def test_an_application_is_refused_that_has_another_interface(serve: Serve) -> None:

@@ -200,6 +200,8 @@ def _configure_again(source: Source) -> Config:
 def _warn(config: Config, warnings: list[str]) -> None:
     for text in warnings:
         log("warning", text)
+    for text in config.notices:
+        log("info", text)
     for text in config.idle:
         log("debug", text)
     if config.preload_app and config.reload:

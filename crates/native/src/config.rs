@@ -222,6 +222,12 @@ impl Config {
         self.config.idle()
     }
 
+    /// What stands for something else than it says.
+    #[getter]
+    fn notices(&self) -> Vec<String> {
+        self.config.notices()
+    }
+
     /// Those of them that are about names in files that are no settings.
     #[getter]
     fn unknown_names(&self) -> Vec<String> {

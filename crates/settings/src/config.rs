@@ -327,6 +327,18 @@ impl Config {
         .collect()
     }
 
+    /// What stands for something else than it says, which works all the same:
+    /// `worker_class = 'uvicorn.workers.UvicornWorker' (from the command line): served by the worker class asgi`.
+    pub fn notices(&self) -> Vec<String> {
+        let named = self.value("worker_class");
+        let named = named.as_ref().and_then(Value::as_text).unwrap_or_default();
+        if !named.starts_with("uvicorn") {
+            return Vec::new();
+        }
+        let notice = self.invalid("worker_class", "served by the worker class asgi");
+        vec![notice.to_string()]
+    }
+
     /// The name that process titles carry.
     pub fn process_name(&self) -> &str {
         self.proc_name.as_deref().unwrap_or(&self.default_proc_name)
