@@ -151,6 +151,8 @@ def test_a_worker_that_hangs_shows_where(serve: Serve, tmp_path: Path) -> None:
         connection.send(b"GET /hang HTTP/1.1\r\nHost: x\r\n\r\n")
         server.wait_for_log(r'WORKER TIMEOUT .*"GET /hang')
         server.wait_for_log(r"hangs\.py.* in hang")
+        # Until it is gone it may accept connections that nobody will answer.
+        server.wait_for_log("was sent SIGABRT")
     assert server.request().text == "one"
 
 
