@@ -32,7 +32,7 @@ PYTHONS ?= $(shell for version in $(VERSIONS); do \
 STEPS := format clippy rust-test rust-docs generated tidy python-lint python-types wheel stubs \
 	python-test other-pythons
 
-.PHONY: help serve demo test autobahn wheels clean $(STEPS)
+.PHONY: help serve demo test autobahn other-wheels wheels clean $(STEPS)
 
 help:
 	@awk '!/^#/ {exit} {sub(/^# ?/, ""); print}' Makefile
@@ -62,11 +62,21 @@ with socket.socket() as probe:
 endef
 export free_port
 
-test:
-	@started=$$SECONDS; \
+# Two long builds that leave a processor idle run beside the steps before those that need them, and
+# give way to them: the wheel, which is optimised as a whole, and those of the other interpreters.
+# What they print is shown if they fail.
+test: $(VENV)/tools
+	@started=$$SECONDS; mkdir -p target; \
+	beside() { \
+		setsid nice -n 19 $(MAKE) "$$1" >"target/$$1.log" 2>&1 & \
+		job=$$!; log="target/$$1.log"; trap "kill -- -$$job 2>/dev/null || true" EXIT; \
+	}; \
+	beside wheel; \
 	for step in $(STEPS); do \
 		printf '\n== %s\n' "$$step"; before=$$SECONDS; \
+		case $$step in wheel | other-pythons) wait "$$job" || cat "$$log" ;; esac; \
 		$(MAKE) "$$step" || { printf '\n== %s failed\n' "$$step" >&2; exit 1; }; \
+		if [ "$$step" = stubs ]; then beside other-wheels; fi; \
 		printf '== %s: %d s\n' "$$step" $$((SECONDS - before)); \
 	done; \
 	printf '\nAll steps passed in %d s.\n' $$((SECONDS - started))
@@ -139,22 +149,31 @@ autobahn: $(VENV)/tools
 # What the tests of `other-pythons` import beside Oxicorn.
 SMOKE := anyio gevent gunicorn pytest pytest-xdist setproctitle sniffio tornado uvicorn uvloop
 
-# A debug build and a short test for each other interpreter: it imports, checks and serves.
-other-pythons: $(VENV)/tools
-	@for python in $(PYTHONS); do \
-		version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-		if [ "$$version" = "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" ]; \
-			then continue; fi; \
-		echo "CPython $$version ($$python)"; \
-		venv=target/pythons/$$version; \
-		"$$venv/bin/python" -c 'for name in "$(SMOKE)".split(): __import__(name.replace("pytest-", ""))' 2>/dev/null || { \
-			"$$python" -m venv "$$venv"; \
-			"$$venv/bin/pip" install --quiet $(SMOKE); }; \
-		rm -rf "$$venv/wheel"; \
-		env -u PYO3_PYTHON $(BIN)/maturin build --quiet --profile dev --locked \
-			--interpreter "$$venv/bin/python" --out "$$venv/wheel"; \
-		"$$venv/bin/pip" install --quiet --force-reinstall --no-deps "$$venv"/wheel/oxicorn-*.whl; \
-		"$$venv/bin/pytest" -q -n 4 -k "not (test_gevent and (spec or leave_nothing))" \
+# The other interpreters: each gets a virtual environment with a debug build.
+version_of = "$(1)" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+OTHERS = $(filter-out $(shell $(call version_of,$(BIN)/python)), \
+	$(shell for python in $(PYTHONS); do $(call version_of,$$python); done))
+
+target/pythons/%/serves: $(SOURCES) | $(VENV)/tools
+	@venv=target/pythons/$*; \
+	"$$venv/bin/python" -c 'for name in "$(SMOKE)".split(): __import__(name.replace("pytest-", ""))' 2>/dev/null || { \
+		for python in $(PYTHONS); do \
+			if [ "$$($(call version_of,$$python))" = $* ]; then "$$python" -m venv "$$venv"; fi; done; \
+		"$$venv/bin/pip" install --quiet $(SMOKE); }; \
+	rm -rf "$$venv/wheel"; \
+	env -u PYO3_PYTHON $(BIN)/maturin build --quiet --profile dev --locked \
+		--interpreter "$$venv/bin/python" --out "$$venv/wheel"; \
+	"$$venv/bin/pip" install --quiet --force-reinstall --no-deps "$$venv"/wheel/oxicorn-*.whl
+	@touch $@
+
+other-wheels:
+	@for version in $(OTHERS); do $(MAKE) target/pythons/$$version/serves; done
+
+# A short test with each of them: Oxicorn imports, checks and serves.
+other-pythons: other-wheels
+	@for version in $(OTHERS); do \
+		echo "CPython $$version"; \
+		target/pythons/$$version/bin/pytest -q -n 4 -k "not (test_gevent and (spec or leave_nothing))" \
 			tests/test_app_loading.py tests/test_config_file.py tests/test_command_line.py \
 			tests/test_asgi.py tests/test_asgi_first_step.py tests/test_asgi_fork.py \
 			tests/test_gevent.py tests/test_tornado.py; \

@@ -494,7 +494,8 @@ def test_work_goes_on_after_the_end(server: Server) -> None:
 
 
 def test_the_end_is_seen_though_the_application_does_not_ask(serve: Serve) -> None:
-    server = serve(APP, "--access-logfile", "-")
+    # The application itself goes on, and is cancelled when its time is over.
+    server = serve(APP, "--access-logfile", "-", "--graceful-timeout", "1")
     with opened(server, "/stay") as websocket:
         assert websocket.receive() == "ready"
         assert websocket.close(1000) == frame_of_close(1000)

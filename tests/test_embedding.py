@@ -178,7 +178,7 @@ def test_with_preload_load_is_called_once_before_the_fork(scripts: Scripts) -> N
 
 @pytest.mark.parametrize("preload", [False, True])
 def test_a_restart_calls_load_config_and_load_again(scripts: Scripts, preload: bool) -> None:
-    options = {"bind": "127.0.0.1:0", "preload_app": preload}
+    options = {"bind": "127.0.0.1:0", "preload_app": preload, "observe_timeout": 0}
     scripts.write("options.json", json.dumps(options))
     server = scripts.launch(LOADING)
     server.wait_for_workers(1)
@@ -357,10 +357,11 @@ def test_an_applications_command_line_has_the_flags_of_the_settings(tmp_path: Pa
 
 
 def test_a_restart_reads_an_applications_file_again(scripts: Scripts) -> None:
-    scripts.write("gunicorn.conf.py", "workers = 1\nbind = '127.0.0.1:0'\n")
+    always = "bind = '127.0.0.1:0'\nobserve_timeout = 0\n"
+    scripts.write("gunicorn.conf.py", f"workers = 1\n{always}")
     server = scripts.start(WITH_COMMAND_LINE)
     before = server.workers()
-    scripts.write("gunicorn.conf.py", "workers = 2\nbind = '127.0.0.1:0'\n")
+    scripts.write("gunicorn.conf.py", f"workers = 2\n{always}")
     server.signal(signal.SIGHUP)
     server.wait_for_workers(2)
     until(lambda: told(server)["pid"] not in before, "a new worker answers")

@@ -161,7 +161,7 @@ def test_prometheus_forgets_the_gauges_of_a_worker_that_is_gone(
     program: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "metrics"
-    env = {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    env = {"PROMETHEUS_MULTIPROC_DIR": str(folder), "OXICORN_OBSERVE_TIMEOUT": "0"}
     with Hooked(tmp_path, program, config=PROMETHEUS, **env) as hooked:
         (tmp_path / "hooked.py").write_text(PROMETHEUS_APP)
         hooked.start()

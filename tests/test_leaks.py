@@ -6,6 +6,7 @@ descriptors (told by the application), and resident memory (told by the kernel).
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness.server import Server
 from harness.wait import until
 
 ROUND = 50
+AT_ONCE = 10
 WARM = 1_000
 COUNT = 10_000
 
@@ -98,9 +100,14 @@ def test_two_thousand_errors(server: Server, target: str) -> None:
 
 
 def fail_many(server: Server, target: str, count: int) -> None:
-    for _ in range(count):
-        response = server.request(target)
-        assert response.status == 500 or not response.complete
+    for _ in range(count // AT_ONCE):
+        with ExitStack() as stack:
+            clients = [stack.enter_context(server.connect()) for _ in range(AT_ONCE)]
+            for client in clients:
+                client.send(message(target))
+            for client in clients:
+                response = client.receive()
+                assert response.status == 500 or not response.complete
 
 
 BROKEN = {

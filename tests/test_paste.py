@@ -126,7 +126,7 @@ def test_the_file_is_where_the_server_was_started(serve: Serve, folder: Path) ->
 
 
 def test_a_restart_reads_the_file_again(serve: Serve, folder: Path) -> None:
-    server = serve("ignored", "--paste", "site.ini", cwd=folder)
+    server = serve("ignored", "--paste", "site.ini", "--observe-timeout", "0", cwd=folder)
     before = server.worker
     (folder / "site.ini").write_text(INI.replace("name = main", "name = other"))
     server.signal(signal.SIGHUP)

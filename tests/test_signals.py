@@ -183,7 +183,7 @@ def test_a_removed_worker_finishes_its_request(serve: Serve, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["HUP", "WINCH"])
 def test_other_signals_do_not_end_the_server(serve: Serve, name: str) -> None:
-    server = serve()
+    server = serve(PROBE, "--observe-timeout", "0")
     server.signal(signal.Signals[f"SIG{name}"])
     server.signal(SIGTTIN)
     server.wait_for_workers(2)

@@ -158,7 +158,7 @@ def test_a_hook_that_is_not_there_is_named(folder: Path) -> None:
 
 def test_a_restart_reads_toml_again(serve: Serve, folder: Path) -> None:
     (folder / "oxicorn.toml").write_text("workers = 1\n")
-    server = serve("site_app:app", cwd=folder)
+    server = serve("site_app:app", "--observe-timeout", "0", cwd=folder)
     (folder / "oxicorn.toml").write_text("workers = 2\n")
     server.signal(signal.SIGHUP)
     server.wait_for_workers(2)

@@ -80,7 +80,7 @@ async def not_found(_scope: Scope, _receive: Receive, send: Send, **_: str) -> N
 
 async def read(receive: Receive) -> tuple[bytes, list[int]]:
     """The whole request body, and the sizes of its pieces."""
-    data, sizes = b"", []
+    data, sizes = bytearray(), []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -89,7 +89,7 @@ async def read(receive: Receive) -> tuple[bytes, list[int]]:
         data += message["body"]
         sizes.append(len(message["body"]))
         if not message["more_body"]:
-            return data, sizes
+            return bytes(data), sizes
 
 
 @view("/")

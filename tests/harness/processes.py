@@ -16,11 +16,13 @@ _PROC = Path("/proc")
 
 def _stat(pid: int | str) -> list[str]:
     """The fields of /proc/PID/stat after the command name; state is first. Empty if it is gone."""
+    # Read for every process of the machine whenever a test waits for some of them: without layers.
     try:
-        text = (_PROC / str(pid) / "stat").read_text()
+        with open(f"{_PROC}/{pid}/stat", "rb", buffering=0) as stat:
+            text = stat.read(4096)
     except (FileNotFoundError, ProcessLookupError):
         return []
-    return text.rpartition(")")[2].split()
+    return text.rpartition(b")")[2].decode().split()
 
 
 def _all() -> dict[int, list[str]]:

@@ -100,20 +100,23 @@ class Server:
 
     def _serves(self) -> bool:
         self._still_runs("booting")
-        workers = self.workers()
-        # What is said before the first worker is forked has been said.
-        place = (
-            re.search(r'Control socket listening at unix:([^\s"]+)', self.log) if workers else None
-        )
+        # What is said before the first worker is forked has been said when there is one.
+        place = self._control_socket()
+        workers = [] if place else self.workers()
+        place = place or (self._control_socket() if workers else None)
         if place is None:
             return bool(workers) and all(map(processes.has_epoll, workers)) and self._accepts()
         try:
-            seen = control.status(Path(place[1]))
+            seen = control.status(place)
         except OSError:
             self._still_runs("answering")
             return False
         serving = [worker for worker in seen["workers"] if worker["state"] == "serving"]
-        return len(serving) >= int(seen["target"])
+        return bool(serving) and len(serving) >= int(seen["target"])
+
+    def _control_socket(self) -> Path | None:
+        place = re.search(r'Control socket listening at unix:([^\s"]+)', self.log)
+        return Path(place[1]) if place else None
 
     def _accepts(self) -> bool:
         try:
