@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use oxicorn_engine::{Message, Notice, Now, Turn};
+use oxicorn_engine::{Message, Notice};
 use oxicorn_websocket::deflate::Policy;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -19,23 +19,11 @@ use crate::asgi::callables::Callables;
 use crate::asgi::cycle::Cycle;
 use crate::asgi::scope::{Scopes, Setup};
 use crate::asgi::task::Starter;
-use crate::crew::{Crew, Watchdog};
+use crate::crew::{Crew, Left, Watchdog};
 use crate::ffi::{self, Held, Lent};
-
-/// Requests started, and tasks that go on, in one call before the rest of the loop has its turn.
-const STEPS: usize = 64;
 
 /// The token of no request.
 pub(super) const NOBODY: u64 = u64::MAX;
-
-/// What a call of the pump leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
-    /// The descriptor will say what is new.
-    Nothing,
-    /// More to do at once.
-    Work,
-}
 
 /// What of the driver changes.
 #[derive(Debug)]
@@ -258,7 +246,7 @@ impl Driver {
         match left {
             Ok(_) if over => self.stop(py),
             Ok(Left::Work) => self.schedule(py),
-            Ok(Left::Nothing) => Ok(()),
+            Ok(Left::Nothing | Left::Child) => Ok(()),
             Err(error) => {
                 self.crew.fail();
                 self.stop(py)?;
@@ -270,34 +258,11 @@ impl Driver {
     fn turn(&'static self, py: Python<'_>) -> PyResult<Left> {
         self.crew.take_events()?;
         self.starter.look(py)?;
-        let now = Now::read();
-        let mut steps = 0;
-        let left = loop {
-            if steps == STEPS {
-                break Left::Work;
-            }
-            let turn = self.crew.engine().turn(now);
-            match turn {
-                Turn::Exchange(exchange) => self.begin(py, exchange)?,
-                Turn::Notice(notice) => self.on_notice(py, notice)?,
-                Turn::Idle { again: true } => break Left::Work,
-                Turn::Idle { again: false } => break Left::Nothing,
-            }
-            steps += 1;
-            if self.crew.is_forked() {
-                // A child came out of it that goes on: what else there is to do is its parent's.
-                return Ok(Left::Nothing);
-            }
-        };
-        self.send_heads(py);
-        if steps > 0 {
-            self.crew.watch_memory();
-        }
-        // What was done to the engine since it came to rest.
-        if self.crew.engine().needs_turn() {
-            return Ok(Left::Work);
-        }
-        Ok(left)
+        self.crew.turn_by_loop(
+            |exchange| self.begin(py, exchange),
+            |notice| self.on_notice(py, notice),
+            || self.send_heads(py),
+        )
     }
 
     fn on_notice(&self, py: Python<'_>, notice: Notice) -> PyResult<()> {
@@ -359,10 +324,8 @@ impl Driver {
         }
     }
 
-    /// The crew has stopped, and no task is left.
     fn is_over(&self) -> bool {
-        let waits = self.watchdog.inside() > 0 && !self.crew.has_failed();
-        self.crew.is_stopping() && !waits
+        self.crew.is_over(self.watchdog.inside())
     }
 
     fn stop(&self, py: Python<'_>) -> PyResult<()> {

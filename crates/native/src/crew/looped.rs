@@ -8,10 +8,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use oxicorn_board::Count;
-use oxicorn_engine::Stuck;
+use oxicorn_engine::{Exchange, Notice, Now, Stuck, Turn};
+use pyo3::prelude::*;
 
 use super::{Crew, Holder, lock};
 use crate::gevent::Hub;
+
+/// Requests started, and notices taken, in one call before the rest of the loop has its turn.
+const STEPS: usize = 64;
+
+/// What a call of the loop leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The descriptor will say what is new.
+    Nothing,
+    /// More to do at once.
+    Work,
+    /// A child came out of a step and goes on: what else there is to do is its parent's.
+    Child,
+}
 
 impl Crew {
     /// The loop leads from now on. The descriptor that it has to watch.
@@ -26,6 +41,49 @@ impl Crew {
         poller.wait(Some(Duration::ZERO))?;
         self.engine().feed(&mut poller);
         Ok(())
+    }
+
+    /// One call of the loop: turns the engine, and does what it says, until it rests or others have waited long enough.
+    /// `settle` is called behind the last step, unless this is a [child](Left::Child) by then.
+    pub(crate) fn turn_by_loop(
+        &self,
+        mut begin: impl FnMut(Box<Exchange>) -> PyResult<()>,
+        mut on_notice: impl FnMut(Notice) -> PyResult<()>,
+        settle: impl FnOnce(),
+    ) -> PyResult<Left> {
+        let now = Now::read();
+        let mut steps = 0;
+        let left = loop {
+            if steps == STEPS {
+                break Left::Work;
+            }
+            let turn = self.engine().turn(now);
+            match turn {
+                Turn::Exchange(exchange) => begin(exchange)?,
+                Turn::Notice(notice) => on_notice(notice)?,
+                Turn::Idle { again: true } => break Left::Work,
+                Turn::Idle { again: false } => break Left::Nothing,
+            }
+            steps += 1;
+            if self.is_forked() {
+                return Ok(Left::Child);
+            }
+        };
+        settle();
+        if steps > 0 {
+            self.watch_memory();
+        }
+        // What was done to the engine since it came to rest.
+        if self.engine().needs_turn() {
+            return Ok(Left::Work);
+        }
+        Ok(left)
+    }
+
+    /// The crew has stopped, and none of the requests `inside` the application is waited for.
+    pub(crate) fn is_over(&self, inside: usize) -> bool {
+        let waits = inside > 0 && !self.has_failed();
+        self.is_stopping() && !waits
     }
 
     /// So many requests are inside the application.

@@ -40,6 +40,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 pub(crate) use bell::Bell;
 use leader::Led;
+pub(crate) use looped::Left;
 pub(crate) use readiness::{ReadyCheck, start as start_ready_check};
 pub(crate) use steward::start as start_steward;
 pub(crate) use watchdog::{Watchdog, start as start_watchdog};

@@ -7,27 +7,15 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use oxicorn_engine::{Exchange, Notice, Now, Turn};
+use oxicorn_engine::{Exchange, Notice};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyList};
 
-use crate::crew::{Crew, Watchdog};
+use crate::crew::{Crew, Left, Watchdog};
 use crate::gevent::hub::Hub;
 use crate::gevent::request::{Desks, Request, give_up};
-
-/// Requests started, and greenlets that go on, in one call before the rest of the hub has its turn.
-const STEPS: usize = 64;
-
-/// What a call of the pump leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Left {
-    /// The descriptor will say what is new.
-    Nothing,
-    /// More to do at once.
-    Work,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -90,7 +78,7 @@ impl Driver {
         let left = self.turn(py);
         match left {
             Ok(_) if self.is_over() => self.leave(py),
-            Ok(Left::Work) => self.call_board(py, "schedule"),
+            Ok(Left::Work | Left::Child) => self.call_board(py, "schedule"),
             Ok(Left::Nothing) => Ok(()),
             Err(error) => {
                 self.crew.fail();
@@ -102,33 +90,11 @@ impl Driver {
 
     fn turn(&'static self, py: Python<'_>) -> PyResult<Left> {
         self.crew.take_events()?;
-        let now = Now::read();
-        let mut steps = 0;
-        let left = loop {
-            if steps == STEPS {
-                break Left::Work;
-            }
-            let turn = self.crew.engine().turn(now);
-            match turn {
-                Turn::Exchange(exchange) => self.begin(py, exchange)?,
-                Turn::Notice(notice) => self.on_notice(py, notice)?,
-                Turn::Idle { again: true } => break Left::Work,
-                Turn::Idle { again: false } => break Left::Nothing,
-            }
-            steps += 1;
-            if self.crew.is_forked() {
-                // A child came out of it that goes on: what else there is to do is its parent's.
-                return Ok(Left::Work);
-            }
-        };
-        if steps > 0 {
-            self.crew.watch_memory();
-        }
-        // What was done to the engine since it came to rest.
-        if self.crew.engine().needs_turn() {
-            return Ok(Left::Work);
-        }
-        Ok(left)
+        self.crew.turn_by_loop(
+            |exchange| self.begin(py, exchange),
+            |notice| self.on_notice(py, notice),
+            || (),
+        )
     }
 
     /// Starts the greenlet of a request, and goes with it as far as it comes at once.
@@ -210,10 +176,8 @@ impl Driver {
         self.board.call_method0(py, method).map(drop)
     }
 
-    /// The crew has stopped, and no request is left.
     fn is_over(&self) -> bool {
-        let waits = self.watchdog.inside() > 0 && !self.crew.has_failed();
-        self.crew.is_stopping() && !waits
+        self.crew.is_over(self.watchdog.inside())
     }
 
     fn leave(&self, py: Python<'_>) -> PyResult<()> {
