@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.script import Scripts
 from harness.server import RUNNING, Server
 
 Serve = Callable[..., Server]
@@ -70,6 +71,16 @@ def _factory(folder: Path) -> Iterator[Serve]:
 def serve(tmp_path: Path) -> Iterator[Serve]:
     """Starts servers that live as long as the test and must then end cleanly."""
     yield from _factory(tmp_path)
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Iterator[Scripts]:
+    """Scripts of the test that start servers."""
+    made = Scripts(tmp_path)
+    try:
+        yield made
+    finally:
+        made.destroy()
 
 
 @pytest.fixture(scope="module")

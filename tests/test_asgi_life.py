@@ -159,7 +159,7 @@ def test_a_loop_that_is_blocked_is_a_worker_that_hangs(serve: Serve, loop: str) 
         server.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)")
         assert connection.is_closed()
     server.wait_for_log(r"Booting worker", 2)
-    until(lambda: server.workers() not in ([], [worker]), "a new worker")
+    server.wait_for_successor(worker)
     assert server.wait_accepting().request("/").status == 200
     assert "asgi_probe.py" in server.log
 
@@ -179,16 +179,7 @@ def test_an_idle_worker_does_not_wake_up(serve: Serve) -> None:
         connection.request("/")
         connection.request("/sleep")
         # The watchdog looks once more and then sleeps.
-        until(lambda: settled(server.worker), "no wake-up for a second")
-
-
-def settled(pid: int) -> bool:
-    before = processes.wakeups(pid)
-    try:
-        until(lambda: processes.wakeups(pid) != before, "a wake-up", 1.5)
-    except AssertionError:
-        return True
-    return False
+        until(lambda: processes.is_settled(server.worker), "no wake-up for a second")
 
 
 # The end.

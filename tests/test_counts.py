@@ -194,7 +194,7 @@ def test_a_successor_is_counted_from_nothing(counted: Counted) -> None:
     counted.expect(open=3, idle=3)
     first = server.worker
     os.kill(first, signal.SIGKILL)
-    until(lambda: server.workers() not in ([], [first]), "there is a successor")
+    server.wait_for_successor(first)
     counted.idle(1)
     counted.expect(open=1, idle=1)
     assert counted.seen["total"]["answered"] == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -76,15 +75,11 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def scripts(tmp_path: Path) -> Iterator[Scripts]:
-    made = Scripts(tmp_path)
-    made.write("site_app.py", SITE)
-    made.write("answer.txt", "one")
-    made.write("options.json", json.dumps({"bind": "127.0.0.1:0"}))
-    try:
-        yield made
-    finally:
-        made.destroy()
+def scripts(scripts: Scripts) -> Scripts:
+    scripts.write("site_app.py", SITE)
+    scripts.write("answer.txt", "one")
+    scripts.write("options.json", json.dumps({"bind": "127.0.0.1:0"}))
+    return scripts
 
 
 def told(server: Server) -> dict[str, object]:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from conftest import Serve
-from harness import control, processes, spec, wsgi_case
+from harness import control, processes, programs, spec, wsgi_case
 from harness.client import Connection, Response, chunked, message
 from harness.gate import Gate
 from harness.load import Load
@@ -157,14 +157,7 @@ def test_a_file_is_sent(server: Server, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Gunicorn's own worker, beside ours."""
-    folder = tmp_path_factory.mktemp("gunicorn")
-    server = Server(folder, APP, [*GEVENT, "--no-control-socket"])
-    server.command[server.command.index("-m") + 1] = "gunicorn"
-    try:
-        yield server.launch().wait_accepting()
-        server.stop()
-    finally:
-        server.destroy()
+    yield from programs.gunicorn(tmp_path_factory.mktemp("gunicorn"), APP, *GEVENT)
 
 
 OURS = {"SERVER_SOFTWARE", "SERVER_PORT", "REMOTE_PORT", "HTTP_HOST", "wsgi.input_terminated"}
@@ -304,7 +297,7 @@ def test_a_hub_that_hangs_ends_the_worker_with_the_stack(serve: Serve) -> None:
         server.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)")
         assert connection.is_closed()
     server.wait_for_log("probe.py.* in hang_in_a_loop")
-    until(lambda: server.workers() not in ([], [worker]), "a new worker")
+    server.wait_for_successor(worker)
     assert server.wait_accepting().request("/").status == 200
 
 
@@ -515,16 +508,7 @@ def test_an_idle_worker_does_not_wake_up(serve: Serve) -> None:
     server = serve(APP, *GEVENT, "--timeout", "4", "--keep-alive", "60")
     with server.connect() as connection:
         connection.request("/sleep")
-        until(lambda: is_settled(server.worker), "no wake-up for a second")
-
-
-def is_settled(pid: int) -> bool:
-    before = processes.wakeups(pid)
-    try:
-        until(lambda: processes.wakeups(pid) != before, "a wake-up", 1.5)
-    except AssertionError:
-        return True
-    return False
+        until(lambda: processes.is_settled(server.worker), "no wake-up for a second")
 
 
 def test_what_a_worker_does_is_counted(serve: Serve) -> None:

@@ -12,13 +12,17 @@ from harness.client import message
 from harness.hooked import Hooked
 from harness.wait import until
 
-TELLS = """
+TELL = """
 import json, os
 
 def _tell(hook, **facts):
     with open(os.environ["NOTES"], "a") as notes:
         notes.write(json.dumps([hook, facts]) + "\\n")
+"""
 
+TELLS = (
+    TELL
+    + """
 def _server(server):
     return {
         "is this process": server.pid == os.getpid(),
@@ -119,6 +123,7 @@ def post_request(worker, req, environ, resp):
 def child_exit(server, worker):
     _tell("child_exit", age=worker.age, **_server(server))
 """
+)
 
 APP = """
 def app(environ, start_response):
@@ -250,7 +255,7 @@ def post_request(worker, req):
         hooked.start()
         worker = hooked.server.worker
         assert hooked.server.request("/enough").status == 200
-        until(lambda: hooked.server.workers() not in ([worker], []), "another worker")
+        hooked.server.wait_for_successor(worker)
         until(lambda: hooked.server.request("/").status == 200, "the next one answers")
 
 
@@ -270,13 +275,9 @@ def post_fork(server, worker):
         hooked.server.wait_for_log("Generation 2 is confirmed")
 
 
-ASGI_TELLS = """
-import json, os
-
-def _tell(hook, **facts):
-    with open(os.environ["NOTES"], "a") as notes:
-        notes.write(json.dumps([hook, facts]) + "\\n")
-
+ASGI_TELLS = (
+    TELL
+    + """
 def _request(req):
     return {
         "method": req.method, "uri": req.uri, "path": req.path, "query": req.query,
@@ -295,6 +296,7 @@ def post_request(worker, req, environ, resp):
     _tell("post_request", headers=headers, sent=resp.sent, status=str(resp.status)[:3],
           query=environ["QUERY_STRING"], method=environ["REQUEST_METHOD"], request=_request(req))
 """
+)
 
 
 @pytest.mark.parametrize("hook", ["post_worker_init", "pre_request", "post_request"])

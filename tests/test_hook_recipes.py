@@ -206,7 +206,7 @@ def test_worker_abort_sees_where_the_application_hangs(program: str, tmp_path: P
             connection.send(message("/hang"))
             hooked.server.wait_for_log(f"aborted: {worker}")
             hooked.server.wait_for_log(r"time.sleep\(600\)")
-            until(lambda: hooked.server.workers() not in ([worker], []), "another worker")
+            hooked.server.wait_for_successor(worker)
 
 
 def test_the_stacks_are_in_the_log_before_worker_abort_is_called(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -75,12 +74,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def scripts(folder: Path) -> Iterator[Scripts]:
-    made = Scripts(folder)
-    try:
-        yield made
-    finally:
-        made.destroy()
+def scripts(folder: Path, scripts: Scripts) -> Scripts:
+    assert scripts.folder == folder
+    return scripts
 
 
 def told(server: Server) -> dict[str, dict[str, str]]:

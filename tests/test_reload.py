@@ -372,16 +372,7 @@ def test_files_that_are_saved_together_are_one_change(
 def test_under_inotify_an_idle_worker_does_not_wake_up(site: Callable[..., Server]) -> None:
     server = site(GOOD.format("still"), "--reload-engine", "inotify")
     answers(server, 200, b"still")
-    until(lambda: is_settled(server.worker), "no wake-up for a second")
-
-
-def is_settled(pid: int) -> bool:
-    before = processes.wakeups(pid)
-    try:
-        until(lambda: processes.wakeups(pid) != before, "a wake-up", 1.5)
-    except AssertionError:
-        return True
-    return False
+    until(lambda: processes.is_settled(server.worker), "no wake-up for a second")
 
 
 def test_a_missing_module_ends_the_start_even_under_reload(serve: Serve, tmp_path: Path) -> None:

@@ -342,7 +342,7 @@ def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
         before = server.worker
         with server.connect() as connection:
             connection.send(message("/hang"))
-            until(lambda: server.workers() not in ([], [before]), "it is replaced")
+            server.wait_for_successor(before)
         return pid_of(server) != before
 
     with pair(tmp_path, site_app=SITE_APP) as made:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +13,6 @@ import pytest
 from harness.script import ASGI, WSGI, Scripts
 from harness.server import Server
 from harness.wait import PATIENCE, until
-
-
-@pytest.fixture
-def scripts(tmp_path: Path) -> Iterator[Scripts]:
-    made = Scripts(tmp_path)
-    try:
-        yield made
-    finally:
-        made.destroy()
 
 
 def main(call: str, before: str = "", after: str = "") -> str:

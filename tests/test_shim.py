@@ -18,7 +18,7 @@ from conftest import Serve
 from harness.bare import Bare
 from harness.command import APP
 from harness.server import Server, clean_environment
-from harness.wait import PATIENCE, until
+from harness.wait import PATIENCE
 from oxicorn.shim import FOLDER
 
 NAMES = {
@@ -567,6 +567,6 @@ def test_the_recipe_of_prometheus_for_several_processes(
     assert f'busy{{pid="{worker}"}} 1.0' in server.request().text
     os.kill(worker, signal.SIGTERM)
     server.wait_for_log(f"dead: {worker}")
-    until(lambda: server.workers() not in ([], [worker]), "another worker")
+    server.wait_for_successor(worker)
     server.wait_accepting()
     assert f'pid="{worker}"' not in server.request().text

@@ -303,7 +303,7 @@ def test_a_worker_that_hangs_is_replaced_and_shows_where(
     server.wait_for_log(rf"WORKER TIMEOUT \(pid:{victim}\)")
     server.wait_for_log(rf"GET {target}\?why=1")
     server.wait_for_log(rf"in {function}")
-    until(lambda: server.workers() not in ([victim], []), "it is replaced")
+    server.wait_for_successor(victim)
     assert server.request("/").status == 200
 
 
@@ -315,7 +315,7 @@ def test_a_long_request_beside_a_free_thread_harms_nobody(serve: Serve) -> None:
         server.wait_for_log("others go on beside it")
         assert server.request("/").status == 200
         assert connection.receive().body == b"paused\n"
-    until(lambda: server.workers() not in ([first], []), "the worker is replaced")
+    server.wait_for_successor(first)
     assert "WORKER TIMEOUT" not in server.log
 
 
@@ -332,7 +332,7 @@ def test_a_long_request_beside_busy_threads_cuts_none_of_their_requests(
         assert [busy.receive().status for _ in range(naps)] == [200] * naps
         gate.open()
         assert long.receive().json()["pid"] == first
-    until(lambda: server.workers() not in ([first], []), "the worker is replaced")
+    server.wait_for_successor(first)
     assert "WORKER TIMEOUT" not in server.log
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,15 +24,6 @@ def folder(tmp_path: Path) -> Path:
     """The start directory, with an application."""
     (tmp_path / "site_app.py").write_text(APP)
     return tmp_path
-
-
-@pytest.fixture
-def scripts(tmp_path: Path) -> Iterator[Scripts]:
-    made = Scripts(tmp_path)
-    try:
-        yield made
-    finally:
-        made.destroy()
 
 
 def failure(folder: Path, *words: str) -> str:

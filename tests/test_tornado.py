@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from conftest import Serve
+from harness import programs
 from harness.client import Response, chunked, message
 from harness.load import Load
 from harness.server import Server
@@ -41,14 +42,7 @@ def server(shared: Serve) -> Server:
 @pytest.fixture(scope="module")
 def gunicorn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Gunicorn's own worker, beside ours."""
-    folder = tmp_path_factory.mktemp("gunicorn")
-    server = Server(folder, APP, [*TORNADO, "--no-control-socket"])
-    server.command[server.command.index("-m") + 1] = "gunicorn"
-    try:
-        yield server.launch().wait_accepting()
-        server.stop()
-    finally:
-        server.destroy()
+    yield from programs.gunicorn(tmp_path_factory.mktemp("gunicorn"), APP, *TORNADO)
 
 
 def events(server: Server) -> list[str]:
@@ -279,7 +273,7 @@ def test_a_loop_that_is_blocked_is_a_worker_that_hangs(serve: Serve) -> None:
         connection.send(message("/block"))
         server.wait_for_log(rf"WORKER TIMEOUT \(pid:{worker}\)")
     server.wait_for_log("tornado_probe.py")
-    until(lambda: server.workers() not in ([], [worker]), "a new worker")
+    server.wait_for_successor(worker)
 
 
 def test_term_waits_for_requests(serve: Serve) -> None:

@@ -197,7 +197,7 @@ def test_under_preload_the_old_stem_serves_on_when_the_new_application_fails(sit
         assert "no database" in site.refused()
     assert (server.stems(), server.workers()) == ([stem], [worker])
     os.kill(worker, SIGKILL)
-    until(lambda: server.workers() not in ([], [worker]), "another worker")
+    server.wait_for_successor(worker)
     assert server.request().text == "1.0"
     server.stop()
 
@@ -276,7 +276,7 @@ def test_signals_work_after_an_upgrade(site: Site) -> None:
     server.wait_for_log("Generation 3 is confirmed", since=mark)
     [worker] = server.wait_for_workers(1)
     os.kill(worker, SIGKILL)
-    until(lambda: server.workers() not in ([], [worker]), "it is replaced")
+    server.wait_for_successor(worker)
     server.wait_accepting()
     assert server.request().text == "1.0"
     until(lambda: not processes.zombies(server.pid), "no zombie")

@@ -147,6 +147,16 @@ def wakeups(pid: int) -> int:
     return sum(int(_status(pid, int(task))["voluntary_ctxt_switches"]) for task in tasks)
 
 
+def is_settled(pid: int) -> bool:
+    """Whether the process does not wake up for a good second."""
+    before = wakeups(pid)
+    try:
+        until(lambda: wakeups(pid) != before, "a wake-up", 1.5)
+    except AssertionError:
+        return True
+    return False
+
+
 def threads(pid: int) -> int:
     """How many threads the process has."""
     return len(os.listdir(_PROC / str(pid) / "task"))

@@ -197,6 +197,15 @@ class Server:
         until(lambda: len(self.workers()) == count, f"{count} workers (now {self.workers()})")
         return self.workers()
 
+    def wait_for_successor(self, worker: int) -> None:
+        """Waits until that worker has left, and another one is there."""
+
+        def replaced() -> bool:
+            now = self.workers()
+            return bool(now) and worker not in now
+
+        until(replaced, f"another worker instead of {worker}")
+
     @property
     def port(self) -> int:
         """The port that was chosen, from the log."""

@@ -78,7 +78,8 @@ def _request_of(turns: Turns, scope: Message) -> Request:
     path = scope["raw_path"].removeprefix(scope["root_path"].encode()).decode("latin-1")
     query = scope["query_string"].decode("latin-1")
     major, _, minor = scope["http_version"].partition(".")
-    request = turns.request(
+    request = Request(
+        turns.worker.cfg,
         scope["method"],
         f"{path}?{query}" if query else path,
         (int(major), int(minor or 0)),

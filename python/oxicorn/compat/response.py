@@ -8,26 +8,28 @@ from typing import Any, NoReturn
 from oxicorn.compat.absent import missing
 from oxicorn.compat.request import Request
 
-__all__ = ["Response"]
+__all__ = ["HOP_BY_HOP", "Response"]
 
 _INSTEAD = {
     "sock": "the connection is the server's",
     "write": "call what start_response returns",
     "sendfile": "see environ['wsgi.file_wrapper']",
 }
-_HOP_BY_HOP = {
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailers",
-    "transfer-encoding",
-    "upgrade",
-    "server",
-    "date",
-}
-"""Fields that gunicorn does not keep."""
+HOP_BY_HOP = frozenset(
+    [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+        "server",
+        "date",
+    ]
+)
+"""Fields that an application does not send, and that gunicorn does not keep."""
 
 
 class Response:
@@ -70,7 +72,7 @@ class Response:
         """The application has said this."""
         self.status = status
         self.status_code = int(status.split()[0])
-        self.headers = [pair for pair in headers if pair[0].lower() not in _HOP_BY_HOP]
+        self.headers = [pair for pair in headers if pair[0].lower() not in HOP_BY_HOP]
         lengths = [value for name, value in headers if name.lower() == "content-length"]
         self.response_length = int(lengths[0]) if lengths else None
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from oxicorn.compat.request import Environ, Peer, Request
+from oxicorn.compat.request import Environ, Request
 from oxicorn.compat.response import Response
 from oxicorn.compat.worker import Worker
 from oxicorn.hooks import Hook, complain
@@ -41,21 +41,9 @@ class Turns:
     ) -> Turn:
         """The turn of a request; `pre_request` was called."""
         body = environ["wsgi.input"]
-        request = self.request(method, uri, (1, minor), scheme, headers, peer or "", body)
+        cfg, version = self.worker.cfg, (1, minor)
+        request = Request(cfg, method, uri, version, scheme, headers, peer or "", body)
         return Turn(self, request, environ)
-
-    def request(
-        self,
-        method: str,
-        uri: str,
-        version: tuple[int, int],
-        scheme: str,
-        headers: list[tuple[str, str]],
-        peer: Peer,
-        body: Any = None,
-    ) -> Request:
-        """What the hooks see of a request."""
-        return Request(self.worker.cfg, method, uri, version, scheme, headers, peer, body)
 
     def before(self, request: Request) -> None:
         """Calls `pre_request`."""

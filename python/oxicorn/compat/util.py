@@ -16,6 +16,7 @@ from typing import Any
 
 from oxicorn.app import load
 from oxicorn.compat.errors import AppImportError
+from oxicorn.compat.response import HOP_BY_HOP
 from oxicorn.errors import ApplicationError
 
 __all__ = [
@@ -40,21 +41,7 @@ __all__ = [
     "warn",
 ]
 
-hop_headers = frozenset(
-    [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailers",
-        "transfer-encoding",
-        "upgrade",
-        "server",
-        "date",
-    ]
-)
-"""Fields that an application does not send."""
+hop_headers = HOP_BY_HOP
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
