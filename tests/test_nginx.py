@@ -305,21 +305,26 @@ def test_nginx_stream_names_the_client(serve: Serve, tmp_path: Path, bind: str) 
             assert (seen["PROXY_ADDR"], seen["PROXY_PORT"]) == ("127.0.0.1", str(port))
 
 
-@pytest.mark.parametrize(
-    "option", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c"]
-)
-def test_haproxy_names_the_client(serve: Serve, tmp_path: Path, option: str) -> None:
-    server = serve(PROBE, "--proxy-protocol", "auto")
-    port = free_port()
-    sections = f"""
+def _passes_on(port: int, server: Server, options: str) -> str:
+    """For HAProxy: what it gets at the port, it passes on as it is."""
+    return f"""
 frontend web
     mode tcp
     bind 127.0.0.1:{port}
     default_backend app
 backend app
     mode tcp
-    server one {_host(server)} {option} check inter 100ms
+    server one {_host(server)} {options}
 """
+
+
+@pytest.mark.parametrize(
+    "option", ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options crc32c"]
+)
+def test_haproxy_names_the_client(serve: Serve, tmp_path: Path, option: str) -> None:
+    server = serve(PROBE, "--proxy-protocol", "auto")
+    port = free_port()
+    sections = _passes_on(port, server, f"{option} check inter 100ms")
     with haproxy(tmp_path / "haproxy", port, sections) as opened, opened.connect() as connection:
         for _ in range(2):
             seen = connection.request("/environ").json()
@@ -337,15 +342,7 @@ def test_haproxy_passes_on_tls_behind_its_header(
     server = serve(ASGI, *always, *files, launch=True)
     server.wait_for_log("Listening at")
     port = free_port()
-    sections = f"""
-frontend web
-    mode tcp
-    bind 127.0.0.1:{port}
-    default_backend app
-backend app
-    mode tcp
-    server one {_host(server)} {option}
-"""
+    sections = _passes_on(port, server, option)
     with haproxy(tmp_path / "haproxy", port, sections) as opened:
         seen, own = over_tls_from(opened, "/scope")
     found = ast.literal_eval(seen.decode())

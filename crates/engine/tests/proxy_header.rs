@@ -10,22 +10,10 @@ use oxicorn_edge::proxy::{Protocol, Versions};
 use oxicorn_engine::{Exchange, Options, Origin, Peer};
 use oxicorn_settings::Networks;
 use support::pair::Pair;
+use support::preface::{BLOCK, LINE, reads, strict};
 use support::{Client, End, GET, Rig, body, get, logged, post, response, status, target};
 
-const LINE: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n";
-const BLOCK: &[u8] =
-    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0f\xc0\0\x02\x07\xc6\x33\x64\x01\xdc\x04\x01\xbb\x04\0\0";
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
-
-fn reads(options: &mut Options) {
-    options.edge.proxy = Some(Versions::Both);
-    options.edge.proxy_senders = Networks::parse(["127.0.0.1"]).unwrap();
-}
-
-fn strict(options: &mut Options) {
-    reads(options);
-    options.edge.proxy_required = true;
-}
 
 /// The client's address.
 fn client_of(exchange: &Exchange) -> Option<SocketAddr> {

@@ -1,28 +1,12 @@
 //! A PROXY header in front of a TLS handshake, in the clear, as balancers send it that pass on TLS unread.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail")]
-
 mod support;
 
-use oxicorn_edge::proxy::Versions;
 use oxicorn_engine::{Options, Peer, Scheme};
 use oxicorn_settings::Networks;
+use support::preface::{BLOCK, LINE, reads, strict};
 use support::secure::{Secure, secure_rig};
 use support::{End, GET, Rig, logged, response, status};
-
-const LINE: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n";
-const BLOCK: &[u8] =
-    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0f\xc0\0\x02\x07\xc6\x33\x64\x01\xdc\x04\x01\xbb\x04\0\0";
-
-fn reads(options: &mut Options) {
-    options.edge.proxy = Some(Versions::Both);
-    options.edge.proxy_senders = Networks::parse(["127.0.0.1"]).unwrap();
-}
-
-fn strict(options: &mut Options) {
-    reads(options);
-    options.edge.proxy_required = true;
-}
 
 /// Two requests of a client that has sent what goes before its handshake; whom they come from.
 fn peers(rig: &mut Rig, client: &mut Secure) -> Vec<Peer> {

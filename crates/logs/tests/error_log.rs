@@ -13,20 +13,23 @@ use oxicorn_logs::{
 };
 use support::{Folder, text};
 
+fn say(log: &ErrorLog, level: log::Level, target: &str, message: &str) {
+    log.log(
+        &Record::builder()
+            .level(level)
+            .target(target)
+            .args(format_args!("{message}"))
+            .build(),
+    );
+}
+
 /// Logs one message at each level of the `log` crate, from `target`, and returns the lines.
 fn printed_at(level: Level, target: &str) -> Vec<String> {
     let folder = Folder::new(&format!("levels-{level:?}-{}", target.replace(':', "")));
     let path = folder.file("log");
     let log = ErrorLog::new(Sink::open(&path).unwrap(), level);
     for level in log::Level::iter() {
-        let message = format!("a {level} message");
-        log.log(
-            &Record::builder()
-                .level(level)
-                .target(target)
-                .args(format_args!("{message}"))
-                .build(),
-        );
+        say(&log, level, target, &format!("a {level} message"));
     }
     text(&path).lines().map(str::to_owned).collect()
 }
@@ -270,15 +273,7 @@ fn messages_are_counted_by_gunicorns_names() {
         ..Outlets::default()
     };
     let log = ErrorLog::new(outlets, Level::Info);
-    let say = |level, target, message: &str| {
-        log.log(
-            &Record::builder()
-                .level(level)
-                .target(target)
-                .args(format_args!("{message}"))
-                .build(),
-        );
-    };
+    let say = |level, target, message| say(&log, level, target, message);
     say(log::Level::Info, "oxicorn", "not counted");
     say(log::Level::Warn, "oxicorn", "a warning");
     say(log::Level::Error, "oxicorn", "an error");

@@ -16,8 +16,10 @@ mod client;
 pub(crate) mod frames;
 mod log;
 pub(crate) mod pair;
+pub(crate) mod preface;
 pub(crate) mod relay;
 pub(crate) mod secure;
+pub(crate) mod websocket;
 
 use std::collections::VecDeque;
 use std::fs::File;
