@@ -263,6 +263,15 @@ def test_a_load_config_that_raises_ends_with_1(scripts: Scripts, package: str) -
 
 
 @AS_GUNICORN
+@pytest.mark.parametrize(("method", "code"), [("load_config", 1), ("load", 3)])
+def test_a_method_that_is_not_defined_is_named(
+    scripts: Scripts, package: str, method: str, code: int
+) -> None:
+    text = LOADING.replace(f"def {method}(", f"def other_{method}(")
+    ended(scripts, text, package, code, f"Site has no {method}(): a subclass has to define it")
+
+
+@AS_GUNICORN
 def test_a_load_that_raises_ends_with_3(scripts: Scripts, tmp_path: Path, package: str) -> None:
     (tmp_path / "answer.txt").unlink()
     ended(scripts, LOADING, package, 3, "'Site.load()' failed:")

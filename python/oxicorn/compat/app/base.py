@@ -50,15 +50,20 @@ class BaseApplication:
 
     def init(self, parser: argparse.ArgumentParser, opts: argparse.Namespace, args: Any) -> Any:
         """Looks at the command line; returns settings of the program's own."""
-        raise NotImplementedError
+        raise self._missing("init")
 
     def load(self) -> Any:
         """Returns the application: to be supplied."""
-        raise NotImplementedError
+        raise self._missing("load")
 
     def load_config(self) -> None:
         """Says the settings: to be supplied."""
-        raise NotImplementedError
+        raise self._missing("load_config")
+
+    def _missing(self, method: str) -> NotImplementedError:
+        # That it raises is gunicorn's contract; which method it is, gunicorn does not say.
+        name = type(self).__name__
+        return NotImplementedError(f"{name} has no {method}(): a subclass has to define it")
 
     def reload(self) -> None:
         """Loads the settings anew, for a restart."""
