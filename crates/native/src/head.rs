@@ -206,12 +206,11 @@ impl Head {
             return Ok(());
         }
         encoded.reserve(name.len() + value.len() + 4);
-        match begin {
-            Some(Begin { text, .. }) => encoded.extend_from_slice(text),
-            None => {
-                encoded.extend_from_slice(name);
-                encoded.extend_from_slice(b": ");
-            }
+        if let Some(Begin { text, .. }) = begin {
+            encoded.extend_from_slice(text);
+        } else {
+            encoded.extend_from_slice(name);
+            encoded.extend_from_slice(b": ");
         }
         encoded.extend_from_slice(value);
         encoded.extend_from_slice(b"\r\n");
