@@ -70,7 +70,7 @@ test: export CARGO_INCREMENTAL = 0
 test: $(VENV)/tools
 	@started=$$SECONDS; mkdir -p target; \
 	beside() { \
-		set -m; nice -n 19 $(MAKE) "$$1" >"target/$$1.log" 2>&1 & set +m; \
+		set -m; nice -n 10 $(MAKE) "$$1" >"target/$$1.log" 2>&1 & set +m; \
 		job=$$! log=target/$$1.log; trap "kill -- -$$job 2>/dev/null || true" EXIT; \
 	}; \
 	beside wheel; \

@@ -13,7 +13,7 @@ from conftest import Serve
 from harness.client import message
 from harness.gate import Gate
 from harness.programs import PROGRAMS, running
-from harness.server import TESTS
+from harness.server import TESTS, Server
 from harness.wait import until
 
 PROBE = "apps.probe:application"
@@ -147,18 +147,22 @@ def test_no_class_and_no_configuration_means_no_access_of_python(
     server.wait_for_log(r'"GET /native HTTP/1\.1" 404')
 
 
-def test_messages_under_load_keep_nobody_waiting(serve: Serve, tmp_path: Path) -> None:
-    """Refused requests are logged with the engine locked, by threads that want the interpreter."""
-    log = tmp_path / "error"
-    socket = f"unix:{tmp_path}/socket"
-    server = serve(
+def logs_to_files(serve: Serve, folder: Path, *options: str) -> Server:
+    """A server whose logger of Python's writes `error` and `access` in the folder."""
+    server: Server = serve(
         PROBE,
-        *("--logger-class", "oxicorn.compat.glogging.Logger", "--error-logfile", str(log)),
-        *("--access-logfile", str(tmp_path / "access"), "--threads", "4"),
-        bind=socket,
+        *("--logger-class", "oxicorn.compat.glogging.Logger"),
+        *("--error-logfile", str(folder / "error"), "--access-logfile", str(folder / "access")),
+        *options,
+        bind=f"unix:{folder}/socket",
         launch=True,
     )
-    server.wait_accepting()
+    return server.wait_accepting()
+
+
+def test_messages_under_load_keep_nobody_waiting(serve: Serve, tmp_path: Path) -> None:
+    """Refused requests are logged with the engine locked, by threads that want the interpreter."""
+    server = logs_to_files(serve, tmp_path, "--threads", "4")
 
     def refused() -> None:
         for _ in range(50):
@@ -175,22 +179,14 @@ def test_messages_under_load_keep_nobody_waiting(serve: Serve, tmp_path: Path) -
     for thread in threads:
         thread.join()
     warning = re.compile(r"(?m)^\[.*\] \[\d+\] \[WARNING\] Invalid request from ")
-    until(lambda: len(warning.findall(log.read_text())) == 200, "all warnings")
+    until(lambda: len(warning.findall((tmp_path / "error").read_text())) == 200, "all warnings")
     assert len(lines(tmp_path / "access", 400)) == 400
     server.stop()
 
 
 def test_a_rotation_reaches_the_files_of_all_processes(serve: Serve, tmp_path: Path) -> None:
     error, access = tmp_path / "error", tmp_path / "access"
-    socket = f"unix:{tmp_path}/socket"
-    server = serve(
-        PROBE,
-        *("--logger-class", "oxicorn.compat.glogging.Logger", "--error-logfile", str(error)),
-        *("--access-logfile", str(access)),
-        bind=socket,
-        launch=True,
-    )
-    server.wait_accepting()
+    server = logs_to_files(serve, tmp_path)
     server.request("/before")
     assert "/before" in lines(access, 1)[0]
     error.rename(tmp_path / "error.1")
