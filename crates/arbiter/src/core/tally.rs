@@ -45,3 +45,21 @@ impl Tally {
         Ok(found.unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Policy, State};
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_state_of_a_version_that_did_not_count_is_read_and_begins_anew() {
+        let mut state = State::new(Policy::default(), Duration::ZERO);
+        state.tally.spawned = 7;
+        let text = state.to_text();
+        assert_eq!(State::from_text(&text).unwrap().tally, state.tally);
+        let lines = text.lines().filter(|line| !line.starts_with(ENTRY));
+        let older = lines.map(|line| format!("{line}\n")).collect::<String>();
+        assert_eq!(State::from_text(&older).unwrap().tally, Tally::default());
+    }
+}
