@@ -8,13 +8,11 @@ gunicornc.
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from oxicorn.compat import gunicornc
-from oxicorn.ctl.errors import Refused
+from oxicorn.compat.gunicornc import line
 from oxicorn.ctl.server import SYSTEM
 
 __all__ = ["COMMANDS", "parse", "parse_line", "words"]
@@ -33,31 +31,16 @@ exit codes:
   5    with `--wait --timeout`: not over yet, and it goes on
 """
 
-_RESTART = "bring new code and configuration into service"
-_UPGRADE = "become the version of Oxicorn that is installed now, in place"
-_STATUS = "show workers, generations and the last restart"
-_WORKERS = "change the number of workers"
-_STOP = "stop the server gracefully"
-_REOPEN = "open the log files anew, after a rotation"
-
 COMMANDS = {
-    "status": _STATUS,
-    "restart [--mode hot|phased|regular] [--wait]": _RESTART,
-    "upgrade [--wait]": _UPGRADE,
-    "workers N": _WORKERS,
-    "stop [--quick]": _STOP,
-    "reopen-logs": _REOPEN,
+    "status": "show workers, generations and the last restart",
+    "restart [--mode hot|phased|regular] [--wait]": "bring new code and configuration into service",
+    "upgrade [--wait]": "become the version of Oxicorn that is installed now, in place",
+    "workers N": "change the number of workers",
+    "stop [--quick]": "stop the server gracefully",
+    "reopen-logs": "open the log files anew, after a rotation",
     **gunicornc.COMMANDS,
-    "help": "show this list",
 }
 """What `help` shows."""
-
-
-class _Line(argparse.ArgumentParser):
-    """Reads a command that was not given to the program itself."""
-
-    def error(self, message: str) -> NoReturn:
-        raise Refused(f"{message}: see `help`")
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -74,7 +57,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("-j", "--json", action="store_true", help="show what was found as JSON")
     parser.add_argument("-v", "--version", action="store_true", help="show the version and exit")
-    _add_commands(parser, required=False)
+    _add_commands(parser).required = False
     arguments = parser.parse_args(argv)
     if arguments.line is not None and arguments.command:
         parser.error("there is a command, and --command as well")
@@ -85,15 +68,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
-def parse_line(line: str, as_json: bool) -> argparse.Namespace:
+def parse_line(text: str, as_json: bool) -> argparse.Namespace:
     """A command in one text."""
-    parser = _Line(prog="", usage=argparse.SUPPRESS)
-    _add_commands(parser, required=True)
-    try:
-        found = shlex.split(line.lower())
-    except ValueError as error:
-        raise Refused(f"{error}: {line}") from None
-    arguments = parser.parse_args(found, argparse.Namespace(json=as_json))
+    parser, arguments = line.parse(text, as_json, _add_commands)
     _check(parser, arguments)
     return arguments
 
@@ -102,32 +79,27 @@ def words(arguments: argparse.Namespace) -> list[str]:
     """What the server is asked."""
     if gunicornc.is_ours(arguments):
         return gunicornc.words(arguments)
-    asked = [arguments.command]
-    match arguments.command:
-        case "restart":
-            asked += [arguments.mode] if arguments.mode else []
-            asked += ["wait"] if arguments.wait else []
-        case "upgrade":
-            asked += ["wait"] if arguments.wait else []
-        case "workers":
-            asked.append(str(arguments.number))
-        case "stop":
-            asked += ["quick"] if arguments.quick else []
-    return asked
+    given = (getattr(arguments, name, None) for name in ("mode", "number"))
+    flags = (name for name in ("wait", "quick") if getattr(arguments, name, False))
+    return [arguments.command, *(str(value) for value in given if value is not None), *flags]
 
 
-def _add_commands(parser: argparse.ArgumentParser, required: bool) -> None:
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=required)
+def _add_commands(parser: argparse.ArgumentParser) -> argparse.Action:
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    names = {name.split()[0]: does for name, does in reversed(COMMANDS.items())}
     output = argparse.ArgumentParser(add_help=False)
     output.add_argument(
         "-j", "--json", action="store_true", default=argparse.SUPPRESS, help="show it as JSON"
     )
 
-    restart = commands.add_parser("restart", parents=[output], help=_RESTART)
+    def add(name: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, parents=[output], help=names[name])
+
+    restart = add("restart")
     restart.add_argument(
         "--mode", choices=("hot", "phased", "regular"), help="how (default: as configured)"
     )
-    upgrade = commands.add_parser("upgrade", parents=[output], help=_UPGRADE)
+    upgrade = add("upgrade")
     for command in (restart, upgrade):
         command.add_argument(
             "--wait", action="store_true", help="until it is confirmed (0) or has failed (1)"
@@ -138,14 +110,14 @@ def _add_commands(parser: argparse.ArgumentParser, required: bool) -> None:
             metavar="SECONDS",
             help="with --wait: not for longer than this (5)",
         )
-    commands.add_parser("status", parents=[output], help=_STATUS)
-    workers = commands.add_parser("workers", parents=[output], help=_WORKERS)
+    add("status")
+    workers = add("workers")
     workers.add_argument("number", type=int, metavar="N", help="how many there should be")
-    stop = commands.add_parser("stop", parents=[output], help=_STOP)
+    stop = add("stop")
     stop.add_argument("--quick", action="store_true", help="without waiting for requests")
-    commands.add_parser("reopen-logs", parents=[output], help=_REOPEN)
+    add("reopen-logs")
     gunicornc.add_commands(commands, output)
-    commands.add_parser("help", parents=[output], help="list the commands")
+    return commands
 
 
 def _seconds(text: str) -> float:

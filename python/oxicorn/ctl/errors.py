@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-__all__ = ["INTERRUPTED", "REFUSED", "Failure", "Lost", "Refused", "UnderWay", "Unreachable"]
+__all__ = ["INTERRUPTED", "LOST", "REFUSED", "UNDER_WAY", "UNREACHABLE", "Failure"]
 
-REFUSED = 1
-UNREACHABLE = 3
-LOST = 4
-UNDER_WAY = 5
-INTERRUPTED = 130
+REFUSED, UNREACHABLE, LOST, UNDER_WAY, INTERRUPTED = 1, 3, 4, 5, 130
 
 
 class Failure(Exception):
     """The message says why, and what to do."""
 
-    code = REFUSED
+    def __init__(self, message: str, code: int = REFUSED) -> None:
+        """The program ends with `code`."""
+        super().__init__(message)
+        self.code = code
 
-
-class Refused(Failure):
-    """What was asked for does not happen."""
-
-
-class Unreachable(Failure):
-    """There is no server to ask."""
-
-    code = UNREACHABLE
-
-
-class Lost(Failure):
-    """A server was asked, and there is no answer."""
-
-    code = LOST
-
-
-class UnderWay(Failure):
-    """What was asked for has begun, and was not over in time."""
-
-    code = UNDER_WAY
+    def __str__(self) -> str:
+        return f"oxicornctl: {super().__str__()}"

@@ -9,8 +9,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from oxicorn.ctl import command_line, prompt, server, show
-from oxicorn.ctl.errors import INTERRUPTED, REFUSED, Failure, Refused
+from oxicorn.compat import gunicornc
+from oxicorn.compat.gunicornc import prompt
+from oxicorn.ctl import command_line, server, show
+from oxicorn.ctl.errors import INTERRUPTED, REFUSED, Failure
 from oxicorn.output import let_go
 
 __all__ = ["run"]
@@ -22,7 +24,7 @@ def run(argv: Sequence[str] | None) -> int:
     try:
         return _obey(arguments)
     except Failure as failure:
-        show.failure(failure)
+        print(failure, file=sys.stderr)
         return failure.code
     except BrokenPipeError:
         let_go()
@@ -54,11 +56,11 @@ def _obey(arguments: argparse.Namespace) -> int:
 def _perform(arguments: argparse.Namespace, path: str | None) -> None:
     """One command, to its end."""
     if arguments.command == "help":
-        return show.commands(command_line.COMMANDS, arguments.json)
+        return show.say(gunicornc.help_of(command_line.COMMANDS, arguments.json))
     words = command_line.words(arguments)
     waits = "wait" in words
     answer = server.ask(path, words, waits, arguments.timeout if waits else None)
     if not answer.pop("ok", False):
-        show.refusal(answer, arguments)
-        raise Refused(show.reason(answer, arguments))
+        show.say(gunicornc.refusal(answer.get("error", ""), arguments))
+        raise Failure(show.reason(answer, arguments))
     show.answer(answer, arguments)

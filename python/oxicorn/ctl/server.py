@@ -14,7 +14,7 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from oxicorn.ctl.errors import Lost, UnderWay, Unreachable
+from oxicorn.ctl.errors import LOST, UNDER_WAY, UNREACHABLE, Failure
 
 __all__ = ["SYSTEM", "ask", "find"]
 
@@ -52,7 +52,7 @@ def _connect(path: str | None) -> tuple[str, socket.socket]:
         return found.popitem()
     for connection in found.values():
         connection.close()
-    raise Unreachable(_which(list(found), forbidden))
+    raise Failure(_which(list(found), forbidden), UNREACHABLE)
 
 
 def _candidates() -> list[str]:
@@ -68,13 +68,13 @@ def _connect_to(path: str) -> socket.socket:
         return _open(path)
     except FileNotFoundError:
         advice = "is a server running with this --control-socket?"
-        raise Unreachable(f"there is no {path}: {advice}") from None
+        raise Failure(f"there is no {path}: {advice}", UNREACHABLE) from None
     except ConnectionRefusedError:
-        raise Unreachable(f"nobody listens on {path}: its server has ended.") from None
+        raise Failure(f"nobody listens on {path}: its server has ended.", UNREACHABLE) from None
     except PermissionError:
-        raise Unreachable(f"no permission for {path}: {_AS_THE_USER}") from None
+        raise Failure(f"no permission for {path}: {_AS_THE_USER}", UNREACHABLE) from None
     except OSError as error:
-        raise Unreachable(f"cannot connect to {path}: {error}") from None
+        raise Failure(f"cannot connect to {path}: {error}", UNREACHABLE) from None
 
 
 def _open(path: str) -> socket.socket:
@@ -87,7 +87,7 @@ def _open(path: str) -> socket.socket:
         connection.settimeout(_PATIENCE)
     except BlockingIOError:
         connection.close()
-        raise Lost(f"the server of {path} accepts no connection.") from None
+        raise Failure(f"the server of {path} accepts no connection.", LOST) from None
     except BaseException:
         connection.close()
         raise
@@ -123,9 +123,9 @@ def ask(
     try:
         answer = json.loads(line)
     except ValueError:
-        raise Lost("the server went away before it answered.") from None
+        raise Failure("the server went away before it answered.", LOST) from None
     if not isinstance(answer, dict):
-        raise Lost("this is no answer of an Oxicorn server.")
+        raise Failure("this is no answer of an Oxicorn server.", LOST)
     return answer
 
 
@@ -141,13 +141,11 @@ def _asked(
         return _line(connection)
     except TimeoutError:
         if waits:
-            raise UnderWay(
-                f"the {words[0]} is not over after {timeout:g} s, and goes on:"
-                " see `oxicornctl status`."
-            ) from None
-        raise Lost(f"the server gave no answer within {_PATIENCE:g} s.") from None
+            text = f"the {words[0]} is not over after {timeout:g} s, and goes on"
+            raise Failure(f"{text}: see `oxicornctl status`.", UNDER_WAY) from None
+        raise Failure(f"the server gave no answer within {_PATIENCE:g} s.", LOST) from None
     except OSError as error:
-        raise Lost(f"the connection to the server was lost: {error}") from None
+        raise Failure(f"the connection to the server was lost: {error}", LOST) from None
 
 
 def _line(connection: socket.socket) -> bytes:

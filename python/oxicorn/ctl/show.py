@@ -8,25 +8,23 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from oxicorn.compat import gunicornc
-from oxicorn.ctl.errors import Failure
 from oxicorn.ctl.status import Paint, status
 
-__all__ = ["answer", "commands", "failure", "reason", "refusal"]
+__all__ = ["answer", "reason", "say"]
 
 
 def answer(answer: dict[str, Any], arguments: argparse.Namespace) -> None:
     """What was asked for, or that it is done; `answer` is without its `ok`."""
     if gunicornc.is_ours(arguments):
         seen = gunicornc.view(answer, arguments)
-        _say(json.dumps(seen, indent=2) if arguments.json else gunicornc.text(seen, arguments))
+        say(json.dumps(seen, indent=2) if arguments.json else gunicornc.text(seen, arguments))
     elif arguments.json:
-        _say(json.dumps(answer))
+        say(json.dumps(answer))
     else:
-        _say(_text(answer, arguments))
+        say(_text(answer, arguments))
 
 
 def _text(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
@@ -40,20 +38,6 @@ def _text(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
     return ""
 
 
-def commands(table: Mapping[str, str], as_json: bool) -> None:
-    """What `help` says: each command, and what it does."""
-    if as_json:
-        return _say(json.dumps({"commands": dict(table)}, indent=2))
-    width = max(map(len, table))
-    _say("\n".join(f"{name:{width}}  {does}" for name, does in table.items()))
-
-
-def refusal(answer: dict[str, Any], arguments: argparse.Namespace) -> None:
-    """What scripts are told of a refusal, besides the exit code."""
-    if arguments.json and gunicornc.is_ours(arguments):
-        _say(json.dumps({"success": False, "error": answer.get("error")}, indent=2))
-
-
 def reason(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
     """Why the server did not do it."""
     error = answer.get("error", "refused")
@@ -64,11 +48,7 @@ def reason(answer: dict[str, Any], arguments: argparse.Namespace) -> str:
     return f"refused: {error}"
 
 
-def failure(failure: Failure) -> None:
-    """Why there is nothing to show."""
-    print(f"oxicornctl: {failure}", file=sys.stderr)
-
-
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Prints it, if it is anything."""
     if text:
         print(text, flush=True)

@@ -6,9 +6,9 @@ Invariant: what goes wrong with one command is said, and the next one can be typ
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable
 
-from oxicorn.ctl import show
 from oxicorn.ctl.errors import Failure
 
 __all__ = ["converse"]
@@ -40,7 +40,7 @@ def _attempt(line: str, perform: Callable[[str], None]) -> None:
     try:
         perform(line)
     except Failure as failure:
-        show.failure(failure)
+        print(failure, file=sys.stderr)
     except SystemExit:
         # The parser has shown what `--help` asked for.
         return

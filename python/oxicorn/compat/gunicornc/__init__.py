@@ -10,15 +10,26 @@ null, or refused with what to do instead.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from oxicorn.ctl.errors import Refused
+from oxicorn.ctl.errors import Failure
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
-__all__ = ["COMMANDS", "add_commands", "is_ours", "problem", "text", "view", "words"]
+__all__ = [
+    "COMMANDS",
+    "add_commands",
+    "help_of",
+    "is_ours",
+    "problem",
+    "refusal",
+    "text",
+    "view",
+    "words",
+]
 
 COMMANDS = {
     "show all": "show arbiter and workers",
@@ -32,6 +43,7 @@ COMMANDS = {
     "reload": "the same as restart",
     "reopen": "the same as reopen-logs",
     "shutdown [graceful|quick]": "the same as stop",
+    "help": "show this list",
 }
 """What `help` says of them."""
 
@@ -58,11 +70,20 @@ def add_commands(commands: Commands, output: argparse.ArgumentParser) -> None:
     commands.add_parser("reopen", help=COMMANDS["reopen"], parents=[output])
     shutdown = commands.add_parser("shutdown", help="the same as stop [--quick]", parents=[output])
     shutdown.add_argument("mode", nargs="?", default="graceful", choices=("graceful", "quick"))
+    commands.add_parser("help", help="list the commands", parents=[output])
 
 
 def is_ours(arguments: argparse.Namespace) -> bool:
     """Whether it is one of gunicornc's commands."""
     return arguments.command in _NAMES
+
+
+def help_of(table: Mapping[str, str], as_json: bool) -> str:
+    """What `help` says: each command, and what it does."""
+    if as_json:
+        return json.dumps({"commands": dict(table)}, indent=2)
+    width = max(map(len, table))
+    return "\n".join(f"{name:{width}}  {does}" for name, does in table.items())
 
 
 def problem(arguments: argparse.Namespace) -> str | None:
@@ -88,7 +109,7 @@ def words(arguments: argparse.Namespace) -> list[str]:
             return ["reopen-logs"]
         case "shutdown":
             return ["stop", "quick"] if arguments.mode == "quick" else ["stop"]
-    raise Refused(_DIRTY)
+    raise Failure(_DIRTY)
 
 
 # What is shown, under gunicorn's names.
@@ -105,11 +126,17 @@ def view(answer: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any
             case "shutdown":
                 return {"status": "shutting_down", "mode": arguments.mode}
     except KeyError as missing:
-        raise Refused(
+        raise Failure(
             f"the server that runs is of another version, which does not tell {missing}:"
             " see `oxicornctl upgrade`"
         ) from None
     return {"status": "reloading" if arguments.command == "reload" else "reopening"}
+
+
+def refusal(reason: str, arguments: argparse.Namespace) -> str:
+    """What a script is told of a refusal, besides the exit code."""
+    told = arguments.command == "worker" and arguments.json
+    return json.dumps({"success": False, "error": reason}, indent=2) if told else ""
 
 
 def _changed(answer: dict[str, Any], arguments: argparse.Namespace) -> dict[str, Any]:
