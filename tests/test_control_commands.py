@@ -255,6 +255,15 @@ def test_a_worker_that_boots_is_shown_so_and_not_killed(gated: Server) -> None:
         )
 
 
+def test_a_worker_that_stands_by_is_not_killed(serve: Serve) -> None:
+    server = serve(APP, "--observe-timeout", "600")
+    pid = server.worker
+    assert done(server, "reload") == {"status": "reloading"}
+    server.wait_for_log("Generation 2 serves; 1 stands by")
+    assert "standing by" in refused(server, "worker", "kill", str(pid))
+    until(lambda: len(server.workers()) == 2, "it stands by")
+
+
 def test_only_a_worker_can_be_killed(serve: Serve) -> None:
     server = serve(APP)
     for pid in (server.pid, os.getpid(), 1):

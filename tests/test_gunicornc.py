@@ -91,11 +91,14 @@ def has(ours: Any, theirs: Any) -> bool:
     return ours is theirs or type(None) in (ours, theirs) or {ours, theirs} <= {int, float}
 
 
-@pytest.mark.parametrize("what", ["all", "workers", "stats", "listeners"])
-def test_what_is_shown_has_gunicorns_names(tmp_path: Path, what: str) -> None:
+def test_what_is_shown_has_gunicorns_names(tmp_path: Path) -> None:
+    def life(side: Side) -> list[Any]:
+        post = Post(side)
+        return [post.asked(f"show {what}") for what in ("all", "workers", "stats", "listeners")]
+
     with pair(tmp_path, site_app=SITE_APP, conf=CONF) as made:
-        theirs, ours = made.both(lambda side: Post(side).asked(f"show {what}"))
-    assert has(kinds(ours), kinds(theirs)), (ours, theirs)
+        for theirs, ours in zip(*made.both(life), strict=True):
+            assert has(kinds(ours), kinds(theirs)), (ours, theirs)
 
 
 def test_the_settings_have_gunicorns_names_and_values(tmp_path: Path) -> None:
@@ -232,17 +235,18 @@ def test_the_options_and_the_case_of_words_are_gunicorncs(tmp_path: Path) -> Non
     assert ours[3] == theirs[3] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("words", DIFFERENCES)
-def test_what_is_refused_where_gunicornc_ends_well(tmp_path: Path, words: str) -> None:
-    def life(side: Side) -> Said:
-        return Post(side).ask("-c", words, "-j")
+def test_what_is_refused_where_gunicornc_ends_well(tmp_path: Path) -> None:
+    def life(side: Side) -> list[Said]:
+        post = Post(side)
+        return [post.ask("-c", words, "-j") for words in DIFFERENCES]
 
     with pair(tmp_path, site_app=SITE_APP, conf=CONF) as made:
-        theirs, ours = made.both(life)
-    agree(words, ([f"exit code {theirs.code}"], [f"exit code {ours.code}"]), DIFFERENCES)
-    if words.startswith("worker kill"):
-        killed = ours.json()
-        assert killed["success"] is theirs.json()["success"] is False
-        assert "oxicornctl status" in killed["error"]
-    else:
-        assert "task queue" in ours.err
+        found = zip(DIFFERENCES, *made.both(life), strict=True)
+    for words, theirs, ours in found:
+        agree(words, ([f"exit code {theirs.code}"], [f"exit code {ours.code}"]), DIFFERENCES)
+        if words.startswith("worker kill"):
+            killed = ours.json()
+            assert killed["success"] is theirs.json()["success"] is False
+            assert "oxicornctl status" in killed["error"]
+        else:
+            assert "task queue" in ours.err

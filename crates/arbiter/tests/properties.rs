@@ -199,6 +199,18 @@ impl World {
         assert_eq!(self.dance.open, None, "not answered:\n{}", self.tell());
         self.check_deadline();
         self.check_tally();
+        self.check_replaceable();
+    }
+
+    /// Whoever may be asked to be replaced lives, and has been ready.
+    fn check_replaceable(&self) {
+        for (pid, worker) in &self.alive {
+            if let Ok(found) = self.state.replaceable(*pid) {
+                let serves = found == *worker && self.ready.contains(worker);
+                assert!(serves, "{pid} cannot serve:\n{}", self.tell());
+            }
+        }
+        assert!(self.state.replaceable(0).is_err());
     }
 
     /// The numbers are right, and never fall.

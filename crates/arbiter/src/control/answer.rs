@@ -197,6 +197,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn settings_are_one_object_by_their_names() {
+        let settings = [("reload", Value::Bool(false)), ("workers", Value::Int(2))];
+        assert_eq!(
+            configuration(&settings),
+            r#"{"ok":true,"config":{"reload":false,"workers":2}}"#
+        );
+        assert_eq!(configuration(&[]), r#"{"ok":true,"config":{}}"#);
+    }
+
+    #[test]
+    fn a_change_says_from_what_to_what() {
+        let expected = r#"{"ok":true,"previous":1,"target":3}"#;
+        assert_eq!(resized(1, 3), expected);
+    }
+
+    #[test]
     fn a_failed_restart_names_reason_and_generation() {
         let answer = ended(2, Some("it said \"no\""));
         let expected = r#"{"ok":false,"error":"it said \"no\"","generation":2}"#;
