@@ -59,7 +59,10 @@ mod tests {
         let text = state.to_text();
         assert_eq!(State::from_text(&text).unwrap().tally, state.tally);
         let lines = text.lines().filter(|line| !line.starts_with(ENTRY));
-        let older = lines.map(|line| format!("{line}\n")).collect::<String>();
-        assert_eq!(State::from_text(&older).unwrap().tally, Tally::default());
+        let older: Vec<&str> = lines.collect();
+        assert_eq!(
+            State::from_text(&older.join("\n")).unwrap().tally,
+            Tally::default()
+        );
     }
 }
