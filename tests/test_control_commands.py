@@ -29,10 +29,9 @@ from harness.server import Server
 from harness.wait import PATIENCE, until
 
 APP = "apps.probe:application"
-#: Imported at once, but for workers that find a file where they start.
+#: Imported at once, but by workers that find a file where they start.
 GATED = """
 import os
-import select
 
 if os.path.exists("closed"):
     with open("gate"):
@@ -96,13 +95,13 @@ def test_our_own_commands_have_json_as_well(serve: Serve, words: list[str]) -> N
 
 
 def test_the_kinds_of_listeners_are_told_apart(serve: Serve, tmp_path: Path) -> None:
-    path = Path(os.path.relpath(tmp_path, Path.cwd())) / "s"
-    binds = ("--bind", "[::1]:0", "--bind", f"unix:{path.absolute()}")
+    path = tmp_path / "s"
+    binds = ("--bind", "[::1]:0", "--bind", f"unix:{path}")
     server = serve(APP, *binds)
     listeners = done(server, "show", "listeners")["listeners"]
     assert [one["type"] for one in listeners] == ["tcp", "tcp6", "unix"]
     assert listeners[1]["address"].startswith("http://[::1]:")
-    assert listeners[2]["address"] == f"unix:{path.absolute()}"
+    assert listeners[2]["address"] == f"unix:{path}"
     links = [os.readlink(f"/proc/{server.pid}/fd/{one['fd']}") for one in listeners]
     assert all(link.startswith("socket:") for link in links)
 
@@ -242,11 +241,11 @@ def gated(serve: Serve, tmp_path: Path) -> Iterator[Server]:
 
 def test_a_worker_that_boots_is_shown_so_and_not_killed(gated: Server) -> None:
     done(gated, "worker", "add")
-    _, booting = gated.wait_for_workers(2)
     # While it is forked nobody knows its pid.
     until(lambda: done(gated, "show", "workers")["count"] == 2, "both are known")
     shown = {one["pid"]: one for one in done(gated, "show", "workers")["workers"]}
     assert [one["booted"] for one in shown.values()] == [True, False]
+    booting = list(shown)[1]
     assert "booting" in refused(gated, "worker", "kill", str(booting))
     with open(gated.cwd / "gate", "w"):
         until(

@@ -155,12 +155,13 @@ def test_a_reload_replaces_every_worker(tmp_path: Path) -> None:
         told = post.asked("reload")
         until(lambda: len(seen := post.pids()) == 2 and not pids & set(seen), "all workers are new")
         stats = post.asked("show stats")
-        numbers = [stats[f"workers_{what}"] for what in ("current", "target", "spawned", "killed")]
+        assert stats["workers_killed"] == 2 if side.is_ours else stats["workers_killed"] >= 2
+        numbers = [stats[f"workers_{what}"] for what in ("current", "target", "spawned")]
         return [told, stats["reloads"], *numbers]
 
     with pair(tmp_path, site_app=SITE_APP, conf=CONF) as made:
         theirs, ours = made.both(life)
-    assert ours == theirs == [{"status": "reloading"}, 1, 2, 2, 4, 2]
+    assert ours == theirs == [{"status": "reloading"}, 1, 2, 2, 4]
 
 
 def test_logs_that_were_moved_are_opened_anew(tmp_path: Path) -> None:
