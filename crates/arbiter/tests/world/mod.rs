@@ -10,7 +10,7 @@ mod stems;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Asker, OrphanId};
+use oxicorn_arbiter::core::{Asker, OrphanId, Tally};
 use oxicorn_arbiter::{Action, Event, News, Pid, Policy, Signal, State, WorkerId};
 
 use self::chances::some_policy;
@@ -92,6 +92,11 @@ pub(crate) struct World {
     pub(crate) checking: bool,
     pub(crate) upgrades: usize,
     pub(crate) last_pid: Pid,
+    /// Workers of which the arbiter was told that they were forked.
+    pub(crate) forked: u64,
+    /// Configurations that were to be read.
+    pub(crate) asked_to_read: u64,
+    pub(crate) tally: Tally,
     /// What the service manager was told last, besides texts.
     pub(crate) last_news: Option<News>,
     pub(crate) ever_served: bool,
@@ -144,6 +149,9 @@ impl World {
             checking: false,
             upgrades: 0,
             last_pid: 1000,
+            forked: 0,
+            asked_to_read: 0,
+            tally: Tally::default(),
             last_news: None,
             ever_served: false,
             dance: Dance::default(),
@@ -161,6 +169,7 @@ impl World {
         self.forget_others();
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            self.forked += u64::from(matches!(event, Event::Forked { .. }));
             for action in self.state.handle(self.now, event) {
                 self.story.push(format!("    {action:?}"));
                 // The order in which results come back is nobody's to rely on.
@@ -172,6 +181,34 @@ impl World {
         }
         assert_eq!(self.dance.open, None, "not answered:\n{}", self.tell());
         self.check_deadline();
+        self.check_tally();
+        self.check_replaceable();
+    }
+
+    /// Whoever may be asked to be replaced lives, and has been ready.
+    fn check_replaceable(&self) {
+        for (pid, worker) in &self.alive {
+            if let Ok(found) = self.state.replaceable(*pid) {
+                let serves = found == *worker && self.ready.contains(worker);
+                assert!(serves, "{pid} cannot serve:\n{}", self.tell());
+            }
+        }
+        assert!(self.state.replaceable(0).is_err());
+    }
+
+    /// The numbers are right, and never fall.
+    fn check_tally(&mut self) {
+        let before = std::mem::replace(&mut self.tally, self.state.status(self.now).tally);
+        let Tally {
+            spawned,
+            killed,
+            restarts,
+        } = self.tally;
+        let living = self.alive.len() as u64;
+        let sound = spawned == self.forked
+            && restarts == self.asked_to_read
+            && (before.killed..=spawned - living).contains(&killed);
+        assert!(sound, "{before:?}, {:?}:\n{}", self.tally, self.tell());
     }
 
     fn perform(&mut self, action: &Action) -> Option<Event> {
@@ -190,6 +227,7 @@ impl World {
                 self.rooted.remove(generation);
             }
             Action::ReadConfiguration { generation } => {
+                self.asked_to_read += 1;
                 return Some(self.configuration(*generation));
             }
             Action::Dance(step) => return self.dances(step),
