@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM, SIGUSR1
 
@@ -401,7 +402,12 @@ def test_workers_forked_after_a_rotation_write_to_the_new_files(site: Site) -> N
 
 def _has_open(pid: int, path: Path) -> bool:
     folder = Path(f"/proc/{pid}/fd")
-    return str(path) in {os.readlink(folder / name) for name in os.listdir(folder)}
+    for name in os.listdir(folder):
+        # It may close others meanwhile.
+        with suppress(FileNotFoundError):
+            if os.readlink(folder / name) == str(path):
+                return True
+    return False
 
 
 def test_orphans_of_the_application_are_reaped(site: Site) -> None:
