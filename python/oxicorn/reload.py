@@ -194,7 +194,11 @@ def _steady(pattern: str) -> str:
 
 def _module_files() -> Iterable[str]:
     for module in tuple(sys.modules.values()):
-        file = getattr(module, "__file__", None)
+        try:
+            file = getattr(module, "__file__", None)
+        except Exception:
+            # One that loads itself when it is asked, and cannot.
+            continue
         if isinstance(file, str):
             yield file[:-1] if file.endswith(".pyc") else file
 
