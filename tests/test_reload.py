@@ -405,6 +405,21 @@ def test_a_file_that_is_no_text_at_all_is_watched_too(
     until(lambda: server.request().text == "same", "the mended code")
 
 
+@pytest.mark.parametrize("engine", ["inotify", "poll"])
+@pytest.mark.parametrize("missing", ["forms.py", "forms/__init__.py", "shop/forms.py"])
+def test_a_module_that_was_missing_is_served_as_soon_as_it_is_written(
+    site: Callable[..., Server], tmp_path: Path, missing: str, engine: str
+) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/__init__.py").touch()
+    name = missing.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    server = site(f"from {name} import TEXT\n" + GOOD.format("mended"), "--reload-engine", engine)
+    assert server.request().status == 500
+    (tmp_path / missing).parent.mkdir(exist_ok=True)
+    (tmp_path / missing).write_text("TEXT = 'one'")
+    answers(server, 200, b"mended")
+
+
 def test_files_that_are_saved_together_are_one_change(
     site: Callable[..., Server], tmp_path: Path
 ) -> None:
