@@ -101,7 +101,7 @@ def _files_of(error: BaseException) -> list[str]:
 
 
 def _missing_files(error: BaseException | None) -> list[str]:
-    """The files that a module could be in which was not found; also if that error led to another."""
+    """The files that a missing module could be in; also if its error led to another."""
     if error is None:
         return []
     files = _files_of_module(error.name) if isinstance(error, ModuleNotFoundError) else []
