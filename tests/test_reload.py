@@ -405,6 +405,41 @@ def test_a_file_that_is_no_text_at_all_is_watched_too(
     until(lambda: server.request().text == "same", "the mended code")
 
 
+ASGI = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        {start}
+        await send({{"type": "lifespan.startup.complete"}})
+        await receive()
+    else:
+        await send({{"type": "http.response.start", "status": 200}})
+        await send({{"type": "http.response.body", "body": b"started"}})
+"""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "raise OSError('no database')",
+        "return await send({'type': 'lifespan.startup.failed', 'message': 'no database'})",
+    ],
+)
+@pytest.mark.parametrize("first", [True, False], ids=["at the start", "later"])
+def test_a_start_up_that_fails_is_a_page_until_the_next_save(
+    site: Callable[..., Server], tmp_path: Path, start: str, first: bool
+) -> None:
+    file, good, bad = tmp_path / "site_app.py", ASGI.format(start=""), ASGI.format(start=start)
+    server = site(bad if first else good, "--asgi-lifespan", "on")
+    if not first:
+        answers(server, 200, b"started")
+        touch(file, bad)
+    until(lambda: server.request().status == 500, "the page")
+    assert "no database" in server.request().text
+    touch(file, good)
+    answers(server, 200, b"started")
+
+
 @pytest.mark.parametrize("engine", ["inotify", "poll"])
 @pytest.mark.parametrize("missing", ["forms.py", "forms/__init__.py", "shop/forms.py"])
 def test_a_module_that_was_missing_is_served_as_soon_as_it_is_written(
