@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -547,6 +548,36 @@ def test_a_plain_callable_runs_in_the_task_of_its_request(serve: Serve) -> None:
 def test_the_state_of_the_start_up_is_copied_for_each_request(server: Server) -> None:
     first = server.request("/state").json()
     assert server.request("/state").json() == [True, 1, first[2] + 1]
+
+
+@pytest.mark.parametrize("change", ["add", "remove", "replace", "later"])
+def test_what_a_request_does_to_its_scope_no_other_one_sees(serve: Serve, change: str) -> None:
+    server = serve(APP)
+    with server.connect() as connection:
+
+        def ask(query: str) -> list[list[str]]:
+            connection.send(message(f"/own?{query}"))
+            found: list[list[str]] = connection.receive().json()
+            return found
+
+        first, _ = ask("change=")
+        assert len(first) == 3
+        # One that somebody keeps is not given to others, and nothing of theirs comes into it.
+        assert ask("keep=yes") == [first, [first]]
+        for _ in range(3):
+            assert ask(f"change={change}") == [first, [first]]
+        assert ask("change=") == [first, [first]]
+
+
+def test_tasks_at_the_same_time_have_names_of_their_own(serve: Serve) -> None:
+    server = serve(APP)
+    assert server.request("/name?together=1").text.startswith("request-")
+    with ExitStack() as stack:
+        connections = [stack.enter_context(server.connect()) for _ in range(5)]
+        for connection in connections:
+            connection.send(message("/name?together=6"))
+        names = [connection.receive().text for connection in connections]
+    assert len(set(names)) == 5
 
 
 def test_an_awaitable_that_is_no_coroutine_will_do(serve: Serve) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from quiet import Machine
 from report import Circumstances, describe_machine, scrub, write
 from results import FAILED, SKIPPED, Results
 from scenarios import SCENARIOS, Scenario
@@ -52,6 +53,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--client", choices=("polls", "sleeps"), default="polls", help="how wrk waits for answers"
     )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="repeat a trial on a machine that is not quiet, for so long (default: take it)",
+    )
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     return parser.parse_args()
 
@@ -83,13 +91,15 @@ def _scenarios(arguments: argparse.Namespace) -> list[Scenario]:
     return [row for row in SCENARIOS if row.name in names]
 
 
-def _trial(server: Server, scenario: Scenario, bench: Bench, results: Results) -> None:
+def _trial(
+    server: Server, scenario: Scenario, bench: Bench, machine: Machine, results: Results
+) -> None:
     """One trial into its cell; a server that failed once is not tried again."""
     cell = results.cell(scenario, server.name)
     if cell.outcome in (FAILED, SKIPPED):
         return
     try:
-        sample = attempt(server, scenario, bench)
+        sample = machine.quietly(lambda: attempt(server, scenario, bench))
     except Failure as failure:
         cell.fail(scrub(str(failure)))
         print(f"  {server.name:17} FAILED: {cell.reason}", flush=True)
@@ -120,6 +130,7 @@ def _run(
     plan: Sequence[Scenario],
     rounds: int,
     bench: Bench,
+    machine: Machine,
     absent: dict[str, str],
 ) -> Results:
     """All trials: scenario by scenario, rounds interleaved, the order rotated each round."""
@@ -133,7 +144,7 @@ def _run(
             print(f"{scenario.name}, round {number + 1} of {rounds}", flush=True)
             turn = number * len(takers) // rounds
             for server in [*takers[turn:], *takers[:turn]]:
-                _trial(server, scenario, bench, results)
+                _trial(server, scenario, bench, machine, results)
     return results
 
 
@@ -150,6 +161,7 @@ def _circumstances(arguments: argparse.Namespace, servers: Sequence[Server]) -> 
         "seconds": str(arguments.seconds),
         "pinning": pinning,
         "wrk": arguments.client,
+        "patience": f"{arguments.patience:g} s",
     }
     return Circumstances(describe_machine(), versions, options)
 
@@ -193,7 +205,8 @@ def main() -> None:
     _prepare(bench)
     signal.signal(signal.SIGTERM, _end)
     absent = {row.name: unavailable(row, arguments.oxicorn.absolute()) for row in servers}
-    results = _run(servers, plan, arguments.rounds, bench, absent)
+    machine = Machine((bench.server_cpu, bench.client_cpu), arguments.patience)
+    results = _run(servers, plan, arguments.rounds, bench, machine, absent)
     page = write(arguments.name, plan, results, where)
     print(f"written: {scrub(str(page))}")
 

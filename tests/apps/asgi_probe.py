@@ -506,6 +506,44 @@ async def state(scope: Scope, _receive: Receive, send: Send) -> None:
     await answer(send, json.dumps([own["started"], own["mine"], len(shared)]).encode())
 
 
+KEPT: list[Scope] = []
+
+
+@view("/own")
+async def own(scope: Scope, receive: Receive, send: Send, change: str = "", keep: str = "") -> None:
+    """What the scope offers, which is changed then; `keep`: the scope is kept for ever."""
+    offered = scope["extensions"]
+    known = sorted(key for key, value in offered.items() if value == {})
+    if keep:
+        KEPT.append(scope)
+    match change:
+        case "add":
+            offered["mine"] = {}
+        case "remove":
+            del offered["http.response.trailers"]
+        case "replace":
+            offered["http.response.trailers"] = None
+        case "later":
+            await receive()
+            asyncio.get_running_loop().call_soon(offered.update, {"mine": {}})
+    kept = [sorted(one["extensions"]) for one in KEPT]
+    await answer(send, json.dumps([known, kept]).encode())
+
+
+NAMED: list[str] = []
+
+
+@view("/name")
+async def name(_scope: Scope, _receive: Receive, send: Send, together: str) -> None:
+    """The name of its task, when so many have come that they are all inside."""
+    task = asyncio.current_task()
+    assert task is not None
+    NAMED.append(task.get_name())
+    while len(NAMED) < int(together):
+        await asyncio.sleep(0)
+    await answer(send, task.get_name().encode())
+
+
 @view("/fork-late")
 async def fork_late(_scope: Scope, receive: Receive, send: Send, how: str, late: str = "") -> None:
     """Forks; the child goes on as asked, the parent answers with the child's exit code."""

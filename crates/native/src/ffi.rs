@@ -147,6 +147,23 @@ pub(crate) fn values<'py, const COUNT: usize>(
     Ok(values)
 }
 
+/// Whether two dicts have the very same keys and values, in the same order. Not known without the interpreter's lock, where
+/// somebody else may change them meanwhile.
+pub(crate) fn same_items(one: &Bound<'_, PyDict>, other: &Bound<'_, PyDict>) -> bool {
+    if cfg!(Py_GIL_DISABLED) {
+        return false;
+    }
+    let next = |dict: &Bound<'_, PyDict>, at: &mut ffi::Py_ssize_t| {
+        let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: a live dict, and places for what is found, which is compared by its address only.
+        let some = unsafe { ffi::PyDict_Next(dict.as_ptr(), at, &raw mut key, &raw mut value) };
+        (some, key, value)
+    };
+    let (mut here, mut there) = (0, 0);
+    one.len() == other.len()
+        && (0..one.len()).all(|_| next(one, &mut here) == next(other, &mut there))
+}
+
 /// How many references there are to `object`, the caller's included.
 pub(crate) fn references(object: &Bound<'_, PyAny>) -> usize {
     // SAFETY: a live object.
@@ -175,6 +192,25 @@ pub(crate) fn call<'py, const COUNT: usize>(
         );
         Bound::from_owned_ptr_or_err(callable.py(), result)
     }
+}
+
+/// Calls a callable inside a `contextvars.Context`, as its method `run` does.
+pub(crate) fn call_in<'py, const COUNT: usize>(
+    context: &Bound<'py, PyAny>,
+    callable: &Bound<'py, PyAny>,
+    arguments: [&Bound<'py, PyAny>; COUNT],
+) -> PyResult<Bound<'py, PyAny>> {
+    let failed = || PyErr::fetch(context.py());
+    // SAFETY: a live object; what is not a context that can be entered is refused with an exception.
+    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+        return Err(failed());
+    }
+    let result = call(callable, arguments);
+    // SAFETY: the context was entered here, and whatever the call has entered beyond it, it has left.
+    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } != 0 {
+        return Err(failed());
+    }
+    result
 }
 
 /// The two items of a tuple that has just those.

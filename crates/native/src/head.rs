@@ -187,10 +187,8 @@ impl Head {
 
     /// Adds a field. Fields about the connection itself are the server's business (PEP 3333, "hop-by-hop").
     pub(crate) fn add(&mut self, encoded: &mut Vec<u8>, name: &[u8], value: &[u8]) -> PyResult<()> {
-        // The two names that nearly every response has, as WSGI and ASGI applications spell them, are known to be valid.
-        let is_type = name.len() == 12 && matches!(name, b"Content-Type" | b"content-type");
-        let is_length = name.len() == 14 && matches!(name, b"Content-Length" | b"content-length");
-        if !is_type && !is_length && !response::is_field_name(name) {
+        let begin = known(name);
+        if begin.is_none() && !response::is_field_name(name) {
             return refused(format!("'{}' is not a header name", shown(name)));
         }
         if !response::is_field_value(value) {
@@ -200,17 +198,21 @@ impl Head {
             ));
         }
         let value = value.trim_ascii();
-        let is_ours = if is_length {
-            self.note_length(value)?
-        } else {
-            !is_type && self.is_ours(name, value)?
+        let is_ours = match begin {
+            Some(Begin { is_length, .. }) => is_length && self.note_length(value)?,
+            None => self.is_ours(name, value)?,
         };
         if is_ours {
             return Ok(());
         }
         encoded.reserve(name.len() + value.len() + 4);
-        encoded.extend_from_slice(name);
-        encoded.extend_from_slice(b": ");
+        match begin {
+            Some(Begin { text, .. }) => encoded.extend_from_slice(text),
+            None => {
+                encoded.extend_from_slice(name);
+                encoded.extend_from_slice(b": ");
+            }
+        }
         encoded.extend_from_slice(value);
         encoded.extend_from_slice(b"\r\n");
         Ok(())
@@ -329,6 +331,26 @@ impl Head {
         }
         encoded.extend_from_slice(&always.more);
     }
+}
+
+/// How one of the two fields begins that nearly every response has.
+#[derive(Clone, Copy, Debug)]
+struct Begin {
+    text: &'static [u8],
+    is_length: bool,
+}
+
+/// That of `name`, as WSGI and ASGI applications spell it.
+#[inline]
+fn known(name: &[u8]) -> Option<Begin> {
+    let (text, is_length): (&[u8], _) = match name {
+        b"Content-Type" => (b"Content-Type: ", false),
+        b"content-type" => (b"content-type: ", false),
+        b"Content-Length" => (b"Content-Length: ", true),
+        b"content-length" => (b"content-length: ", true),
+        _ => return None,
+    };
+    Some(Begin { text, is_length })
 }
 
 /// Adds the request's id, if there are ids.

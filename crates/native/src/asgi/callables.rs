@@ -1,8 +1,8 @@
-//! What an application is given to talk with: `receive` and `send`, bound to a cycle. Invariant: they are used for another
+//! What an application is given to talk with: `receive` and `send`, bound to a cycle; and the name of its task. Invariant: they are used for another
 //! request only if nobody has kept one of them.
 
 use pyo3::prelude::*;
-use pyo3::types::PyAny;
+use pyo3::types::{PyAny, PyString};
 
 use crate::asgi::cycle::{Cycle, Receive, State};
 use crate::asgi::driver::Driver;
@@ -15,6 +15,8 @@ pub(crate) struct Callables {
     pub(crate) cycle: Py<Cycle>,
     pub(crate) receive: Py<PyAny>,
     pub(crate) send: Py<PyAny>,
+    /// No task that is not done has the same.
+    pub(crate) name: Py<PyString>,
 }
 
 impl Callables {
@@ -23,6 +25,7 @@ impl Callables {
         Ok(Self {
             receive: ffi::native_function::<Receive>(cycle.as_any())?,
             send: ffi::native_function::<Send>(cycle.as_any())?,
+            name: driver.starter.new_name(py),
             cycle: cycle.unbind(),
         })
     }

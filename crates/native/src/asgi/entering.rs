@@ -66,7 +66,7 @@ impl Driver {
         let begun = scope.and_then(|scope| {
             let (receive, send) = (callables.receive.bind(py), callables.send.bind(py));
             let made = ffi::call(self.app.bind(py), [scope.as_any(), receive, send])?;
-            self.starter.start(&self.event_loop, &made)
+            self.starter.start(&self.event_loop, &made, &callables.name)
         });
         self.entering.store(NOBODY, Ordering::Relaxed);
         let outcome = match begun {

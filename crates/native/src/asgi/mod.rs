@@ -8,6 +8,7 @@ mod driver;
 mod entering;
 mod fields;
 mod leaving;
+mod own;
 mod scope;
 mod send;
 mod task;

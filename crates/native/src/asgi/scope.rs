@@ -11,9 +11,10 @@ use oxicorn_http1::Version;
 use oxicorn_websocket::deflate::Policy;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
 use crate::asgi::fields::Fields;
+use crate::asgi::own::Own;
 use crate::last::Last;
 use crate::tls;
 
@@ -62,13 +63,15 @@ struct Template {
     version: Version,
     scheme: Scheme,
     client: Option<SocketAddr>,
-    host: Option<(IpAddr, Py<PyString>)>,
+    extensions: Own,
+    state: Own,
 }
 
 /// Makes scopes.
 #[derive(Debug)]
 pub(crate) struct Scopes {
     templates: Vec<Template>,
+    clients: Clients,
     fields: Fields,
     extensions: Py<PyDict>,
     setup: Setup,
@@ -83,14 +86,16 @@ impl Scopes {
         for name in EXTENSIONS {
             extensions.set_item(PyString::intern(py, name), PyDict::new(py))?;
         }
+        let extensions = extensions.unbind();
         let templates = setup
             .listeners
             .iter()
-            .map(|server| Template::new(py, server, &setup.root_path, &asgi));
+            .map(|server| Template::new(py, server, &asgi, &extensions, &setup));
         Ok(Self {
             templates: templates.collect::<PyResult<_>>()?,
+            clients: Clients::default(),
             fields: Fields::new(py),
-            extensions: extensions.unbind(),
+            extensions,
             setup,
         })
     }
@@ -106,8 +111,11 @@ impl Scopes {
         };
         template.describe_line(py, exchange, &self.setup)?;
         template.describe_scheme(py, exchange.scheme)?;
-        template.describe_client(py, exchange)?;
-        let scope = template.dict.bind(py).copy()?;
+        template.describe_client(py, exchange, &mut self.clients)?;
+        let dict = template.dict.bind(py);
+        template.extensions.renew(dict)?;
+        template.state.renew(dict)?;
+        let scope = dict.copy()?;
         let trust = self.setup.trust.as_ref();
         if let Some(client) = trust.and_then(|trust| trust.client(exchange)) {
             scope.set_item(intern!(py, "client"), client)?;
@@ -117,10 +125,11 @@ impl Scopes {
         }
         let fields = self.fields.list(py, exchange)?;
         scope.set_item(intern!(py, "headers"), fields)?;
-        let extensions = self.extensions.bind(py).copy()?;
-        add_tls(&extensions, exchange)?;
-        scope.set_item(intern!(py, "extensions"), extensions)?;
-        scope.set_item(intern!(py, "state"), self.setup.state.bind(py).copy()?)?;
+        if exchange.tls.is_some() {
+            let extensions = self.extensions.bind(py).copy()?;
+            add_tls(&extensions, exchange)?;
+            scope.set_item(intern!(py, "extensions"), extensions)?;
+        }
         Ok(scope)
     }
 }
@@ -164,8 +173,9 @@ impl Template {
     fn new(
         py: Python<'_>,
         server: &(String, Option<u16>),
-        root_path: &str,
         asgi: &Bound<'_, PyDict>,
+        extensions: &Py<PyDict>,
+        setup: &Setup,
     ) -> PyResult<Self> {
         let dict = PyDict::new(py);
         dict.set_item(intern!(py, "type"), intern!(py, "http"))?;
@@ -174,12 +184,14 @@ impl Template {
         dict.set_item(intern!(py, "server"), (&server.0, server.1))?;
         dict.set_item(intern!(py, "client"), py.None())?;
         dict.set_item(intern!(py, "scheme"), intern!(py, "http"))?;
-        dict.set_item(intern!(py, "root_path"), root_path)?;
+        dict.set_item(intern!(py, "root_path"), &setup.root_path)?;
         // A copy has room for what every request sets.
         for key in ROOM {
             dict.set_item(PyString::intern(py, key), py.None())?;
         }
         Ok(Self {
+            extensions: Own::new(&dict, intern!(py, "extensions"), extensions)?,
+            state: Own::new(&dict, intern!(py, "state"), &setup.state)?,
             dict: dict.unbind(),
             line: Last::default(),
             method: Last::default(),
@@ -188,7 +200,6 @@ impl Template {
             version: Version::Http11,
             scheme: Scheme::Http,
             client: None,
-            host: None,
         })
     }
 
@@ -262,20 +273,13 @@ impl Template {
         self.dict.bind(py).set_item(intern!(py, "scheme"), text)
     }
 
-    /// The address as text: many connections come from the same one.
-    fn host_name<'py>(&mut self, py: Python<'py>, ip: IpAddr) -> Bound<'py, PyString> {
-        match &self.host {
-            Some((known, name)) if *known == ip => name.bind(py).clone(),
-            _ => {
-                let name = PyString::new(py, &ip.to_string());
-                self.host = Some((ip, name.clone().unbind()));
-                name
-            }
-        }
-    }
-
     /// Clients of a Unix socket have no address.
-    fn describe_client(&mut self, py: Python<'_>, exchange: &Exchange) -> PyResult<()> {
+    fn describe_client(
+        &mut self,
+        py: Python<'_>,
+        exchange: &Exchange,
+        clients: &mut Clients,
+    ) -> PyResult<()> {
         let Peer::Ip(peer) = exchange.peer else {
             if self.client.take().is_some() {
                 // The last client had an address, by a PROXY header or a packet.
@@ -288,21 +292,62 @@ impl Template {
             return Ok(());
         }
         self.client = Some(peer);
-        let client = (self.host_name(py, peer.ip()), peer.port()).into_pyobject(py)?;
+        let client = clients.entry(py, peer)?;
         self.dict.bind(py).set_item(intern!(py, "client"), client)
     }
 }
 
+/// The `client` entries of connections, by their port: those that stay open ask again.
+#[derive(Debug)]
+struct Clients {
+    places: Vec<Option<(SocketAddr, Py<PyTuple>)>>,
+    /// The address as text: many connections come from the same one.
+    host: Option<(IpAddr, Py<PyString>)>,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        let places = std::iter::repeat_with(|| None);
+        Self {
+            places: places.take(PLACES).collect(),
+            host: None,
+        }
+    }
+}
+
+impl Clients {
+    /// The address and port of `peer`.
+    fn entry<'py>(&mut self, py: Python<'py>, peer: SocketAddr) -> PyResult<Bound<'py, PyTuple>> {
+        let index = usize::from(peer.port()) % PLACES;
+        if let Some(Some((known, entry))) = self.places.get(index)
+            && *known == peer
+        {
+            return Ok(entry.bind(py).clone());
+        }
+        let entry = (self.host_name(py, peer.ip()), peer.port()).into_pyobject(py)?;
+        if let Some(place) = self.places.get_mut(index) {
+            *place = Some((peer, entry.clone().unbind()));
+        }
+        Ok(entry)
+    }
+
+    fn host_name<'py>(&mut self, py: Python<'py>, ip: IpAddr) -> Bound<'py, PyString> {
+        match &self.host {
+            Some((known, name)) if *known == ip => name.bind(py).clone(),
+            _ => {
+                let name = PyString::new(py, &ip.to_string());
+                self.host = Some((ip, name.clone().unbind()));
+                name
+            }
+        }
+    }
+}
+
+/// Clients that are remembered.
+const PLACES: usize = 1024;
+
 /// The entries that are set after the copy, or that have no value before the first request.
-const ROOM: [&str; 7] = [
-    "method",
-    "path",
-    "raw_path",
-    "query_string",
-    "headers",
-    "extensions",
-    "state",
-];
+const ROOM: [&str; 5] = ["method", "path", "raw_path", "query_string", "headers"];
 
 /// Where a packet says that the application lives (`SCRIPT_NAME`), and what is asked for there: the path with that prefix, as
 /// the specification has it, whether or not the front server has taken it off.

@@ -1,7 +1,7 @@
 //! How the application's coroutine becomes a task whose first step runs at once. It is a real `asyncio.Task` for its whole
 //! life, entered and left by the interpreter itself, so that nothing can tell that it did not wait for the loop.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
 use pyo3::intern;
@@ -39,8 +39,6 @@ struct Catcher {
     call_soon: Py<PyAny>,
     /// What makes a task a member of the set of all tasks, where tasks are started through the catcher.
     add: Option<Py<PyAny>>,
-    /// `contextvars.Context.run`.
-    run: Py<PyAny>,
     armed: AtomicU8,
     /// The task whose step was caught last is about to enter the set of all tasks.
     enters: AtomicBool,
@@ -70,11 +68,9 @@ impl Catcher {
             Way::Caught => Some(py.import("asyncio.tasks")?.getattr("_all_tasks")?),
         };
         let add = all_tasks.as_ref().map(|all_tasks| all_tasks.getattr("add"));
-        let context = py.import("contextvars")?.getattr("Context")?;
         let catcher = Self {
             call_soon: event_loop.getattr(intern!(py, "call_soon"))?.unbind(),
             add: add.transpose()?.map(Bound::unbind),
-            run: context.getattr("run")?.unbind(),
             armed: AtomicU8::new(Armed::No as u8),
             enters: AtomicBool::new(false),
             caught: Held::new(None),
@@ -136,8 +132,7 @@ impl Catcher {
         let (ended, caught) = self.catch(py, Armed::Wake, || end(future));
         ended?;
         let Some(step) = caught else { return Ok(()) };
-        let (context, callback) = (step.context.bind(py), step.callback.bind(py));
-        match ffi::call(self.run.bind(py), [context, callback, future]) {
+        match ffi::call_in(step.context.bind(py), step.callback.bind(py), [future]) {
             // What ends a process is raised by the step as well; the task has it.
             Err(error) if !is_fatal(py, &error) => Err(error),
             _ => Ok(()),
@@ -147,10 +142,7 @@ impl Catcher {
     fn run(&self, task: &Bound<'_, PyAny>, step: &Step) -> PyResult<()> {
         let py = task.py();
         let before = self.first.lock(py).replace(task.clone().unbind());
-        let ran = ffi::call(
-            self.run.bind(py),
-            [step.context.bind(py), step.callback.bind(py)],
-        );
+        let ran = ffi::call_in(step.context.bind(py), step.callback.bind(py), []);
         let after = std::mem::replace(&mut *self.first.lock(py), before);
         drop(after);
         ran.map(drop)
@@ -244,7 +236,10 @@ pub(crate) struct Starter {
     get_factory: Py<PyAny>,
     /// Tasks of this loop are made by a factory of the application's.
     has_factory: AtomicBool,
-    made: AtomicU64,
+    /// How many names there were.
+    named: AtomicU64,
+    /// The address of the name in the options, which keep it alive.
+    last_name: AtomicUsize,
 }
 
 /// `asyncio.Task`, and the methods of it that every request needs.
@@ -281,7 +276,8 @@ impl Starter {
                 .getattr(intern!(py, "get_task_factory"))?
                 .unbind(),
             has_factory: AtomicBool::new(false),
-            made: AtomicU64::new(0),
+            named: AtomicU64::new(0),
+            last_name: AtomicUsize::new(0),
         })
     }
 
@@ -292,18 +288,25 @@ impl Starter {
         Ok(())
     }
 
-    /// `request-1` and so on. Before 3.12 a task without a name is given one at once, by a slow way.
-    fn next_name<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
-        let number = self.made.load(Ordering::Relaxed) + 1;
-        self.made.store(number, Ordering::Relaxed);
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(number).as_bytes();
-        let mut name = *b"request-00000000000000000000";
-        let len = NAME.len() + digits.len();
-        if let Some(place) = name.get_mut(NAME.len()..len) {
-            place.copy_from_slice(digits);
+    /// A name for a task: `request-1` and so on. Before 3.12 a task without one is given one at once, by a slow way.
+    pub(crate) fn new_name(&self, py: Python<'_>) -> Py<PyString> {
+        let number = self.named.fetch_add(1, Ordering::Relaxed) + 1;
+        PyString::new(py, &format!("request-{number}")).unbind()
+    }
+
+    /// What the next task is made with.
+    fn options<'a, 'py>(
+        &'a self,
+        py: Python<'py>,
+        name: &Py<PyString>,
+    ) -> PyResult<&'a Bound<'py, PyDict>> {
+        let options = self.options.bind(py);
+        if name.as_ptr().addr() != self.last_name.load(Ordering::Relaxed) {
+            options.set_item(intern!(py, "name"), name)?;
+            self.last_name
+                .store(name.as_ptr().addr(), Ordering::Relaxed);
         }
-        ffi::latin1(py, name.get(..len).unwrap_or(NAME))
+        Ok(options)
     }
 
     /// Ends `future`, which a task waits for. `at_once`: no other task is inside a step, so that the waiting one can go on here
@@ -316,16 +319,16 @@ impl Starter {
         }
     }
 
-    /// Runs the application's coroutine as far as it comes at once.
+    /// Runs the application's coroutine as far as it comes at once. `name`: the task's.
     pub(crate) fn start<'py>(
         &self,
         event_loop: &Py<PyAny>,
         coroutine: &Bound<'py, PyAny>,
+        name: &Py<PyString>,
     ) -> PyResult<Task<'py>> {
         let py = coroutine.py();
-        let options = self.options.bind(py);
         let make = || {
-            options.set_item(intern!(py, "name"), self.next_name(py)?)?;
+            let options = self.options(py, name)?;
             self.class.task.bind(py).call((coroutine,), Some(options))
         };
         if self.has_factory.load(Ordering::Relaxed) {
@@ -356,9 +359,6 @@ impl Starter {
         })
     }
 }
-
-/// What the names of tasks begin with.
-const NAME: &[u8] = b"request-";
 
 impl Class {
     fn new(py: Python<'_>) -> PyResult<Self> {
