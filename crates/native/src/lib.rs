@@ -16,6 +16,7 @@ mod interpreter;
 mod last;
 mod limits;
 mod logs;
+mod ports;
 mod relay;
 mod rows;
 mod stem;

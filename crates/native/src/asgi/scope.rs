@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 use crate::asgi::fields::Fields;
 use crate::asgi::own::Own;
 use crate::last::Last;
+use crate::ports::Ports;
 use crate::tls;
 
 /// The version of the HTTP specification that is served.
@@ -297,54 +298,38 @@ impl Template {
     }
 }
 
-/// The `client` entries of connections, by their port: those that stay open ask again.
-#[derive(Debug)]
+/// The `client` entries.
+#[derive(Debug, Default)]
 struct Clients {
-    places: Vec<Option<(SocketAddr, Py<PyTuple>)>>,
+    known: Ports<SocketAddr, PyTuple>,
     /// The address as text: many connections come from the same one.
     host: Option<(IpAddr, Py<PyString>)>,
-}
-
-impl Default for Clients {
-    fn default() -> Self {
-        let places = std::iter::repeat_with(|| None);
-        Self {
-            places: places.take(PLACES).collect(),
-            host: None,
-        }
-    }
 }
 
 impl Clients {
     /// The address and port of `peer`.
     fn entry<'py>(&mut self, py: Python<'py>, peer: SocketAddr) -> PyResult<Bound<'py, PyTuple>> {
-        let index = usize::from(peer.port()) % PLACES;
-        if let Some(Some((known, entry))) = self.places.get(index)
-            && *known == peer
-        {
-            return Ok(entry.bind(py).clone());
-        }
-        let entry = (self.host_name(py, peer.ip()), peer.port()).into_pyobject(py)?;
-        if let Some(place) = self.places.get_mut(index) {
-            *place = Some((peer, entry.clone().unbind()));
-        }
-        Ok(entry)
-    }
-
-    fn host_name<'py>(&mut self, py: Python<'py>, ip: IpAddr) -> Bound<'py, PyString> {
-        match &self.host {
-            Some((known, name)) if *known == ip => name.bind(py).clone(),
-            _ => {
-                let name = PyString::new(py, &ip.to_string());
-                self.host = Some((ip, name.clone().unbind()));
-                name
-            }
-        }
+        let Self { known, host } = self;
+        let make = || (host_name(py, host, peer.ip()), peer.port()).into_pyobject(py);
+        known.find(py, peer.port(), peer, make)
     }
 }
 
-/// Clients that are remembered.
-const PLACES: usize = 1024;
+/// An address as text, made anew if it is not the `last` one.
+fn host_name<'py>(
+    py: Python<'py>,
+    last: &mut Option<(IpAddr, Py<PyString>)>,
+    ip: IpAddr,
+) -> Bound<'py, PyString> {
+    match last {
+        Some((known, name)) if *known == ip => name.bind(py).clone(),
+        _ => {
+            let name = PyString::new(py, &ip.to_string());
+            *last = Some((ip, name.clone().unbind()));
+            name
+        }
+    }
+}
 
 /// The entries that are set after the copy, or that have no value before the first request.
 const ROOM: [&str; 5] = ["method", "path", "raw_path", "query_string", "headers"];

@@ -15,12 +15,10 @@ use pyo3::types::{PyAny, PyDict, PyString};
 use crate::ffi;
 use crate::interned::Interned;
 use crate::last::Last;
+use crate::ports::Ports;
 use crate::wsgi::Setup;
 use crate::wsgi::names::{Names, Slot};
 use crate::wsgi::{front, input};
-
-/// Ports whose strings are kept.
-const PORTS: usize = 1024;
 
 /// One listener's dict, and what its entries were last made from.
 #[derive(Debug)]
@@ -47,7 +45,7 @@ pub(crate) struct Environs {
     /// One for each listener.
     templates: Vec<Template>,
     names: Names,
-    ports: Vec<Option<(u16, Py<PyString>)>>,
+    ports: Ports<u16, PyString>,
     script_name: Vec<u8>,
     casefold: bool,
 }
@@ -155,7 +153,7 @@ impl Environs {
             interned: Interned::new(py),
             templates: setup.templates.into_iter().map(template).collect(),
             names: Names::new(py),
-            ports: (0..PORTS).map(|_| None).collect(),
+            ports: Ports::default(),
             script_name: setup.script_name.into_bytes(),
             casefold: setup.casefold,
         }
@@ -234,17 +232,9 @@ impl Environs {
             return Ok(());
         }
         template.port = Some(peer.port());
-        let Some(slot) = self.ports.get_mut(usize::from(peer.port()) % PORTS) else {
-            return Ok(());
-        };
-        let text = match slot {
-            Some((port, text)) if *port == peer.port() => text,
-            _ => {
-                let text = PyString::new(py, &peer.port().to_string()).unbind();
-                &mut slot.insert((peer.port(), text)).1
-            }
-        };
-        ffi::set_item(dict, &self.interned.remote_port, text.bind(py))
+        let make = || Ok(PyString::new(py, &peer.port().to_string()));
+        let text = self.ports.find(py, peer.port(), peer.port(), make)?;
+        ffi::set_item(dict, &self.interned.remote_port, &text)
     }
 
     /// The `HTTP_*` keys. Returns a trusted proxy's `SCRIPT_NAME`.
