@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import test_gunicornc as gunicornc
 import test_same_as_gunicorn_commands as commands
 import test_same_as_gunicorn_edges as edges
 import test_same_as_gunicorn_environ as environ
@@ -28,6 +29,7 @@ LISTS = [
     lives.DIFFERENCES,
     logs.DIFFERENCES,
     logs.ACCESS_DIFFERENCES,
+    gunicornc.DIFFERENCES,
 ]
 
 

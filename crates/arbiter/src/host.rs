@@ -9,6 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::process::Command;
 
 use oxicorn_board::Floor;
+use oxicorn_settings::Value;
 
 use crate::bond;
 use crate::channel::WorkerChannel;
@@ -79,6 +80,12 @@ pub trait Host {
     /// What is wrong with it, for the log; then nothing changes.
     fn read_configuration(&mut self, generation: u32) -> Result<Policy, String>;
 
+    /// What `generation` runs with: the name and the value of each setting that is in effect, sorted by name.
+    fn configuration(&self, generation: u32) -> Vec<(&'static str, Value)> {
+        let _ = generation;
+        Vec::new()
+    }
+
     /// Opens the arbiter's log files anew (USR1, after a rotation).
     fn reopen_logs(&mut self);
 
@@ -128,6 +135,10 @@ impl<H: Host + ?Sized> Host for &mut H {
 
     fn read_configuration(&mut self, generation: u32) -> Result<Policy, String> {
         (**self).read_configuration(generation)
+    }
+
+    fn configuration(&self, generation: u32) -> Vec<(&'static str, Value)> {
+        (**self).configuration(generation)
     }
 
     fn reopen_logs(&mut self) {

@@ -12,6 +12,7 @@
 //! reports, and before the news of exits: a worker that was stopped together with the arbiter (by
 //! Ctrl-C, or by a service manager that signals the whole group) is not replaced first.
 
+mod asked;
 mod dance;
 mod hooks;
 mod orphans;
@@ -33,8 +34,8 @@ use rustix::process::{
 };
 
 use crate::channel::{self, ArbiterChannel};
-use crate::control::{self, Control, ControlSocket, Request};
-use crate::core::{Action, Asker, Event, Exit, Pid, Policy, Signal, State, WorkerId, signal_name};
+use crate::control::{self, Control, ControlSocket};
+use crate::core::{Action, Event, Exit, Pid, Policy, Signal, State, WorkerId, signal_name};
 use crate::crew::Crew;
 use crate::fatal::Fatal;
 use crate::host::{Fork, Host, Notice, Outcome, WorkerSeed};
@@ -50,7 +51,7 @@ use crate::start_command::StartCommand;
 use crate::stem::Stems;
 use crate::sys::board::SharedBoard;
 use crate::sys::signals::{self, SignalPipe};
-use crate::translate::{TARGET, event_asked, event_of, exit_of, timespec, write_log};
+use crate::translate::{TARGET, event_of, exit_of, timespec, write_log};
 use crate::upgrade::{Kept, Upgrading};
 use dance::Estate;
 
@@ -289,34 +290,6 @@ impl<H: Host> Arbiter<H> {
             Action::Exit { code } => return Flow::Leave(self.exit(code)),
         }
         Flow::Continue
-    }
-
-    /// A request of the control socket's; every event of before has been handled.
-    fn asked(&mut self, asker: Asker, request: Request) {
-        let uptime = self.origin.elapsed();
-        let status = self.state.status(uptime);
-        if let Request::Upgrade { wait } = request {
-            return self.asked_to_upgrade(asker, wait);
-        }
-        let Some(event) = event_asked(asker, request) else {
-            let answer = control::status(
-                &self.version,
-                own_pid(),
-                uptime,
-                &status,
-                &self.crew.counts(),
-            );
-            return self.control.answer(asker, answer);
-        };
-        log::info!(target: TARGET, "Asked over the control socket: {request}");
-        if !status.serving && request.needs_a_serving_arbiter() {
-            let refusal = control::refused("the server stops");
-            return self.control.answer(asker, refusal);
-        }
-        self.events.push_back(event);
-        if !request.waits() {
-            self.control.answer(asker, control::done());
-        }
     }
 
     fn fork(&mut self, id: WorkerId, slot: usize, generation: u32) -> Flow {

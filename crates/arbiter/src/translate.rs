@@ -7,8 +7,7 @@ use rustix::event::Timespec;
 use rustix::process::WaitStatus;
 
 use crate::channel::Report;
-use crate::control::Request;
-use crate::core::{Asker, Event, Exit, Level, Signal, WorkerId};
+use crate::core::{Event, Exit, Level, WorkerId};
 
 /// The target of every line that this crate logs.
 pub(crate) const TARGET: &str = "oxicorn";
@@ -53,21 +52,6 @@ pub(crate) fn event_of(worker: WorkerId, report: Report, floor: Option<&Floor>) 
 fn loads_beside(worker: WorkerId, floor: &Floor) -> Vec<(WorkerId, u32)> {
     let others = floor.look().filter(|seen| seen.worker != worker);
     others.map(|seen| (seen.worker, seen.load())).collect()
-}
-
-/// `None` for a request that the loop answers itself.
-pub(crate) fn event_asked(asker: Asker, request: Request) -> Option<Event> {
-    match request {
-        Request::Status | Request::Upgrade { .. } => None,
-        Request::Restart { mode, wait } => {
-            let asker = wait.then_some(asker);
-            Some(Event::Restart { mode, asker })
-        }
-        Request::Workers(workers) => Some(Event::Scale { workers }),
-        Request::Stop { quick: false } => Some(Event::Signal(Signal::Term)),
-        Request::Stop { quick: true } => Some(Event::Signal(Signal::Quit)),
-        Request::ReopenLogs => Some(Event::Signal(Signal::Usr1)),
-    }
 }
 
 /// `None` for a child that was stopped or continued.

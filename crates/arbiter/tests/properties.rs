@@ -10,7 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Asker, Cue, Offer, OrphanId, Room, Standing, Step, StuckRequest};
+use oxicorn_arbiter::core::{
+    Asker, Cue, Offer, OrphanId, Room, Standing, Step, StuckRequest, Tally,
+};
 use oxicorn_arbiter::{Action, Event, Exit, News, Pid, Policy, Signal, State, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -90,6 +92,11 @@ struct World {
     checking: bool,
     upgrades: usize,
     last_pid: Pid,
+    /// Workers of which the arbiter was told that they were forked.
+    forked: u64,
+    /// Configurations that were to be read.
+    asked_to_read: u64,
+    tally: Tally,
     /// What the service manager was told last, besides texts.
     last_news: Option<News>,
     ever_served: bool,
@@ -159,6 +166,9 @@ impl World {
             checking: false,
             upgrades: 0,
             last_pid: 1000,
+            forked: 0,
+            asked_to_read: 0,
+            tally: Tally::default(),
             last_news: None,
             ever_served: false,
             dance: Dance::default(),
@@ -176,6 +186,7 @@ impl World {
         self.forget_others();
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            self.forked += u64::from(matches!(event, Event::Forked { .. }));
             for action in self.state.handle(self.now, event) {
                 self.story.push(format!("    {action:?}"));
                 // The order in which results come back is nobody's to rely on.
@@ -187,6 +198,34 @@ impl World {
         }
         assert_eq!(self.dance.open, None, "not answered:\n{}", self.tell());
         self.check_deadline();
+        self.check_tally();
+        self.check_replaceable();
+    }
+
+    /// Whoever may be asked to be replaced lives, and has been ready.
+    fn check_replaceable(&self) {
+        for (pid, worker) in &self.alive {
+            if let Ok(found) = self.state.replaceable(*pid) {
+                let serves = found == *worker && self.ready.contains(worker);
+                assert!(serves, "{pid} cannot serve:\n{}", self.tell());
+            }
+        }
+        assert!(self.state.replaceable(0).is_err());
+    }
+
+    /// The numbers are right, and never fall.
+    fn check_tally(&mut self) {
+        let before = std::mem::replace(&mut self.tally, self.state.status(self.now).tally);
+        let Tally {
+            spawned,
+            killed,
+            restarts,
+        } = self.tally;
+        let living = self.alive.len() as u64;
+        let sound = spawned == self.forked
+            && restarts == self.asked_to_read
+            && (before.killed..=spawned - living).contains(&killed);
+        assert!(sound, "{before:?}, {:?}:\n{}", self.tally, self.tell());
     }
 
     fn dances(&mut self, step: &Step) -> Option<Event> {
@@ -323,6 +362,7 @@ impl World {
                 self.rooted.remove(generation);
             }
             Action::ReadConfiguration { generation } => {
+                self.asked_to_read += 1;
                 return Some(self.configuration(*generation));
             }
             Action::Dance(step) => return self.dances(step),

@@ -27,7 +27,7 @@ fn holds(page: &str) {
     assert!(failures.is_empty(), "{page}\n\n{}", failures.join("\n"));
 }
 
-const PAGES: [&str; 17] = [
+const PAGES: [&str; 18] = [
     "balance.md",
     "boot.md",
     "crash-loop.md",
@@ -43,6 +43,7 @@ const PAGES: [&str; 17] = [
     "shutdown.md",
     "signals.md",
     "stem.md",
+    "tally.md",
     "timeouts.md",
     "upgrade.md",
 ];
@@ -125,6 +126,11 @@ fn signals_are_as_specified() {
 #[test]
 fn stems_are_as_specified() {
     holds("stem.md");
+}
+
+#[test]
+fn what_is_counted_is_as_specified() {
+    holds("tally.md");
 }
 
 #[test]

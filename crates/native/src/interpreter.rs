@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use oxicorn_arbiter::sys::signals;
 use oxicorn_arbiter::{Exit, Fork, Host, Notice, Policy, Raised, StemSeed, WorkerSeed};
+use oxicorn_settings::Value;
 use pyo3::call::PyCallArgs;
 use pyo3::prelude::*;
 use pyo3::types::PyAny;
@@ -111,6 +112,18 @@ impl Host for Interpreter {
         lock(&self.configurations).insert(generation, config);
         self.follow_certificates();
         Ok(policy)
+    }
+
+    /// After an upgrade the only one is that of the version that took over.
+    fn configuration(&self, generation: u32) -> Vec<(&'static str, Value)> {
+        let known = lock(&self.configurations);
+        let before = known.range(..=generation).next_back();
+        before.map_or_else(Vec::new, |(_, found)| {
+            let settings = found.config.in_effect();
+            settings
+                .map(|(name, value)| (name, value.clone()))
+                .collect()
+        })
     }
 
     fn reopen_logs(&mut self) {

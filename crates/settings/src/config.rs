@@ -353,14 +353,21 @@ impl Config {
             || is_named(&self.logconfig_json)
     }
 
+    /// The settings in effect and their values, sorted by name.
+    pub fn in_effect(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.origins_in_effect()
+            .map(|(name, origin)| (name, &origin.value))
+    }
+
+    fn origins_in_effect(&self) -> impl Iterator<Item = (&'static str, &Origin)> {
+        let all = self.origins.iter().map(|(name, origin)| (*name, origin));
+        all.filter(|(name, _)| is_in_effect(name))
+    }
+
     /// What the server runs with: `name = value  # source`, a line for each setting in effect,
     /// sorted by name; the last line has no line end.
     pub fn report(&self) -> String {
-        let rows: Vec<_> = self
-            .origins
-            .iter()
-            .filter(|(name, _)| is_in_effect(name))
-            .collect();
+        let rows: Vec<_> = self.origins_in_effect().collect();
         let names = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         let lines: Vec<_> = rows
             .iter()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Listener", "Pidfile", "Server"]
 
-_WORKERS = "send SIGTTIN or SIGTTOU to server.pid, or use `oxicornctl scale`"
+_WORKERS = "send SIGTTIN or SIGTTOU to server.pid, or use `oxicornctl workers N`"
 _RUNS = "the arbiter is native; send its signals to server.pid"
 _INSTEAD = {
     "app": "the arbiter never imports the application; see worker.app in a worker's hooks",

@@ -85,6 +85,7 @@ mod tests {
             generation,
             state: "serving",
             age: Duration::ZERO,
+            booted: true,
         }
     }
 

@@ -11,6 +11,10 @@
 //! oxicorn/1 restart [hot|phased|regular] [wait]     with `wait`, answered when it has ended
 //! oxicorn/1 upgrade [wait]                          with `wait`, answered when its restart has ended
 //! oxicorn/1 workers N                               1 to 4096
+//! oxicorn/1 worker add N                            so many more than there should be when it is asked
+//! oxicorn/1 worker remove N                         so many fewer, but at least 1
+//! oxicorn/1 worker kill PID                         replaced as after `max_requests`: its successor boots first
+//! oxicorn/1 config                                  the settings of the generation that serves
 //! oxicorn/1 stop [quick]
 //! oxicorn/1 reopen-logs
 //! ```
@@ -27,6 +31,7 @@
 mod answer;
 mod client;
 mod counts;
+mod json;
 mod place;
 mod request;
 
@@ -39,7 +44,7 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
-pub(crate) use answer::{done, ended, refused, status};
+pub(crate) use answer::{Picture, configuration, done, ended, refused, resized, status};
 use client::{Client, Heard};
 pub(crate) use counts::CountsOf;
 pub use place::{ControlPlace, ControlSocket};

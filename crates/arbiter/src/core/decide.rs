@@ -18,6 +18,7 @@ use super::restart::{Request, Restart};
 use super::status::Record;
 use super::stem::Stem;
 use super::stopping::Mode;
+use super::tally::Tally;
 use super::upgrade::{Upgrade, UpgradeRecord};
 use super::worker::{Force, Phase, Worker};
 use super::{Action, Asker, Event, Level, Pid, Policy, Room, Signal, StuckRequest, WorkerId};
@@ -68,6 +69,7 @@ pub struct State {
     pub(super) stop_at: Option<Duration>,
     /// How often connections were given away out of need, or taken from another arbiter's workers.
     pub(super) gifts: u64,
+    pub(super) tally: Tally,
     pub(super) dance: Dance,
     pub(super) orphans: Orphans,
     pub(super) actions: Vec<Action>,
@@ -104,6 +106,7 @@ impl State {
             announced: false,
             stop_at: None,
             gifts: 0,
+            tally: Tally::default(),
             dance: Dance::default(),
             orphans: Orphans::default(),
             actions: Vec::new(),
@@ -237,6 +240,7 @@ impl State {
             return;
         };
         worker.pid = Some(pid);
+        self.tally.spawned += 1;
         worker.forked_at = self.now;
         let slot = worker.slot;
         match (worker.force, worker.phase) {

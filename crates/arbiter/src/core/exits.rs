@@ -31,6 +31,7 @@ impl State {
             }
             return;
         };
+        self.tally.count_end(&worker);
         let (level, text) = describe(&worker, pid, exit, oom);
         self.log(level, text.clone());
         self.act(Action::ChildExited {

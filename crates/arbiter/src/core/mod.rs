@@ -30,6 +30,7 @@ mod snapshot;
 mod status;
 mod stem;
 mod stopping;
+mod tally;
 mod upgrade;
 mod worker;
 
@@ -44,6 +45,7 @@ pub use service::News;
 pub use share::fair_share;
 pub use signal::{Signal, signal_name};
 pub use status::{RestartStatus, Status, StemStatus, WorkerStatus};
+pub use tally::Tally;
 pub use upgrade::UpgradeStatus;
 
 /// Names a worker for its whole life: its age, counted from 1, never used twice.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::restart::Restart;
 use super::stopping::Mode;
 use super::worker::{Force, Phase, Worker};
-use super::{Action, Level, Signal, State, WorkerId};
+use super::{Action, Level, Pid, Signal, State, WorkerId};
 
 /// A retiring worker and the one that takes its place.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +45,24 @@ impl State {
             );
             self.log(Level::Info, text);
             self.set_target(workers);
+        }
+    }
+
+    /// The worker with this process, if it can be replaced.
+    ///
+    /// # Errors
+    /// Why not, in words for the person who asked.
+    pub fn replaceable(&self, pid: Pid) -> Result<WorkerId, String> {
+        let mut workers = self.workers.values();
+        match workers.find(|worker| worker.pid == Some(pid)) {
+            Some(worker) if worker.is_serving() => Ok(worker.id),
+            Some(worker) => Err(format!(
+                "the worker with pid {pid} does not serve now ({}): see `oxicornctl status`",
+                worker.state()
+            )),
+            None => Err(format!(
+                "there is no worker with pid {pid}: see `oxicornctl status`"
+            )),
         }
     }
 

@@ -14,6 +14,7 @@ use super::restart::Request;
 use super::status::{End, Record};
 use super::stem::{self, Stem};
 use super::stopping::Mode;
+use super::tally::Tally;
 use super::upgrade::{Stage, Upgrade, UpgradeRecord};
 use super::worker::{Force, Phase, Worker};
 use super::{Policy, State};
@@ -63,6 +64,7 @@ impl State {
             announced,
             stop_at: _,
             gifts,
+            tally,
             dance: _,
             orphans: _,
             actions: _,
@@ -79,6 +81,7 @@ impl State {
             announced.write(),
         ];
         ledger.put("counters", counters);
+        tally.write(ledger);
         policy.write(ledger);
         for worker in workers.values() {
             worker.write(ledger);
@@ -127,6 +130,7 @@ impl State {
             state.announced = words.take()?;
             Ok(())
         })?;
+        state.tally = Tally::read(entries)?;
         let workers = entries.all("worker", Worker::read)?;
         state.workers = workers.into_iter().map(|one| (one.id, one)).collect();
         let slots = entries.all("slot", |words| Ok((words.take()?, Slot::read(words)?)))?;

@@ -12,6 +12,7 @@ use oxicorn_settings::RestartMode;
 use super::restart::Stage;
 use super::stem::{self, Stem};
 use super::stopping::Mode;
+use super::tally::Tally;
 use super::worker::{Force, Phase, Worker};
 use super::{OrphanStatus, Pid, State, UpgradeStatus, WorkerId};
 
@@ -24,6 +25,8 @@ pub struct Status {
     pub generation: u32,
     /// How many workers there should be.
     pub target: usize,
+    /// What has happened so often.
+    pub tally: Tally,
     /// Every worker that was forked and not yet reaped, the oldest first.
     pub workers: Vec<WorkerStatus>,
     /// Every stem that was forked and not yet reaped, the oldest generation's first.
@@ -64,6 +67,8 @@ pub struct WorkerStatus {
     pub state: &'static str,
     /// How long ago it was forked.
     pub age: Duration,
+    /// Whether it has been ready: its application is loaded.
+    pub booted: bool,
 }
 
 /// A restart at one moment.
@@ -111,6 +116,7 @@ impl State {
             serving: self.mode == Mode::Serving && self.stop_at.is_none(),
             generation: self.generation,
             target: self.target,
+            tally: self.tally,
             workers: workers.map(|worker| worker.status(now)).collect(),
             stems: self
                 .stems
@@ -150,6 +156,7 @@ impl State {
     }
 
     pub(super) fn record_request(&mut self, generation: u32) {
+        self.tally.restarts += 1;
         self.record = Some(Record {
             generation,
             mode: None,
@@ -215,10 +222,11 @@ impl Worker {
             generation: self.generation,
             state: self.state(),
             age: age.unwrap_or_default(),
+            booted: self.ready_at.is_some(),
         }
     }
 
-    fn state(&self) -> &'static str {
+    pub(super) fn state(&self) -> &'static str {
         match (self.force, self.phase) {
             (Force::Killed, _) => "killed",
             (Force::Aborted, _) => "aborting",

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Cue, Room, Step as Figure};
+use oxicorn_arbiter::core::{Cue, Room, Step as Figure, Tally};
 use oxicorn_arbiter::{Action, Event, Level, News, Pid, Policy, State, WorkerId};
 
 use super::script::{Happening, Step, Transcript, UpgradeStep, Who, given};
@@ -70,6 +70,7 @@ impl Player {
             Step::Logged { level, text } => self.then_logged(level, text),
             Step::Status(text) => self.then_status(text),
             Step::Wake(expected) => self.then_wake(*expected),
+            Step::Counted(expected) => self.then_counted(*expected),
         }
     }
 
@@ -255,6 +256,13 @@ impl Player {
         match self.state.next_deadline() {
             actual if actual == expected => Ok(()),
             actual => Err(format!("the arbiter wakes at {actual:?}, not {expected:?}")),
+        }
+    }
+
+    fn then_counted(&self, expected: Tally) -> Result<(), String> {
+        match self.state.status(self.now).tally {
+            actual if actual == expected => Ok(()),
+            actual => Err(format!("{actual:?}, not {expected:?}")),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use oxicorn_arbiter::core::{Cue, OrphanId, Room, Standing, StuckRequest};
+use oxicorn_arbiter::core::{Cue, OrphanId, Room, Standing, StuckRequest, Tally};
 use oxicorn_arbiter::{Exit, Policy, Signal, WorkerId};
 use oxicorn_settings::RestartMode;
 
@@ -23,6 +23,7 @@ pub(crate) enum Step {
     Logged { level: String, text: String },
     Status(String),
     Wake(Option<Duration>),
+    Counted(Tally),
 }
 
 pub(crate) enum Happening {
@@ -411,10 +412,34 @@ fn expectation(text: &str) -> Result<Step, String> {
     if let Some(when) = text.strip_prefix("wake at ") {
         return Ok(Step::Wake(Some(time(when)?)));
     }
+    if let Some(counted) = text.strip_prefix("counted ") {
+        return tally(counted).map(Step::Counted);
+    }
     match text {
         "never wake" => Ok(Step::Wake(None)),
         "nothing" => Ok(Step::Then(Vec::new())),
         _ => Ok(Step::Then(text.split(", ").map(str::to_owned).collect())),
+    }
+}
+
+fn tally(text: &str) -> Result<Tally, String> {
+    let words: Vec<&str> = text.split([' ', ',']).collect();
+    match words[..] {
+        [
+            spawned,
+            "spawned",
+            "",
+            killed,
+            "killed",
+            "",
+            restarts,
+            "restarts",
+        ] => Ok(Tally {
+            spawned: number(spawned)?,
+            killed: number(killed)?,
+            restarts: number(restarts)?,
+        }),
+        _ => Err("N spawned, N killed, N restarts".to_owned()),
     }
 }
 

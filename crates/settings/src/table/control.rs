@@ -12,8 +12,8 @@ pub(super) static SECTION: Section = Section {
             cli: &["--control-socket"],
             meta: "FILE",
             status: Status::Better {
-                how: "spoken to with `oxicornctl`, which can wait for the end of a restart; a place where it \
-                      cannot be made is no error",
+                how: "spoken to with `oxicornctl`, which has `gunicornc`'s commands and can wait for the end of a \
+                      restart; a place where it cannot be made is no error",
             },
             summary: "The path of the control socket, for `oxicornctl`.",
             doc: "A Unix socket. If nothing is said it is `oxicorn-PID.ctl` in `$XDG_RUNTIME_DIR`, or in \
