@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import subprocess
@@ -185,6 +186,26 @@ def test_a_log_on_a_full_disk_stops_nobody(serve: Serve, log: str) -> None:
         server._port = listening_port(server)
     server.wait_accepting()
     assert all(lives(server) for _ in range(20))
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["stuck", "absent"])
+@pytest.mark.parametrize("log", ["--access-logfile", "--error-logfile"])
+def test_a_pipe_that_nobody_empties_stops_nobody(
+    serve: Serve, tmp_path: Path, log: str, reads: bool
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with ExitStack() as stack:
+        if reads:
+            stack.callback(os.close, os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        server = serve("apps.probe:application", log, str(path), launch=True)
+        until(lambda: processes.children(server.pid), "the worker is there")
+        server._port = listening_port(server)
+        connection = stack.enter_context(server.connect())
+        # More than twice of what a pipe holds.
+        for _ in range(40):
+            assert connection.request("/log?text=" + "x" * 3500).status == 200
+        server.stop()
 
 
 def listening_port(server: Server) -> int:

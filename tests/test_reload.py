@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -122,6 +123,22 @@ def test_modules_without_a_file_are_no_trouble(monkeypatch: pytest.MonkeyPatch) 
     assert Reloader([], ignore).first_change() is None
 
 
+def test_a_module_that_cannot_be_asked_does_not_end_the_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lazy(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(f"{name} cannot be loaded")
+
+    monkeypatch.setitem(sys.modules, "lazy_for_this_test", Lazy("lazy_for_this_test"))
+    file = tmp_path / "a.txt"
+    touch(file)
+    reloader = Reloader([str(file)], ignore)
+    reloader.remember()
+    touch(file)
+    assert reloader.first_change() == str(file)
+
+
 def test_a_file_saved_while_it_is_imported_is_a_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +189,24 @@ class Watched:
         until(lambda: "oxicorn-reloader" not in threads(), "the reloader's thread ends")
 
 
+class Counted:
+    """Counts how often a reloader looks at the files."""
+
+    def __init__(self, reloader: Reloader) -> None:
+        self._looks, look = 0, reloader.first_change
+
+        def first_change() -> str | None:
+            self._looks += 1
+            return look()
+
+        reloader.first_change = first_change  # type: ignore[method-assign]
+
+    def wait(self) -> None:
+        """Waits until it has looked once more."""
+        before = self._looks
+        until(lambda: self._looks > before, "it looks once more")
+
+
 @pytest.fixture
 def _own_imports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SourceFileLoader, "path_stats", SourceFileLoader.path_stats)
@@ -207,6 +242,21 @@ def test_a_release_that_a_link_is_turned_to_is_heard_of(tmp_path: Path) -> None:
     (tmp_path / "next").symlink_to("release-2")
     os.rename(tmp_path / "next", tmp_path / "current")
     watched.expect(tmp_path / "current/a.txt")
+
+
+@pytest.mark.usefixtures("_own_imports")
+def test_a_directory_that_was_removed_and_is_made_again_is_heard_of(tmp_path: Path) -> None:
+    file = tmp_path / "package/deep/a.txt"
+    file.parent.mkdir(parents=True)
+    touch(file, "first")
+    watched = Watched(file)
+    looked = Counted(watched.reloader)
+    shutil.rmtree(tmp_path / "package")
+    looked.wait()
+    file.parent.mkdir(parents=True)
+    looked.wait()
+    touch(file, "second")
+    watched.expect(file)
 
 
 @pytest.mark.usefixtures("_own_imports")
@@ -353,6 +403,56 @@ def test_a_file_that_is_no_text_at_all_is_watched_too(
     (tmp_path / "helper.py").write_text("TEXT = 'one'")
     server.wait_for_log(rf"Worker reloading: {tmp_path}/helper.py modified")
     until(lambda: server.request().text == "same", "the mended code")
+
+
+ASGI = """
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        {start}
+        await send({{"type": "lifespan.startup.complete"}})
+        await receive()
+    else:
+        await send({{"type": "http.response.start", "status": 200}})
+        await send({{"type": "http.response.body", "body": b"started"}})
+"""
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "raise OSError('no database')",
+        "return await send({'type': 'lifespan.startup.failed', 'message': 'no database'})",
+    ],
+)
+@pytest.mark.parametrize("first", [True, False], ids=["at the start", "later"])
+def test_a_start_up_that_fails_is_a_page_until_the_next_save(
+    site: Callable[..., Server], tmp_path: Path, start: str, first: bool
+) -> None:
+    file, good, bad = tmp_path / "site_app.py", ASGI.format(start=""), ASGI.format(start=start)
+    server = site(bad if first else good, "--asgi-lifespan", "on")
+    if not first:
+        answers(server, 200, b"started")
+        touch(file, bad)
+    until(lambda: server.request().status == 500, "the page")
+    assert "no database" in server.request().text
+    touch(file, good)
+    answers(server, 200, b"started")
+
+
+@pytest.mark.parametrize("engine", ["inotify", "poll"])
+@pytest.mark.parametrize("missing", ["forms.py", "forms/__init__.py", "shop/forms.py"])
+def test_a_module_that_was_missing_is_served_as_soon_as_it_is_written(
+    site: Callable[..., Server], tmp_path: Path, missing: str, engine: str
+) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/__init__.py").touch()
+    name = missing.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    server = site(f"from {name} import TEXT\n" + GOOD.format("mended"), "--reload-engine", engine)
+    assert server.request().status == 500
+    (tmp_path / missing).parent.mkdir(exist_ok=True)
+    (tmp_path / missing).write_text("TEXT = 'one'")
+    answers(server, 200, b"mended")
 
 
 def test_files_that_are_saved_together_are_one_change(

@@ -15,6 +15,7 @@ from conftest import Serve
 from harness.client import Connection, elapsed, message
 from harness.gate import Gate
 from harness.holders import ask_all, connections_of, holder
+from harness.wait import until
 
 APP = "apps.probe:application"
 #: Nobody waits for what hangs when the server is stopped.
@@ -22,6 +23,14 @@ BRIEF = ("--graceful-timeout", "1")
 OTHERS = 20
 #: What the specification promises.
 SOON = 2.0
+
+#: As a hook that sends a report to somebody else.
+SLOW_ABORT = """
+import os, pathlib, threading
+def worker_abort(worker):
+    pathlib.Path(os.environ["AT"]).touch()
+    threading.Event().wait(60)
+"""
 HANGS = {"loop": "/spin", "wait": "/hang", "c-code": "/hang-in-c"}
 
 
@@ -158,6 +167,19 @@ def test_the_connections_of_an_only_worker_go_to_its_successor_before_it_is_abor
         assert victim.is_closed()
         server.wait_for_log("most recent call first")
     assert server.wait_for_workers(1) == [successor]
+
+
+def test_who_comes_while_an_only_worker_is_aborted_is_answered_by_its_successor(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "conf.py").write_text(SLOW_ABORT)
+    aborted = tmp_path / "aborted"
+    server = serve(APP, "-c", str(tmp_path / "conf.py"), "--timeout", "1", env={"AT": str(aborted)})
+    stuck = server.worker
+    with server.connect() as victim:
+        hang(victim, "/hang")
+        until(aborted.exists, "the hook is called")
+        assert server.request("/process").json()["pid"] != stuck
 
 
 def test_an_only_worker_that_comes_back_answers_itself(serve: Serve, tmp_path: Path) -> None:

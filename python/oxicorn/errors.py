@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import traceback
 from collections.abc import Sequence
 from types import TracebackType
@@ -35,7 +36,7 @@ class ApplicationError(Exception):
 
     exit_code = 4
     files: Sequence[str] = ()
-    """Source files whose change may mend the error."""
+    """Source files whose change, or whose coming, may mend the error."""
 
     @property
     def reason(self) -> str:
@@ -96,7 +97,26 @@ def _files_of(error: BaseException) -> list[str]:
     files = [frame.f_code.co_filename for frame, _ in frames]
     if isinstance(error, SyntaxError) and error.filename:
         files.append(error.filename)
-    return files
+    return [*files, *_missing_files(error)]
+
+
+def _missing_files(error: BaseException | None) -> list[str]:
+    """The files that a missing module could be in; also if its error led to another."""
+    if error is None:
+        return []
+    files = _files_of_module(error.name) if isinstance(error, ModuleNotFoundError) else []
+    return files or _missing_files(error.__cause__ or error.__context__)
+
+
+def _files_of_module(name: str | None) -> list[str]:
+    parent, _, last = (name or "").rpartition(".")
+    places = getattr(sys.modules.get(parent), "__path__", ()) if parent else sys.path
+    found = [
+        os.path.join(os.path.abspath(place), last)
+        for place in places
+        if os.path.isdir(place or ".")
+    ]
+    return [file for path in found for file in (f"{path}.py", os.path.join(path, "__init__.py"))]
 
 
 class HookRaised(Exception):

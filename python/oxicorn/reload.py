@@ -27,6 +27,8 @@ from oxicorn.app import Application
 __all__ = ["Reloader", "failure_page"]
 
 _Stamp = tuple[int, int]
+_AWAY: _Stamp = (-1, -1)
+"""Of a file that is waited for."""
 
 
 class Reloader:
@@ -58,9 +60,15 @@ class Reloader:
         threading.Thread(target=self._watch, name="oxicorn-reloader", daemon=True).start()
 
     def remember(self, files: Iterable[str] = ()) -> None:
-        """Watches `files` too, and remembers what is not yet known as it is now."""
+        """Watches `files` too, and remembers what is not yet known as it is now.
+
+        That one of `files` comes which is away now, is a change.
+        """
+        files = list(files)
         self._extra.extend(files)
         self.first_change()
+        for file in files:
+            self._seen.setdefault(file, _AWAY)
 
     def _remember_imports(self) -> None:
         """Remembers each source file as it is just before it is imported.
@@ -194,7 +202,11 @@ def _steady(pattern: str) -> str:
 
 def _module_files() -> Iterable[str]:
     for module in tuple(sys.modules.values()):
-        file = getattr(module, "__file__", None)
+        try:
+            file = getattr(module, "__file__", None)
+        except Exception:
+            # One that loads itself when it is asked, and cannot.
+            continue
         if isinstance(file, str):
             yield file[:-1] if file.endswith(".pyc") else file
 

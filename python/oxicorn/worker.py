@@ -104,7 +104,7 @@ def _serve_until_the_end(
         # What is loaded now stays: the garbage collector need not look at it again and again.
         gc.collect()
         gc.freeze()
-        site = _site(config, loaded)
+        loaded, site = _started(config, loaded)
         _tell(seed, site)
         _start(worker, loaded, life)
         booted = True
@@ -133,6 +133,17 @@ def _start(worker: Worker, loaded: Loaded, life: Life | None) -> None:
     if loaded.asynchronous:
         return worker.start(life.observed(loaded.application), True)
     worker.start(loaded.application, False, life.observer)
+
+
+def _started(config: Config, loaded: Loaded) -> tuple[Loaded, Site | None]:
+    """What is to be served; under `--reload` also a page about a start-up that failed."""
+    try:
+        return loaded, _site(config, loaded)
+    except ApplicationError as error:
+        if not config.reload:
+            raise
+        log("error", f"The application could not be started. {error}")
+        return Loaded(failure_page(str(error))), None
 
 
 def _site(config: Config, loaded: Loaded) -> Site | None:

@@ -5,7 +5,7 @@
 //! only removed while it still holds our own number.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,9 @@ use rustix::process::{Pid as SystemPid, test_kill_process};
 use crate::core::Pid;
 use crate::core::ledger::{Damaged, Entries, Ledger, Word};
 use crate::fatal::Fatal;
+
+/// Bytes that are read of a file: a number and what may stand around it.
+const LONGEST: u64 = 64;
 
 /// A pidfile that this process wrote.
 #[derive(Debug)]
@@ -104,13 +107,24 @@ fn living_owner(path: &Path) -> io::Result<Option<Pid>> {
     }))
 }
 
-/// `None` if there is no file or no number in it.
+/// `None` if there is no file or no number in it. What is there and is no regular file is an error: it may have no end,
+/// and as `/dev/null` must never be renamed over.
 fn recorded_pid(path: &Path) -> io::Result<Option<Pid>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().parse().ok()),
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(io::Error::other("it is not a regular file")),
+        Ok(_) => Ok(String::from_utf8_lossy(&beginning(path)?)
+            .trim()
+            .parse()
+            .ok()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn beginning(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LONGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn write(path: &Path, pid: Pid) -> io::Result<()> {
@@ -193,6 +207,19 @@ mod tests {
                 fs::read_to_string(file(&scratch)).unwrap(),
                 format!("{}\n", own_pid())
             );
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_neither_read_nor_replaced() {
+        let scratch = Scratch::new("special");
+        for device in ["/dev/null", "/dev/zero"] {
+            std::os::unix::fs::symlink(device, file(&scratch)).unwrap();
+            let refusal = Pidfile::create(&file(&scratch), own_pid()).unwrap_err();
+            let text = refusal.to_string();
+            assert!(text.contains("it is not a regular file"), "{text}");
+            assert_eq!(fs::read_link(file(&scratch)).unwrap(), Path::new(device));
+            fs::remove_file(file(&scratch)).unwrap();
         }
     }
 

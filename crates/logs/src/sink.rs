@@ -20,17 +20,17 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{FileType, Stat};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use self::put::Kind;
 use crate::losses::{Delivery, Losses};
 
-/// How long a full non-blocking sink is waited for before its lines are given up.
+/// How long a full sink is waited for before its lines are given up.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A write of at most this many bytes to a pipe is never mixed with another process's
-/// (`PIPE_BUF` on Linux; POSIX guarantees 512).
-const PIPE_WRITE: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
+/// For what is not a regular file.
+const NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
 
 /// Every sink that [`reopen_all`] reaches.
 static SINKS: Mutex<Vec<Weak<Sink>>> = Mutex::new(Vec::new());
@@ -48,8 +48,6 @@ pub enum Standard {
 #[derive(Debug)]
 pub struct Sink {
     target: Target,
-    /// The longest single write that stays in one piece.
-    atomic_write: usize,
     patience: Duration,
     losses: Losses,
     torn: AtomicBool,
@@ -113,10 +111,8 @@ impl Sink {
     }
 
     fn new(target: Target) -> Self {
-        let atomic_write = target.with_fd(atomic_write);
         Self {
             target,
-            atomic_write,
             patience: PATIENCE,
             losses: Losses::default(),
             torn: AtomicBool::new(false),
@@ -140,7 +136,7 @@ impl Sink {
 
     /// Writes `bytes`, one or more whole lines, with one system call if the system takes them.
     pub fn write_all(&self, bytes: &[u8]) -> Delivery {
-        self.deliver(bytes, usize::MAX)
+        self.deliver(bytes, |_| usize::MAX)
     }
 
     /// Writes `lines`, each ended by `\n`, such that no write ends inside a line and lines of other
@@ -148,7 +144,7 @@ impl Sink {
     ///
     /// A single line beyond what a pipe keeps whole (4,096 bytes on Linux) is written all the same.
     pub fn write_lines(&self, lines: &[u8]) -> Delivery {
-        self.deliver(lines, self.atomic_write)
+        self.deliver(lines, Kind::atomic_write)
     }
 
     /// Goes on in the file that is at the path now, after the old one was renamed.
@@ -176,8 +172,11 @@ impl Sink {
         }
     }
 
-    fn deliver(&self, bytes: &[u8], piece: usize) -> Delivery {
-        let written = self.target.with_fd(|fd| self.push(fd, bytes, piece));
+    fn deliver(&self, bytes: &[u8], piece: impl Fn(Kind) -> usize) -> Delivery {
+        let written = self.target.with_fd(|fd| {
+            let kind = Kind::of(fd);
+            self.push(&Way { fd, kind }, bytes, piece(kind))
+        });
         match written {
             Ok(()) => self.losses.succeeded(),
             Err(Stopped { at, cause }) => self.failed(bytes, at, cause),
@@ -199,16 +198,16 @@ impl Sink {
         }
     }
 
-    fn push(&self, fd: BorrowedFd<'_>, bytes: &[u8], piece: usize) -> Result<(), Stopped> {
+    fn push(&self, way: &Way<'_>, bytes: &[u8], piece: usize) -> Result<(), Stopped> {
         let deadline = Deadline::new(self.patience());
         if self.torn.load(Relaxed) {
-            push_all(fd, b"\n", &deadline).map_err(|stopped| Stopped { at: 0, ..stopped })?;
+            push_all(way, b"\n", &deadline).map_err(|stopped| Stopped { at: 0, ..stopped })?;
             self.torn.store(false, Relaxed);
         }
         let mut at = 0;
         while at < bytes.len() {
             let end = at + piece_of(&bytes[at..], piece);
-            push_all(fd, &bytes[at..end], &deadline).map_err(|stopped| Stopped {
+            push_all(way, &bytes[at..end], &deadline).map_err(|stopped| Stopped {
                 at: at + stopped.at,
                 ..stopped
             })?;
@@ -246,23 +245,20 @@ pub fn reopen_all() {
     }
 }
 
+/// A named pipe that nobody reads yet is opened all the same, and keeps what comes first: its reader may come later.
 fn append_to(path: &Path) -> io::Result<OwnedFd> {
-    OpenOptions::new()
-        .append(true)
+    let mut how = OpenOptions::new();
+    how.append(true)
         .create(true)
         .mode(0o644)
-        .open(path)
-        .map(OwnedFd::from)
-}
-
-/// The longest write that the file behind `fd` keeps in one piece.
-fn atomic_write(fd: BorrowedFd<'_>) -> usize {
-    let is_pipe = |stat: Stat| FileType::from_raw_mode(stat.st_mode).is_fifo();
-    if rustix::fs::fstat(fd).is_ok_and(is_pipe) {
-        PIPE_WRITE
-    } else {
-        usize::MAX
-    }
+        .custom_flags(NONBLOCK);
+    let opened = match how.open(path) {
+        Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+            how.read(true).open(path)
+        }
+        opened => opened,
+    };
+    opened.map(OwnedFd::from)
 }
 
 /// How much of `lines` to write at once: as many whole lines as `limit` holds, at least one.
@@ -282,6 +278,12 @@ fn piece_of(lines: &[u8], limit: usize) -> usize {
 /// The lines in what was not written; a last one without its `\n` counts too.
 fn lines_in(bytes: &[u8]) -> u64 {
     bytes.split_inclusive(|&byte| byte == b'\n').count() as u64
+}
+
+/// Where bytes go now.
+struct Way<'a> {
+    fd: BorrowedFd<'a>,
+    kind: Kind,
 }
 
 /// Why and after how many bytes a write stopped.
@@ -310,10 +312,10 @@ impl Deadline {
     }
 }
 
-fn push_all(fd: BorrowedFd<'_>, bytes: &[u8], deadline: &Deadline) -> Result<(), Stopped> {
+fn push_all(way: &Way<'_>, bytes: &[u8], deadline: &Deadline) -> Result<(), Stopped> {
     let mut at = 0;
     while at < bytes.len() {
-        match rustix::io::write(fd, &bytes[at..]) {
+        match way.kind.put(way.fd, &bytes[at..]) {
             Ok(0) => {
                 return Err(Stopped {
                     at,
@@ -322,7 +324,7 @@ fn push_all(fd: BorrowedFd<'_>, bytes: &[u8], deadline: &Deadline) -> Result<(),
             }
             Ok(taken) => at += taken,
             Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) if wait_writable(fd, deadline) => {}
+            Err(Errno::AGAIN) if wait_writable(way.fd, deadline) => {}
             Err(cause) => return Err(Stopped { at, cause }),
         }
     }
@@ -344,6 +346,8 @@ fn wait_writable(fd: BorrowedFd<'_>, deadline: &Deadline) -> bool {
         }
     }
 }
+
+mod put;
 
 #[cfg(test)]
 mod tests;

@@ -146,7 +146,7 @@ impl Renewal {
 
     /// Something has happened to the files, or to others beside them.
     pub(crate) fn look(&mut self) {
-        if !self.watch.as_ref().is_some_and(Watch::is_due) {
+        if !self.watch.as_mut().is_some_and(Watch::is_due) {
             return;
         }
         // First, so that no change falls between the two.

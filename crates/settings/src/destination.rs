@@ -200,7 +200,26 @@ impl Stored for Option<StatsdAddress> {
     }
 }
 
-/// The name of a field of a request or a response (RFC 9110 §5.1).
+/// Fields by which peers know where messages end, whom they are for and what is in them: another value in one of them is
+/// another message.
+const TAKEN: [&str; 14] = [
+    "Connection",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Range",
+    "Content-Type",
+    "Date",
+    "Expect",
+    "Host",
+    "Keep-Alive",
+    "Server",
+    "TE",
+    "Trailer",
+    "Transfer-Encoding",
+    "Upgrade",
+];
+
+/// The name of a field of a request or a response (RFC 9110 §5.1) that may have any value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldName(pub String);
 
@@ -213,6 +232,11 @@ impl Stored for Option<FieldName> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if name.len() > 64 || !name.bytes().all(fits) {
             return Err("expected the name of a field: letters, digits and hyphens".into());
+        }
+        if TAKEN.iter().any(|taken| taken.eq_ignore_ascii_case(name)) {
+            return Err(format!(
+                "{name} has a meaning of its own in HTTP; expected a name such as X-Request-ID"
+            ));
         }
         Ok(Some(FieldName(name.into())))
     }
@@ -300,6 +324,17 @@ mod tests {
         );
         for wrong in ["X_Request_ID", "X Request", "X:", &"x".repeat(65)] {
             assert!(named(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_frames_or_directs_messages_is_not_to_be_had() {
+        for name in ["Content-Length", "transfer-encoding", "HOST", "Connection"] {
+            let problem = Option::<FieldName>::from_value(&Value::text(name)).unwrap_err();
+            assert!(
+                problem.starts_with(name) && problem.contains("X-Request-ID"),
+                "{problem}"
+            );
         }
     }
 }

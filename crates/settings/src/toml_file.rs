@@ -33,16 +33,20 @@ pub(crate) fn is_pyproject(path: &str) -> bool {
 }
 
 /// Whether a `pyproject.toml` says something to us. One that cannot be read as TOML does, if our name
-/// is in it, so that its mistake is reported.
+/// is in it, and one in which our name is not a table, so that the mistake is reported.
 pub(crate) fn has_table(text: &str) -> bool {
     match parse(text) {
-        Ok(table) => our_table(&table).is_some(),
+        Ok(table) => our_entry(&table).is_some(),
         Err(_) => text.contains("tool.oxicorn"),
     }
 }
 
 fn our_table(table: &Table) -> Option<&Table> {
-    table.get("tool")?.get("oxicorn")?.as_table()
+    our_entry(table)?.as_table()
+}
+
+fn our_entry(table: &Table) -> Option<&Toml> {
+    table.get("tool")?.get("oxicorn")
 }
 
 fn parse(text: &str) -> Result<Table, String> {
@@ -132,5 +136,16 @@ mod tests {
     fn a_project_file_that_cannot_be_read_counts_if_our_name_is_in_it() {
         assert!(has_table("[tool.oxicorn]\nworkers = \n"));
         assert!(!has_table("[tool.other]\nworkers = \n"));
+    }
+
+    #[test]
+    fn a_project_file_in_which_our_name_is_no_table_is_a_mistake_and_not_overlooked() {
+        for text in ["[[tool.oxicorn]]\nworkers = 3\n", "[tool]\noxicorn = 3\n"] {
+            assert!(has_table(text), "{text}");
+            assert_eq!(
+                read_toml("pyproject.toml", text),
+                Err("it has no table [tool.oxicorn]".into())
+            );
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! One descriptor that is readable when the files may have changed, and calm has returned since: whoever writes several files
 //! has done half of it in between. The directories are watched rather than the files, since a new file, or a new symbolic
 //! link, is often put in the place of the old one. Invariant: nothing wakes up while nothing happens to those directories, and
-//! whoever never stops writing into one of them delays nothing for long.
+//! whoever never stops writing into one of them delays nothing for long. A directory that goes and comes back is found again.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::{Errno, read};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
@@ -23,6 +23,9 @@ use rustix::time::{
 
 /// How many times as long as calm it may take to return.
 const PATIENCE: u32 = 10;
+
+/// How often a directory that keeps coming and going is looked for at once.
+const TRIES: usize = 16;
 
 /// Symbolic links that are followed from one file at the most.
 const LINKS: usize = 16;
@@ -42,6 +45,12 @@ pub struct Watch {
     names: BTreeSet<OsString>,
     /// Of the other files of these directories something is to be known as well.
     whole: BTreeSet<i32>,
+    /// What is followed, in case that a directory on the way to it goes and comes back.
+    files: BTreeSet<PathBuf>,
+    /// The same of directories that are followed with all their files.
+    directories: BTreeSet<PathBuf>,
+    /// A directory is not where it was.
+    astray: bool,
 }
 
 impl AsFd for Watch {
@@ -78,6 +87,9 @@ impl Watch {
             since: Cell::new(None),
             names: BTreeSet::new(),
             whole: BTreeSet::new(),
+            files: BTreeSet::new(),
+            directories: BTreeSet::new(),
+            astray: false,
         })
     }
 
@@ -89,17 +101,63 @@ impl Watch {
             let (Some(directory), Some(name)) = (place.parent(), place.file_name()) else {
                 continue;
             };
-            all &= self.add(directory).is_ok();
+            all &= self.attend(directory).is_some();
             self.names.insert(name.to_owned());
+        }
+        if !self.files.contains(file) {
+            self.files.insert(file.to_owned());
         }
         all
     }
 
     /// Follows all files of `directory`, not of those in it. Whether it can be watched.
     pub fn follow_all_in(&mut self, directory: &Path) -> bool {
-        let added = self.add(directory);
-        self.whole.extend(&added);
-        added.is_ok()
+        let added = self.attend(directory);
+        self.whole.extend(added);
+        self.directories.insert(directory.to_owned());
+        added.is_some()
+    }
+
+    /// Watches a directory; if it is not there, the place where its return begins.
+    fn attend(&mut self, directory: &Path) -> Option<i32> {
+        for _ in 0..TRIES {
+            if let Ok(number) = self.add(directory) {
+                return Some(number);
+            }
+            self.astray = true;
+            if self
+                .await_return(directory)
+                .is_none_or(|part| !part.exists())
+            {
+                break;
+            }
+            // It came while that was said.
+        }
+        None
+    }
+
+    /// The part of the path that has to appear first.
+    fn await_return<'a>(&mut self, directory: &'a Path) -> Option<&'a Path> {
+        let mut missing = directory;
+        while let (Some(above), Some(name)) = (missing.parent(), missing.file_name()) {
+            if self.add(above).is_ok() {
+                self.names.insert(name.to_owned());
+                return Some(missing);
+            }
+            missing = above;
+        }
+        None
+    }
+
+    /// Follows everything to where it is now.
+    fn follow_anew(&mut self) {
+        self.astray = false;
+        for file in self.files.clone() {
+            self.follow(&file);
+        }
+        for directory in self.directories.clone() {
+            self.follow_all_in(&directory);
+        }
     }
 
     /// A directory that is watched has one number.
@@ -109,7 +167,7 @@ impl Watch {
     }
 
     /// Takes notice of what has happened. Whether the files are to be looked at now.
-    pub fn is_due(&self) -> bool {
+    pub fn is_due(&mut self) -> bool {
         if self.drain() && !self.is_overdue() {
             self.arm();
             return false;
@@ -117,6 +175,10 @@ impl Watch {
         let due = read(&self.timer, &mut [0u8; 8]).is_ok();
         if due {
             self.since.set(None);
+            // Before anybody looks at the files, so that no change falls between the two.
+            if self.astray {
+                self.follow_anew();
+            }
         }
         due
     }
@@ -128,13 +190,14 @@ impl Watch {
     }
 
     /// Whether anything has happened that counts.
-    fn drain(&self) -> bool {
+    fn drain(&mut self) -> bool {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = inotify::Reader::new(&self.changes, &mut buffer);
         let mut counts = false;
         loop {
             match reader.next() {
                 Ok(event) => {
+                    self.astray |= event.events().intersects(departures());
                     let name = event.file_name().map(CStr::to_bytes);
                     // Without a name it is the directory itself, or that events were lost.
                     counts |= self.whole.contains(&event.wd())
@@ -164,12 +227,19 @@ impl Watch {
     }
 }
 
+/// A directory is gone, or has another name.
+fn departures() -> ReadFlags {
+    ReadFlags::IGNORED | ReadFlags::DELETE_SELF | ReadFlags::MOVE_SELF | ReadFlags::UNMOUNT
+}
+
 fn flags_of_interest() -> WatchFlags {
     WatchFlags::CREATE
         | WatchFlags::MOVED_TO
         | WatchFlags::CLOSE_WRITE
         | WatchFlags::DELETE
         | WatchFlags::ATTRIB
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF
         | WatchFlags::ONLYDIR
 }
 

@@ -52,7 +52,7 @@ fn is_readable(watch: &Watch, millis: i64) -> bool {
 }
 
 /// Whether the files are due to be looked at, within the patience of a test.
-fn becomes_due(watch: &Watch) -> bool {
+fn becomes_due(watch: &mut Watch) -> bool {
     let until = Instant::now() + Duration::from_secs(10);
     while Instant::now() < until {
         if is_readable(watch, 1_000) && watch.is_due() {
@@ -72,16 +72,16 @@ fn watch(file: &Path) -> Watch {
 fn a_watch_calls_after_every_way_of_renewing_and_for_nothing_else() {
     let folder = Folder::new();
     fs::write(folder.file("cert.pem"), "first").unwrap();
-    let in_place = watch(&folder.file("cert.pem"));
+    let mut in_place = watch(&folder.file("cert.pem"));
     fs::write(folder.file("unrelated"), "").unwrap();
     while is_readable(&in_place, 50) {
         assert!(!in_place.is_due(), "another file");
     }
     fs::write(folder.file("cert.pem"), "in place").unwrap();
-    assert!(becomes_due(&in_place));
-    let replaced = watch(&folder.file("cert.pem"));
+    assert!(becomes_due(&mut in_place));
+    let mut replaced = watch(&folder.file("cert.pem"));
     folder.put("cert.pem", "another file of the name");
-    assert!(becomes_due(&replaced));
+    assert!(becomes_due(&mut replaced));
 }
 
 #[test]
@@ -95,10 +95,10 @@ fn links_that_are_turned_are_seen_wherever_they_are_in_the_path() {
     fs::create_dir(folder.file("live")).unwrap();
     let live = folder.file("live").join("cert.pem");
     symlink("../current/cert.pem", &live).unwrap();
-    let watch = watch(&live);
+    let mut watch = watch(&live);
     symlink("2", folder.file("next")).unwrap();
     fs::rename(folder.file("next"), folder.file("current")).unwrap();
-    assert!(becomes_due(&watch));
+    assert!(becomes_due(&mut watch));
     assert_eq!(fs::read_to_string(live).unwrap(), "2");
 }
 
@@ -109,16 +109,59 @@ fn a_directory_is_followed_with_all_that_comes_into_it() {
     assert!(watch.follow_all_in(&folder.0));
     assert!(!is_readable(&watch, 0));
     fs::write(folder.file("anything"), "new").unwrap();
-    assert!(becomes_due(&watch));
+    assert!(becomes_due(&mut watch));
     assert!(!is_readable(&watch, 0));
+}
+
+/// Waits until the watch has taken notice of what was done.
+fn settle(watch: &mut Watch) {
+    while is_readable(watch, 300) {
+        watch.is_due();
+    }
+}
+
+#[test]
+fn a_directory_that_is_removed_and_made_again_is_followed_again() {
+    let folder = Folder::new();
+    fs::create_dir_all(folder.file("pkg/deep")).unwrap();
+    let file = folder.file("pkg/deep/file");
+    fs::write(&file, "first").unwrap();
+    let mut watch = watch(&file);
+    fs::remove_dir_all(folder.file("pkg")).unwrap();
+    settle(&mut watch);
+    fs::create_dir(folder.file("pkg")).unwrap();
+    settle(&mut watch);
+    fs::create_dir(folder.file("pkg/deep")).unwrap();
+    settle(&mut watch);
+    fs::write(&file, "second").unwrap();
+    assert!(becomes_due(&mut watch));
+    settle(&mut watch);
+    fs::write(&file, "third").unwrap();
+    assert!(becomes_due(&mut watch));
+}
+
+#[test]
+fn a_directory_that_takes_the_place_of_another_is_followed() {
+    let folder = Folder::new();
+    for name in ["live", "next"] {
+        fs::create_dir(folder.file(name)).unwrap();
+        fs::write(folder.file(name).join("file"), name).unwrap();
+    }
+    let mut watch = watch(&folder.file("live/file"));
+    fs::rename(folder.file("live"), folder.file("old")).unwrap();
+    fs::rename(folder.file("next"), folder.file("live")).unwrap();
+    assert!(becomes_due(&mut watch));
+    settle(&mut watch);
+    folder.put("live/file", "newer");
+    assert!(becomes_due(&mut watch));
 }
 
 #[test]
 fn what_is_followed_late_can_be_looked_at_once_more() {
     let folder = Folder::new();
-    let watch = watch(&folder.file("later"));
+    let mut watch = watch(&folder.file("later"));
     watch.arm();
-    assert!(becomes_due(&watch));
+    assert!(becomes_due(&mut watch));
 }
 
 #[test]

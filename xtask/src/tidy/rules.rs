@@ -87,7 +87,7 @@ const MOST_LINES: usize = 600;
 /// So many macros are enough for everybody.
 const MOST_MACROS: usize = 3;
 /// The Python side stays thin.
-const MOST_PYTHON_LINES: usize = 4400;
+const MOST_PYTHON_LINES: usize = 4450;
 /// Objects that only hooks see are Python's.
 const PYTHON_BY_NATURE: &str = "python/oxicorn/compat/";
 

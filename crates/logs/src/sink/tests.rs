@@ -5,6 +5,7 @@ use std::thread;
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::put::PIPE_WRITE;
 use super::*;
 
 /// A sink into a pipe, and the pipe's other end.
@@ -13,9 +14,10 @@ fn pipe(flags: PipeFlags) -> (Arc<Sink>, std::fs::File) {
     (Sink::from_fd(writer, "a pipe"), reader.into())
 }
 
-/// As [`pipe`], non-blocking, given up at once when it is full.
+/// As [`pipe`], given up at once when it is full.
 fn impatient_pipe() -> (Sink, std::fs::File) {
-    let (sink, reader) = pipe(PipeFlags::NONBLOCK);
+    let (sink, reader) = pipe(PipeFlags::empty());
+    rustix::io::ioctl_fionbio(&reader, true).unwrap();
     let mut sink = Arc::into_inner(sink).unwrap();
     sink.patience = Duration::ZERO;
     (sink, reader)
@@ -36,14 +38,10 @@ fn numbered_lines(count: u32) -> Vec<u8> {
 }
 
 #[test]
-fn a_full_non_blocking_pipe_is_waited_for() {
+fn a_full_pipe_is_waited_for() {
     let (sink, mut reader) = pipe(PipeFlags::empty());
     let mut sink = Arc::into_inner(sink).unwrap();
     sink.patience = Duration::from_secs(60);
-    let Target::Given { fd, .. } = &sink.target else {
-        panic!("not a pipe")
-    };
-    rustix::io::ioctl_fionbio(fd, true).unwrap();
     let lines = numbered_lines(50_000);
     let expected = lines.clone();
     let reading = thread::spawn(move || {
@@ -119,6 +117,23 @@ fn a_closed_pipe_loses_lines_and_nothing_else() {
     assert_eq!(cause.kind(), io::ErrorKind::BrokenPipe);
     assert!(matches!(sink.write_lines(b"three\n"), Delivery::Lost));
     assert_eq!(sink.lost(), 3);
+}
+
+#[test]
+fn a_named_pipe_needs_no_reader_and_keeps_what_came_before_it() {
+    let folder = std::env::temp_dir().join(format!("oxicorn-sink-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let sink = Sink::open(&path).unwrap();
+    assert!(matches!(sink.write_lines(b"early\n"), Delivery::Written));
+    let mut reader = std::fs::File::open(&path).unwrap();
+    assert!(matches!(sink.write_lines(b"late\n"), Delivery::Written));
+    let mut found = [0; 11];
+    reader.read_exact(&mut found).unwrap();
+    assert_eq!(&found, b"early\nlate\n");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// A pipe in packet mode shows where each write ended.

@@ -122,6 +122,9 @@ impl Crew {
             log::error!(target: "oxicorn", "\"{}\" hangs and there is no arbiter: the worker ends", stuck.line);
             return self.part(1);
         }
+        if told.is_ok() {
+            self.abstain();
+        }
         tell("stuck", told);
     }
 
@@ -177,6 +180,13 @@ impl Crew {
     /// Whether the arbiter wants it to accept connections, and to keep them.
     pub(super) fn serves(&self) -> bool {
         self.post.serves.load(Ordering::Relaxed) && !self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The arbiter is about to end this worker; if a thread comes back before that, it says so. Who comes now waits for
+    /// another worker, however long the stacks and the hooks take.
+    fn abstain(&self) {
+        self.post.serves.store(false, Ordering::Relaxed);
+        self.engine().set_accepting(false);
     }
 
     /// For whoever has the seat: accepts if it is good for the crew and the arbiter wants it.
