@@ -252,7 +252,7 @@ def ended(scripts: Scripts, text: str, package: str, code: int, said: str) -> No
 
 @AS_GUNICORN
 def test_an_option_that_cannot_be_used_ends_with_1(scripts: Scripts, package: str) -> None:
-    said = "Error: workers = 'many': expected a whole number of at least 1"
+    said = "Error: workers = 'many': expected a whole number from 1 to 4096"
     ended(scripts, standalone("{'workers': 'many'}"), package, 1, said)
 
 

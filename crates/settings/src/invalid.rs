@@ -5,7 +5,7 @@ use std::fmt;
 use crate::value::Value;
 
 /// A setting has a value that it cannot have. Displays as
-/// `workers = 'many' (from gunicorn.conf.py): expected a whole number of at least 1`.
+/// `workers = 'many' (from gunicorn.conf.py): expected a whole number from 1 to 4096`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid {
     name: &'static str,

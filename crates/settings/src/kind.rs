@@ -59,6 +59,11 @@ impl Kind {
         min: 1,
         max: i64::MAX,
     };
+    /// So many processes or threads; a number that nobody means would fill the machine with them.
+    pub const CREW: Self = Self::Int {
+        min: 1,
+        max: MOST_WORKERS.cast_signed() as i64,
+    };
     /// Whole seconds; the most is a century, so that a sum of deadlines cannot overflow.
     pub const WHOLE_SECONDS: Self = Self::Int {
         min: 0,
@@ -131,6 +136,8 @@ impl Kind {
     }
 }
 
+/// The most workers, and the most threads of one.
+pub const MOST_WORKERS: usize = 4096;
 /// A century.
 const MOST_SECONDS: i64 = 3_155_695_200;
 const MOST_SECONDS_WITH_FRACTION: f64 = 3_155_695_200.0;

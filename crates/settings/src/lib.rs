@@ -34,7 +34,7 @@ pub use ciphers::Ciphers;
 pub use config::Config;
 pub use destination::{Facility, FieldName, HostPort, SocketKind, StatsdAddress, SyslogAddress};
 pub use invalid::{Invalid, Warning};
-pub use kind::Kind;
+pub use kind::{Kind, MOST_WORKERS};
 pub use networks::Networks;
 pub use ready_check::ReadyCheck;
 pub use resolve::FileValues;

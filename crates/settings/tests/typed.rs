@@ -288,7 +288,7 @@ fn an_argument_that_cannot_be_used_is_named_as_it_was_said() {
     assert!(problem("port", Value::text("x")).starts_with("port = 'x' (from oxicorn.run): 'x' is"));
     assert_eq!(
         problem("workers", Value::text("many")),
-        "workers = 'many' (from oxicorn.run): expected a whole number of at least 1"
+        "workers = 'many' (from oxicorn.run): expected a whole number from 1 to 4096"
     );
     assert!(problem("limit_concurrency", Value::Int(5)).contains("not supported: use worker"));
     assert!(problem("http2", Value::Bool(true)).contains("not supported yet"));

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use oxicorn_settings::RestartMode;
+use oxicorn_settings::{MOST_WORKERS, RestartMode};
 
 use crate::core::Pid;
 
@@ -43,8 +43,6 @@ pub(crate) enum Resize {
 
 /// The protocol's name and version, the first word of each request.
 const GREETING: &str = "oxicorn/1";
-/// A number that nobody means would fill the machine with processes.
-const MOST_WORKERS: usize = 4096;
 
 impl Request {
     /// Whether it is answered only when what it asks for has ended.

@@ -129,9 +129,12 @@ impl State {
     pub(super) fn leaves(&mut self, id: WorkerId, until: Duration) {
         self.end_succession_of(id);
         if let Some(worker) = self.workers.get_mut(&id) {
+            // One that boots has nobody to wait for, and no more time to leave than it had to become ready.
+            let boots = worker.phase == Phase::Booting;
+            let limit = worker.deadline.filter(|_| boots).unwrap_or(until);
             worker.phase = Phase::Leaving;
             match worker.force {
-                Force::None => worker.deadline = Some(until),
+                Force::None => worker.deadline = Some(until.min(limit)),
                 Force::Aborted => worker.shorten_deadline(until),
                 Force::Killed => {}
             }

@@ -16,11 +16,11 @@ pub(super) static SECTION: Section = Section {
                 name: "WEB_CONCURRENCY",
                 read: |text| Value::text(text),
             }),
-            kind: Kind::POSITIVE,
+            kind: Kind::CREW,
             default: Preset::Int(1),
             meta: "INT",
             status: Status::Better {
-                how: "0 is refused, since a server without workers serves nothing",
+                how: "0 is refused, since a server without workers serves nothing, and so is a number above 4096",
             },
             summary: "The number of worker processes.",
             doc: "Each worker is a process with its own interpreter and its own copy of the \
@@ -73,9 +73,12 @@ pub(super) static SECTION: Section = Section {
         Setting {
             name: "threads",
             cli: &["--threads"],
-            kind: Kind::POSITIVE,
+            kind: Kind::CREW,
             default: Preset::Int(1),
             meta: "INT",
+            status: Status::Better {
+                how: "a number above 4096 is refused",
+            },
             summary: "The number of application threads in each worker.",
             doc: "So many requests run in one worker at the same time. Threads share the interpreter: they \
                   help an application that waits for databases and other services, and need one \
