@@ -46,21 +46,25 @@ def events(server: Server) -> list[str]:
 # Together.
 
 
-def test_five_hundred_requests_wait_together(serve: Serve) -> None:
+@pytest.mark.parametrize("each", [0.1, 1])
+def test_five_hundred_requests_wait_together(serve: Serve, each: float) -> None:
     server = serve(APP, *GEVENT)
     connections = [server.connect() for _ in range(TOGETHER)]
-    request = message("/sleep?seconds=1")
+    request = message(f"/sleep?seconds={each}")
     began = time.monotonic()
     for connection in connections:
         connection.send(request)
     assert all(connection.receive().text == "slept\n" for connection in connections)
     took = time.monotonic() - began
-    print(f"{TOGETHER} requests that wait 1 s each: {took * 1000:.0f} ms")
+    print(f"{TOGETHER} requests that wait {each} s each: {took * 1000:.0f} ms")
     for connection in connections:
         connection.close()
-    # One after the other they would take 500 s.
+    # One after the other they would take 50 or 500 s.
     assert took < 10
-    assert server.request("/inside").json() == {"now": 0, "most": TOGETHER}
+    inside = server.request("/inside").json()
+    assert inside["now"] == 0
+    # A busy machine needs longer than 100 ms to send them all.
+    assert inside["most"] >= (TOGETHER if each >= 1 else TOGETHER // 10)
 
 
 def test_a_request_that_waits_for_another_one_gets_it(server: Server) -> None:
