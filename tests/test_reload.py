@@ -44,13 +44,17 @@ def test_nothing_is_a_change_at_the_first_look(tmp_path: Path) -> None:
     assert Reloader([str(tmp_path / "a.txt")], ignore).first_change() is None
 
 
-def test_a_saved_extra_file_is_a_change(tmp_path: Path) -> None:
-    file = tmp_path / "a.txt"
+def change_seen_after_saving(file: Path) -> str | None:
     touch(file)
     reloader = Reloader([str(file)], ignore)
     reloader.remember()
     touch(file)
-    assert reloader.first_change() == str(file)
+    return reloader.first_change()
+
+
+def test_a_saved_extra_file_is_a_change(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    assert change_seen_after_saving(file) == str(file)
 
 
 def test_an_older_version_put_back_is_a_change(tmp_path: Path) -> None:
@@ -132,11 +136,7 @@ def test_a_module_that_cannot_be_asked_does_not_end_the_watch(
 
     monkeypatch.setitem(sys.modules, "lazy_for_this_test", Lazy("lazy_for_this_test"))
     file = tmp_path / "a.txt"
-    touch(file)
-    reloader = Reloader([str(file)], ignore)
-    reloader.remember()
-    touch(file)
-    assert reloader.first_change() == str(file)
+    assert change_seen_after_saving(file) == str(file)
 
 
 def test_a_file_saved_while_it_is_imported_is_a_change(

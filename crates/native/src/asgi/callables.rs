@@ -1,5 +1,5 @@
-//! What an application is given to talk with: `receive` and `send`, bound to a cycle; and the name of its task. Invariant: they are used for another
-//! request only if nobody has kept one of them.
+//! What an application is given to talk with: `receive` and `send`, bound to a cycle; and the name of its task. Invariant:
+//! they are used for another request only if nobody has kept one of them.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyString};
