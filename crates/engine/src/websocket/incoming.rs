@@ -137,12 +137,13 @@ fn content(data: Cow<'_, [u8]>, end: usize) -> Content {
 }
 
 impl Engine {
-    /// The next message of an upgraded exchange, in place of what is in `message`.
+    /// The next message of an upgraded exchange, in place of what is in `message`. `now` is asked only if there is something
+    /// to read.
     pub fn receive_message(
         &mut self,
         exchange: &Exchange,
         message: &mut Message,
-        now: Now,
+        now: impl FnOnce() -> Now,
     ) -> Heard {
         let lost = Heard::Closed(Disconnect::abnormal());
         let Some(id) = exchange.id else { return lost };
@@ -157,7 +158,10 @@ impl Engine {
         if let Some(end) = &websocket.end {
             return Heard::Closed(end.clone());
         }
-        match self.advance(id, now) {
+        if !self.is_unread(id) {
+            return self.await_message(id);
+        }
+        match self.advance(id, now()) {
             Found::Message(kind, content) => {
                 if let Content::Within(_) = content {
                     std::mem::swap(&mut self.intake, &mut message.buffer);
@@ -189,13 +193,17 @@ impl Engine {
 
     /// The application has a message. What follows it is looked at also if nobody asks: it may be a close frame.
     fn go_on(&mut self, id: Id) {
-        let Some(connection) = self.connections.get_mut(id) else {
-            return;
-        };
-        let kept = |websocket: &WebSocket| websocket.has_input();
-        if connection.readable || connection.websocket.as_deref().is_some_and(kept) {
+        if self.is_unread(id) {
             self.enqueue(id);
         }
+    }
+
+    /// Whether there may be bytes that are not decoded.
+    fn is_unread(&mut self, id: Id) -> bool {
+        let kept = |websocket: &WebSocket| websocket.has_input();
+        self.connections.get_mut(id).is_some_and(|connection| {
+            connection.readable || connection.websocket.as_deref().is_some_and(kept)
+        })
     }
 
     /// Takes in what has come, up to one message. Not if the application waits, and will read it by itself.

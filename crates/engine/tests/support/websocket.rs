@@ -37,9 +37,8 @@ pub(crate) fn open(rig: &mut Rig) -> (Client, Box<Exchange>) {
 /// What the application finds when it asks once.
 pub(crate) fn ask(rig: &mut Rig, exchange: &Exchange) -> (Heard, Vec<u8>) {
     let mut message = Message::default();
-    let heard = rig
-        .engine
-        .receive_message(exchange, &mut message, rig.now());
+    let now = rig.now();
+    let heard = rig.engine.receive_message(exchange, &mut message, || now);
     rig.nudge();
     (heard, message.bytes().to_vec())
 }

@@ -12,7 +12,6 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyBool, PyBytes, PyDict};
 
-use crate::asgi::awaitable::{Wait, Waiting};
 use crate::asgi::driver::Driver;
 use crate::asgi::websocket::Socket;
 use crate::ffi::{self, Arguments, Held, Lent, Native};
@@ -291,37 +290,35 @@ impl Cycle {
         let was_out = state.exchange.is_some();
         let result = work(&mut state);
         let over = was_out && state.exchange.is_none();
-        let waiters = if over {
-            std::mem::take(&mut state.waiters)
-        } else {
-            Vec::new()
-        };
         *self.slot(py) = Some(state);
         if over {
             self.driver.forget_token(py, self.token());
-            self.wake(py, waiters)?;
+            self.wake(py)?;
         }
         self.driver.turn_if_needed(py)?;
         result
     }
 
-    /// What `wait` waits for, if it is there: a message, or just that there is room.
-    pub(crate) fn poll(this: &Py<Self>, py: Python<'_>, wait: Wait) -> PyResult<Option<Py<PyAny>>> {
-        let cycle = this.get();
-        let found = cycle.with(py, |state| match wait {
-            Wait::Message => state.message(py, cycle.driver),
-            Wait::Room => Ok(state.has_room(cycle.driver).then(|| py.None())),
-        })?;
-        Self::look_for_leaving(this.bind(py))?;
-        Ok(found)
+    /// The next message, if it is there.
+    pub(crate) fn message(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.with(py, |state| state.message(py, self.driver))
+    }
+
+    /// Whether the application may go on after a `send`.
+    pub(crate) fn has_room(&self, py: Python<'_>) -> PyResult<bool> {
+        self.with(py, |state| Ok(state.has_room(self.driver)))
     }
 
     /// A future that ends when there is something new.
     pub(crate) fn future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let future = self.driver.new_future(py)?;
-        let mut waiters = self.take_waiters(py);
+        let future = self.driver.futures.awaited(py)?;
+        let mut waiters = {
+            let mut slot = self.slot(py);
+            let state = slot.as_mut();
+            state.map_or_else(Vec::new, |state| std::mem::take(&mut state.waiters))
+        };
         // Those who gave up: an application may look in vain for as long as it likes.
-        waiters.retain(|waiter| !is_done(waiter.bind(py)));
+        waiters.retain(|waiter| !self.driver.futures.is_done(waiter.bind(py)));
         waiters.push(future.clone().unbind());
         if let Some(state) = self.slot(py).as_mut() {
             state.waiters = waiters;
@@ -329,10 +326,12 @@ impl Cycle {
         Ok(future)
     }
 
-    fn take_waiters(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+    /// The one that waits longest. It is to be woken.
+    fn next_waiter<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyAny>> {
         let mut slot = self.slot(py);
-        let state = slot.as_mut();
-        state.map_or_else(Vec::new, |state| std::mem::take(&mut state.waiters))
+        let waiters = &mut slot.as_mut()?.waiters;
+        let next = (!waiters.is_empty()).then(|| waiters.remove(0));
+        next.map(|waiter| waiter.into_bound(py))
     }
 
     /// The engine has news: those who wait look again.
@@ -340,14 +339,21 @@ impl Cycle {
         if self.is_websocket(py) {
             self.with(py, |state| state.look_for_end(py, self.driver))?;
         }
-        self.wake(py, self.take_waiters(py))
+        self.wake(py)
     }
 
-    fn wake(&self, py: Python<'_>, waiters: Vec<Py<PyAny>>) -> PyResult<()> {
-        for waiter in waiters {
-            let future = waiter.bind(py);
-            if !is_done(future) {
-                self.driver.wake(future)?;
+    /// Wakes those who wait now, each once: they may wait again at once.
+    fn wake(&self, py: Python<'_>) -> PyResult<()> {
+        let waiting = {
+            let slot = self.slot(py);
+            slot.as_ref().map_or(0, |state| state.waiters.len())
+        };
+        for _ in 0..waiting {
+            match self.next_waiter(py) {
+                Some(future) if !self.driver.futures.is_done(&future) => {
+                    self.driver.wake(&future)?;
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -409,12 +415,6 @@ impl Cycle {
             log::error!(target: "oxicorn", "A request could not be ended: {error}");
         }
     }
-}
-
-/// Whether nobody waits for this future any more.
-fn is_done(future: &Bound<'_, PyAny>) -> bool {
-    let done = future.call_method0(intern!(future.py(), "done"));
-    done.and_then(|done| done.is_truthy()).unwrap_or(true)
 }
 
 fn conclude(
@@ -518,9 +518,6 @@ impl Native for Receive {
     const DOC: &'static std::ffi::CStr = c"The next event of the request (ASGI HTTP spec).";
 
     fn call<'py>(arguments: &Arguments<'_, 'py>) -> PyResult<Bound<'py, PyAny>> {
-        let py = arguments.this.py();
-        let cycle = arguments.this.cast::<Cycle>()?.to_owned().unbind();
-        let waiting = Waiting::new(cycle, Wait::Message);
-        Ok(Bound::new(py, waiting)?.into_any())
+        Ok(arguments.this.to_owned())
     }
 }

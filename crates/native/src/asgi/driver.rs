@@ -2,7 +2,7 @@
 //! to do. It turns the engine and starts a task for each request, on the loop's thread. Invariant: after each call of the pump
 //! either the engine is at rest and its descriptor will say what is new, or another call is scheduled.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +17,7 @@ use pyo3::types::{PyAny, PyDict};
 use crate::asgi::awaitable::{self, Sent};
 use crate::asgi::callables::Callables;
 use crate::asgi::cycle::Cycle;
+use crate::asgi::future::Futures;
 use crate::asgi::scope::{Scopes, Setup};
 use crate::asgi::task::Starter;
 use crate::crew::{Crew, Left, Watchdog};
@@ -30,9 +31,9 @@ pub(super) const NOBODY: u64 = u64::MAX;
 pub(super) struct Inner {
     pub(super) scopes: Scopes,
     /// Requests whose exchange is out and whose task is suspended, by token.
-    pub(super) out: HashMap<u64, Py<Cycle>>,
+    pub(super) out: BTreeMap<u64, Py<Cycle>>,
     /// Every suspended task's cycle: the loop itself keeps tasks only weakly.
-    pub(super) suspended: HashMap<u64, Py<Cycle>>,
+    pub(super) suspended: BTreeMap<u64, Py<Cycle>>,
     /// The name of the next one in `suspended`.
     pub(super) serial: u64,
     /// Heads that wait for their first block.
@@ -53,7 +54,7 @@ pub(crate) struct Driver {
     /// What a scheduled call of the pump is given besides: a context of its own, not that of the task that happened to
     /// schedule it, which tasks started by the pump would inherit.
     in_own_context: Py<PyDict>,
-    create_future: Py<PyAny>,
+    pub(super) futures: Futures,
     sent: Py<Sent>,
     pub(super) starter: Starter,
     pub(super) casefold: bool,
@@ -96,8 +97,8 @@ impl Driver {
         } = setup;
         let inner = Inner {
             scopes: Scopes::new(py, setup)?,
-            out: HashMap::new(),
-            suspended: HashMap::new(),
+            out: BTreeMap::new(),
+            suspended: BTreeMap::new(),
             serial: 0,
             drafts: Vec::new(),
             buffer: Vec::new(),
@@ -115,7 +116,7 @@ impl Driver {
             app,
             call_soon: event_loop.getattr(intern!(py, "call_soon"))?.unbind(),
             in_own_context: in_own_context.unbind(),
-            create_future: event_loop.getattr(intern!(py, "create_future"))?.unbind(),
+            futures: Futures::new(event_loop)?,
             event_loop: event_loop.clone().unbind(),
             sent: Py::new(py, Sent)?,
             starter,
@@ -152,20 +153,15 @@ impl Driver {
         self.sent.bind(py).clone().into_any()
     }
 
-    /// A future of the loop.
-    pub(crate) fn new_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.create_future.bind(py).call0()
-    }
-
     /// Ends a future that a task waits for. From inside the pump the task goes on at once, which saves it a round of the loop,
     /// unless another one is in the middle of a step.
     pub(crate) fn wake(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
         let in_pump = self.turning.load(Ordering::Relaxed);
         let in_first = self.entering.load(Ordering::Relaxed) != NOBODY;
         if !in_pump || in_first || self.resuming.swap(true, Ordering::Relaxed) {
-            return self.starter.wake(future, false);
+            return self.futures.end(future);
         }
-        let woken = self.starter.wake(future, true);
+        let woken = self.starter.wake(&self.futures, future);
         self.resuming.store(false, Ordering::Relaxed);
         woken
     }

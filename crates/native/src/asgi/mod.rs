@@ -7,6 +7,7 @@ mod cycle;
 mod driver;
 mod entering;
 mod fields;
+mod future;
 mod leaving;
 mod own;
 mod scope;

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString};
 
-use crate::asgi::awaitable::{Wait, Waiting};
+use crate::asgi::awaitable::Room;
 use crate::asgi::cycle::{Cycle, Stage, State, request_of};
 use crate::asgi::driver::Driver;
 use crate::ffi::{self, Arguments, Native};
@@ -40,8 +40,8 @@ impl Native for Send {
         match flow {
             Said::Clear | Said::Draft => Ok(cycle.driver.sent(py)),
             Said::Full => {
-                let waiting = Waiting::new(bound.to_owned().unbind(), Wait::Room);
-                Ok(Bound::new(py, waiting)?.into_any())
+                let room = Room(bound.to_owned().unbind());
+                Ok(Bound::new(py, room)?.into_any())
             }
         }
     }

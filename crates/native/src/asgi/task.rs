@@ -8,6 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyString};
 
+use crate::asgi::future::Futures;
 use crate::ffi::{self, Arguments, Held, Native};
 
 /// How tasks are started on this interpreter.
@@ -127,12 +128,14 @@ impl Catcher {
     }
 
     /// Ends `future`, and lets the task that waits for it go on at once.
-    fn wake(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn wake(&self, futures: &Futures, future: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = future.py();
-        let (ended, caught) = self.catch(py, Armed::Wake, || end(future));
+        let (ended, caught) = self.catch(py, Armed::Wake, || futures.end(future));
         ended?;
-        let Some(step) = caught else { return Ok(()) };
-        match ffi::call_in(step.context.bind(py), step.callback.bind(py), [future]) {
+        let Some(Step { callback, context }) = caught else {
+            return Ok(());
+        };
+        match ffi::call_in(&context.into_bound(py), &callback.into_bound(py), [future]) {
             // What ends a process is raised by the step as well; the task has it.
             Err(error) if !is_fatal(py, &error) => Err(error),
             _ => Ok(()),
@@ -309,14 +312,10 @@ impl Starter {
         Ok(options)
     }
 
-    /// Ends `future`, which a task waits for. `at_once`: no other task is inside a step, so that the waiting one can go on here
-    /// and now, as it would in the loop's next round.
-    pub(crate) fn wake(&self, future: &Bound<'_, PyAny>, at_once: bool) -> PyResult<()> {
-        if at_once {
-            self.catcher.get().wake(future)
-        } else {
-            end(future)
-        }
+    /// Ends `future`, which a task waits for, while no other task is inside a step: the waiting one goes on here and now, as it
+    /// would in the loop's next round.
+    pub(crate) fn wake(&self, futures: &Futures, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.catcher.get().wake(futures, future)
     }
 
     /// Runs the application's coroutine as far as it comes at once. `name`: the task's.
@@ -377,12 +376,6 @@ impl Class {
     fn outcome<'py>(&self, task: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         ffi::call(self.result.bind(task.py()), [task])
     }
-}
-
-fn end(future: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = future.py();
-    let set_result = future.getattr(intern!(py, "set_result"))?;
-    ffi::call(&set_result, [&py.None().into_bound(py)]).map(drop)
 }
 
 /// What is to end the process.

@@ -457,7 +457,7 @@ fn hear(py: Python<'_>, exchange: &Exchange, driver: &Driver) -> PyResult<Next> 
     let heard = driver
         .crew
         .engine()
-        .receive_message(exchange, &mut message, Now::read());
+        .receive_message(exchange, &mut message, Now::read);
     let next = match heard {
         Heard::Message(kind) => received(py, kind, message.bytes()).map(Next::Message),
         Heard::Pending => Ok(Next::Nothing),
