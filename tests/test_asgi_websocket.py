@@ -273,6 +273,15 @@ def test_one_that_gives_up_waiting_loses_no_message(server: Server) -> None:
             assert websocket.send(str(number)).receive() == str(number)
 
 
+def test_several_tasks_may_wait_at_once_and_some_give_up(server: Server) -> None:
+    with opened(server, "/ahead?count=5") as websocket:
+        assert websocket.receive() == "ready"
+        for number in range(5):
+            websocket.send(str(number))
+        assert websocket.receive() == "0 1 2 3 4"
+        assert websocket.end() == (1000, "")
+
+
 def test_one_task_may_send_while_another_receives(server: Server) -> None:
     with opened(server, "/both?count=300") as websocket:
         for _ in range(300):

@@ -277,6 +277,21 @@ async def cancel(_scope: Scope, receive: Receive, send: Send) -> None:
         await send(text(message["text"]))
 
 
+@view("/ahead")
+async def ahead(_scope: Scope, receive: Receive, send: Send, count: str = "5") -> None:
+    """Asks for several messages ahead; some tasks give up, and the others get one each."""
+    await connect(receive, send)
+    tasks = [asyncio.ensure_future(receive()) for _ in range(2 * int(count))]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await send(text("ready"))
+    messages = await asyncio.gather(*tasks, return_exceptions=True)
+    given_up = [isinstance(message, asyncio.CancelledError) for message in messages]
+    assert given_up == [True, False] * int(count), messages
+    await send(text(" ".join(sorted(message["text"] for message in messages[1::2]))))
+
+
 @view("/flood")
 async def flood(_scope: Scope, receive: Receive, send: Send, size: str = "65536") -> None:
     """Sends until the client is gone, and says how much that was."""
