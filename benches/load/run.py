@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from quiet import Machine
+from quota import Quota
 from report import Circumstances, describe_machine, scrub, write
 from results import FAILED, SKIPPED, Results
 from scenarios import SCENARIOS, Scenario
@@ -59,6 +60,13 @@ def _arguments() -> argparse.Namespace:
         default=0,
         metavar="SECONDS",
         help="repeat a trial on a machine that is not quiet, for so long (default: take it)",
+    )
+    parser.add_argument(
+        "--quota",
+        type=int,
+        default=0,
+        metavar="PERCENT",
+        help="of its processor that the server gets, so that no client is slower (default: all)",
     )
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     return parser.parse_args()
@@ -110,6 +118,7 @@ def _trial(
     shown = [
         f"{measure.title} {sample.values[measure.key]:,.{measure.digits}f}"
         for measure in scenario.measures
+        if measure.key in sample.values
     ]
     print(f"  {server.name:17} {', '.join(shown)}", flush=True)
 
@@ -162,6 +171,7 @@ def _circumstances(arguments: argparse.Namespace, servers: Sequence[Server]) -> 
         "pinning": pinning,
         "wrk": arguments.client,
         "patience": f"{arguments.patience:g} s",
+        "quota of the server": f"{arguments.quota} %" if arguments.quota else "none",
     }
     return Circumstances(describe_machine(), versions, options)
 
@@ -194,19 +204,22 @@ def main() -> None:
         print("servers:", *(row.name for row in servers))
         print("scenarios:", *(row.name for row in plan))
         return
+    quota = Quota(arguments.quota)
     bench = Bench(
         seconds=arguments.seconds,
         server_cpu=arguments.server_cpu,
         client_cpu=arguments.client_cpu,
         processors=os.cpu_count() or 1,
         polls=arguments.client == "polls",
+        quota=quota,
     )
     where = _circumstances(arguments, servers)
     _prepare(bench)
     signal.signal(signal.SIGTERM, _end)
     absent = {row.name: unavailable(row, arguments.oxicorn.absolute()) for row in servers}
     machine = Machine((bench.server_cpu, bench.client_cpu), arguments.patience)
-    results = _run(servers, plan, arguments.rounds, bench, machine, absent)
+    with quota:
+        results = _run(servers, plan, arguments.rounds, bench, machine, absent)
     page = write(arguments.name, plan, results, where)
     print(f"written: {scrub(str(page))}")
 

@@ -13,6 +13,7 @@ import plain
 from clients import IdleConnections, Kind, Paced, PacedClient, percentile
 from measure import Cost, Window, pss_bytes
 from process import Running, StartError, free_port
+from quota import Quota
 from scenarios import Scenario, Way
 from servers import APPS, Launch, Server
 from slow import OPEN_SECONDS, SlowClients
@@ -54,6 +55,7 @@ class Bench:
     processors: int
     polls: bool
     """Whether wrk polls for answers instead of sleeping until they come."""
+    quota: Quota
 
 
 @dataclass
@@ -77,7 +79,7 @@ def attempt(server: Server, scenario: Scenario, bench: Bench) -> Sample:
         many_connections=scenario.connections > 64,
     )
     running = Running(
-        server.command(launch),
+        bench.quota.command(server.command(launch)),
         launch.port,
         bench.server_cpu,
         APPS,
@@ -85,9 +87,14 @@ def attempt(server: Server, scenario: Scenario, bench: Bench) -> Sample:
     )
     try:
         with running:
-            return _measured(running, scenario, bench)
+            sample = _measured(running, scenario, bench)
     except StartError as error:
         raise Failure(f"did not start: {error}") from error
+    if bench.quota.percent:
+        # How long a request takes is then mostly how long the server is kept waiting.
+        for key in ("p50_ms", "p99_ms"):
+            sample.values.pop(key, None)
+    return sample
 
 
 def _measured(running: Running, scenario: Scenario, bench: Bench) -> Sample:
