@@ -244,9 +244,30 @@ def test_clients_are_asked_for_certificates(serve: Serve, tmp_path: Path, how: s
     assert not is_let_in(server, authority.client(stranger.issue("client")))
 
 
-def is_let_in(server: Server, context: ssl.SSLContext) -> bool:
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("how", ["1", "2"])
+def test_a_session_does_not_stand_for_a_certificate_that_is_believed_no_more(
+    serve: Serve, authority: Authority, tmp_path: Path, version: ssl.TLSVersion, how: str
+) -> None:
+    old, new, believed = Authority(tmp_path / "a"), Authority(tmp_path / "b"), tmp_path / "ca.pem"
+    shutil.copy(old.cert, believed)
+    context = authority.client(old.issue("client"), version)
+    options = ("--cert-reqs", how, "--ca-certs", str(believed))
+    server = serve("apps.probe:application", *authority.issue().options, *options, tls=context)
+    with server.connect() as connection:
+        connection.request("/")
+        session = connection.tls.session
+    shutil.copy(new.cert, believed)
+    server.wait_for_log("The certificate was renewed: ")
+    for offered in (None, session):
+        assert not is_let_in(server, context, offered)
+
+
+def is_let_in(
+    server: Server, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> bool:
     try:
-        with server.connect(tls=context) as connection:
+        with server.connect(tls=context, session=session) as connection:
             return connection.request().status == 200
     except (ssl.SSLError, ConnectionError, Ended):
         return False

@@ -19,6 +19,7 @@ from harness.load import Load
 from harness.server import Server
 from harness.site import APP, ASGI_APP
 from harness.wait import until
+from test_tls import is_let_in
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,9 @@ def site(tmp_path: Path, serve: Serve) -> Iterator[Deployment]:
         yield Deployment(tmp_path, Path(runtime), serve, APP)
 
 
-def configure(site: Deployment, identity: Identity) -> None:
-    site.configure(f"certfile = {str(identity.cert)!r}\nkeyfile = {str(identity.key)!r}\n")
+def configure(site: Deployment, identity: Identity, more: str = "") -> None:
+    files = f"certfile = {str(identity.cert)!r}\nkeyfile = {str(identity.key)!r}\n"
+    site.configure(files + more)
 
 
 def start(site: Deployment, authority: Authority, identity: Identity, *options: str) -> Server:
@@ -125,6 +127,21 @@ def test_a_session_is_resumed_after_a_restart(
         with server.connect(tls=context, session=session) as connection:
             connection.request()
             assert connection.tls.session_reused
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_of_before_does_not_stand_for_a_clients_certificate(
+    site: Deployment, authority: Authority, identity: Identity, version: ssl.TLSVersion
+) -> None:
+    context = authority.client(version=version)
+    server = start(site, authority, identity)
+    with server.connect(tls=context) as connection:
+        connection.request()
+        session = connection.tls.session
+    configure(site, identity, f"cert_reqs = 2\nca_certs = {str(authority.cert)!r}\n")
+    assert site.restart()[0] == 0
+    for offered in (None, session):
+        assert not is_let_in(server, context, offered)
 
 
 def test_a_restart_may_bring_another_certificate(

@@ -74,7 +74,11 @@ impl Material {
         let mut config = builder.with_single_cert(self.certificates(), self.private_key()?)?;
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = tickets.clone();
+        // Whoever resumes a session shows no certificate, and rustls asks for none: neither whether one had been shown, nor
+        // whether it is still valid and its authority still believed.
+        if clients == Clients::Unknown {
+            config.ticketer = tickets.clone();
+        }
         let certificate = self.chain.first().and_then(|own| pem(own));
         Ok(Served {
             config: Arc::new(config),
