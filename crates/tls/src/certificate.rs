@@ -10,20 +10,50 @@ use x509_cert::der::pem::{LineEnding, encode_string};
 /// The label of a certificate in PEM form (RFC 7468 §5).
 const LABEL: &str = "CERTIFICATE";
 
-/// Why a certificate is of no use now, if so.
+/// The time of a certificate, both ends included, since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity {
+    begin: Duration,
+    end: Duration,
+}
+
+impl Validity {
+    /// Always, if that is not understood.
+    pub(crate) fn of(der: &[u8]) -> Self {
+        let Ok(certificate) = Certificate::from_der(der) else {
+            return Self {
+                begin: Duration::ZERO,
+                end: Duration::MAX,
+            };
+        };
+        let validity = certificate.tbs_certificate().validity();
+        Self {
+            begin: validity.not_before.to_unix_duration(),
+            end: validity.not_after.to_unix_duration(),
+        }
+    }
+
+    pub(crate) fn contains(self, now: Duration) -> bool {
+        self.begin <= now && now <= self.end
+    }
+}
+
+/// Why a certificate is of no use now, if so, and whose it is.
 pub(crate) fn untimely(der: &[u8], now: SystemTime) -> Option<String> {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    if Validity::of(der).contains(now) {
+        return None;
+    }
     let certificate = Certificate::from_der(der).ok()?;
     let validity = certificate.tbs_certificate().validity();
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    if validity.not_after.to_unix_duration() < now {
-        let end = validity.not_after.to_date_time();
-        return Some(format!("expired at {end}"));
-    }
-    if validity.not_before.to_unix_duration() > now {
+    let why = if validity.not_after.to_unix_duration() < now {
+        format!("expired at {}", validity.not_after.to_date_time())
+    } else {
         let begin = validity.not_before.to_date_time();
-        return Some(format!("is not valid before {begin}"));
-    }
-    None
+        format!("is not valid before {begin}")
+    };
+    let name = certificate.tbs_certificate().subject();
+    Some(format!("{why} ({name})"))
 }
 
 /// The subject of a certificate in DER form, as RFC 4514 writes it.

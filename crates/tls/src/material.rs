@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{Error, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+use rustls::{Error, ServerConfig, SupportedProtocolVersion, version};
 
+use crate::authorities::Authorities;
 use crate::certificate::pem;
 use crate::tickets::Tickets;
 
@@ -101,22 +102,13 @@ impl Material {
         clients: Clients,
         provider: Arc<CryptoProvider>,
     ) -> Result<Option<Arc<dyn ClientCertVerifier>>, Error> {
-        if clients == Clients::Unknown {
-            return Ok(None);
-        }
-        let mut roots = RootCertStore::empty();
-        for authority in &self.authorities {
-            roots.add(CertificateDer::from(authority.clone()))?;
-        }
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        let builder = match clients {
-            Clients::Required => builder,
-            Clients::Optional | Clients::Unknown => builder.allow_unauthenticated(),
+        let optional = match clients {
+            Clients::Unknown => return Ok(None),
+            Clients::Optional => true,
+            Clients::Required => false,
         };
-        let verifier = builder.build();
-        Ok(Some(
-            verifier.map_err(|error| Error::General(error.to_string()))?,
-        ))
+        let authorities = Authorities::new(&self.authorities, optional, provider)?;
+        Ok(Some(Arc::new(authorities)))
     }
 
     /// The bytes, for another process; see [`Material::read`].
