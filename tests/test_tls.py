@@ -307,23 +307,50 @@ def broken(what: str, authority: Authority, folder: Path) -> tuple[Identity, str
     mine = Identity(folder / "cert.pem", folder / "key.pem")
     shutil.copy(made.cert, mine.cert)
     shutil.copy(made.key, mine.key)
+    said = BROKEN[what]
     if what == "missing":
         mine.cert.unlink()
-        return mine, f"certfile: '{mine.cert}' cannot be read: No such file"
-    if what == "no-certificate":
+    elif what == "directory":
+        mine.cert.unlink()
+        mine.cert.mkdir()
+    elif what == "no-certificate":
         mine.cert.write_text("hello")
-        return mine, f"certfile: '{mine.cert}' holds no certificate in PEM form."
-    if what == "no-key":
+    elif what == "cut":
+        mine.cert.write_text(made.cert.read_text()[:-30])
+    elif what == "damaged-chain":
+        more = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+        mine.cert.write_text(made.cert.read_text() + more)
+    elif what == "order":
+        mine.cert.write_text(authority.cert.read_text() + made.cert.read_text())
+    elif what == "no-key":
         mine.key.write_text("hello")
-        return mine, f"keyfile: '{mine.key}' holds no private key in PEM form."
-    if what == "other-key":
+    elif what == "other-key":
         shutil.copy(authority.issue().key, mine.key)
-        return mine, f"keyfile: '{mine.key}' does not fit the certificate in '{mine.cert}'."
-    openssl("pkey", "-in", made.key, "-aes128", "-passout", "pass:x", "-out", mine.key)
-    return mine, f"keyfile: '{mine.key}' holds an encrypted private key"
+    elif what == "encrypted":
+        openssl("pkey", "-in", made.key, "-aes128", "-passout", "pass:x", "-out", mine.key)
+    elif what == "encrypted-of-old":
+        openssl("ec", "-in", made.key, "-aes128", "-passout", "pass:x", "-out", mine.key)
+        assert "Proc-Type: 4,ENCRYPTED" in mine.key.read_text()
+    else:
+        openssl(
+            "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024", "-out", mine.key
+        )
+    return mine, said.format(cert=mine.cert, key=mine.key)
 
 
-BROKEN = ["missing", "no-certificate", "no-key", "other-key", "encrypted"]
+BROKEN = {
+    "missing": "certfile: '{cert}' cannot be read: No such file",
+    "directory": "certfile: '{cert}' cannot be read: Is a directory",
+    "no-certificate": "certfile: '{cert}' holds no certificate in PEM form.",
+    "cut": "certfile: '{cert}' is cut short: there is no END CERTIFICATE.",
+    "damaged-chain": "certfile: '{cert}' is damaged in certificate 2.",
+    "order": "certfile: '{cert}' holds the server's certificate behind another one; it has to be",
+    "no-key": "keyfile: '{key}' holds no private key in PEM form.",
+    "other-key": "keyfile: '{key}' does not fit the certificate in '{cert}'.",
+    "encrypted": "keyfile: '{key}' holds an encrypted private key; decrypt it: openssl pkey",
+    "encrypted-of-old": "keyfile: '{key}' holds an encrypted private key; decrypt it: openssl pkey",
+    "weak": "RSA with 2048 to 4096 bits, ECDSA with P-256 or P-384, and Ed25519 can.",
+}
 
 
 @pytest.mark.parametrize("what", BROKEN)

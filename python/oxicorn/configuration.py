@@ -118,7 +118,8 @@ class Source:
             raise OperatorError("No application was named: oxicorn [OPTIONS] MODULE[:VARIABLE]")
         _check(config)
         # By the arbiter, which keeps its rights. Absolute: it is about to change its directory.
-        config.read_certificates(os.path.join(os.getcwd(), config.chdir or ""))
+        directory = os.path.join(os.getcwd(), config.chdir or "")
+        warnings = [*warnings, *config.read_certificates(directory)]
         if config.reload and self.script and not self.script.is_loaded_anew:
             raise OperatorError("reload needs the application by its name, such as 'main:app'.")
         return config, warnings

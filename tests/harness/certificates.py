@@ -6,11 +6,28 @@ import os
 import ssl
 import subprocess
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 __all__ = ["Authority", "Identity", "openssl"]
 
 _NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
+
+_CA = """
+[ca]
+default_ca = ours
+[ours]
+database = {folder}/database
+new_certs_dir = {folder}
+default_md = sha256
+rand_serial = yes
+unique_subject = no
+copy_extensions = copyall
+policy = any
+[any]
+organizationName = optional
+commonName = supplied
+"""
 
 
 def openssl(*words: str | Path, feed: bytes = b"", seconds: float = 60) -> str:
@@ -33,6 +50,13 @@ class Identity:
         """What lets the server use them."""
         return ("--certfile", str(self.cert), "--keyfile", str(self.key))
 
+    def behind(self, *chain: Authority) -> Identity:
+        """The same with these in its chain."""
+        texts = [self.cert.read_text(), *(one.cert.read_text() for one in chain)]
+        whole = self.cert.with_suffix(".chain.pem")
+        whole.write_text("".join(texts))
+        return Identity(whole, self.key)
+
     def move_to(self, other: Identity) -> None:
         """Takes the place of `other`, as a renewal does: each file at once, one after the other."""
         os.replace(self.key, other.key)
@@ -48,20 +72,45 @@ class Identity:
 class Authority:
     """Signs certificates, and is trusted by its clients."""
 
-    def __init__(self, folder: Path, name: str = "authority") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "authority",
+        *,
+        above: Authority | None = None,
+        begin: int = 0,
+    ) -> None:
+        """`above`: who signs it, if not itself; `begin`: days from now to the first of 30."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.cert = folder / f"{name}.pem"
         self._key = folder / f"{name}.key"
         self._made = 0
+        signer = above.signs if above else ()
+        extensions = ("-addext", "basicConstraints=critical,CA:TRUE") if above else ()
         openssl(
             *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
             *("-nodes", "-days", "30", "-subj", f"/CN={name}"),
-            *("-keyout", self._key, "-out", self.cert),
+            *(*signer, *extensions, "-keyout", self._key, "-out", self.cert),
         )
+        if begin:
+            (above or self)._date(Identity(self.cert, self._key), begin, 30)
 
-    def issue(self, name: str = "localhost", *, rsa: bool = False, days: int = 30) -> Identity:
-        """A new certificate for `localhost` with this subject."""
+    @property
+    def signs(self) -> tuple[str | Path, ...]:
+        """What lets the command sign with it."""
+        return ("-CA", self.cert, "-CAkey", self._key)
+
+    def issue(
+        self,
+        name: str = "localhost",
+        *,
+        rsa: bool = False,
+        days: int = 30,
+        begin: int = 0,
+        extensions: tuple[str, ...] = (),
+    ) -> Identity:
+        """A new certificate for `localhost` with this subject; `begin`: days from now."""
         self._made += 1
         stem = self._folder / f"{self._made}"
         made = Identity(stem.with_suffix(".pem"), stem.with_suffix(".key"))
@@ -71,10 +120,32 @@ class Authority:
             *("req", "-x509", *kind, "-nodes", "-days", str(days)),
             *("-subj", f"/O=Test/CN={name}", "-addext", _NAMES),
             *("-addext", "basicConstraints=critical,CA:FALSE"),
-            *("-CA", self.cert, "-CAkey", self._key),
+            *(word for one in extensions for word in ("-addext", one)),
+            *self.signs,
             *("-keyout", made.key, "-out", made.cert),
         )
+        if begin:
+            self._date(made, begin, days)
         return made
+
+    def _date(self, made: Identity, begin: int, days: int) -> None:
+        """Signs it again for another time: only this command of OpenSSL 3.0 can choose one."""
+        request, config = made.cert.with_suffix(".csr"), self._folder / "ca.cnf"
+        config.write_text(_CA.format(folder=self._folder))
+        (self._folder / "database").write_text("")
+        openssl(
+            *("x509", "-x509toreq", "-copy_extensions", "copyall"),
+            *("-in", made.cert, "-signkey", made.key, "-out", request),
+        )
+        first = datetime.now(timezone.utc) + timedelta(days=begin)
+        itself = made.cert == self.cert
+        openssl(
+            *("ca", "-batch", "-notext", "-config", config, "-in", request),
+            *("-selfsign",) * itself,
+            *("-keyfile", self._key, "-cert", self.cert, "-out", made.cert),
+            *("-startdate", f"{first:%Y%m%d%H%M%SZ}"),
+            *("-enddate", f"{first + timedelta(days=days):%Y%m%d%H%M%SZ}"),
+        )
 
     def client(
         self, identity: Identity | None = None, version: ssl.TLSVersion | None = None

@@ -248,17 +248,17 @@ impl Config {
         self.config.logs_through_python()
     }
 
-    /// Reads the files of TLS, as the user that this process is; names may be relative to `directory`.
+    /// Reads the files of TLS, as the user that this process is; names may be relative to `directory`. What is doubtful in them.
     #[expect(
         clippy::needless_pass_by_value,
         reason = "values converted from Python belong to the call"
     )]
-    fn read_certificates(&self, directory: PathBuf) -> PyResult<()> {
+    fn read_certificates(&self, directory: PathBuf) -> PyResult<Vec<String>> {
         let shelf = tls::stock(&self.config, &directory);
         if let Some(shelf) = shelf.map_err(|problem| ConfigError::new_err(problem.to_string()))? {
             self.tls.get_or_init(|| Arc::new(shelf));
         }
-        Ok(())
+        Ok(tls::doubts(&self.tls))
     }
 
     /// The name of every setting.

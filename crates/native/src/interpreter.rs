@@ -109,7 +109,10 @@ impl Host for Interpreter {
             read.map_err(|error| error.value(py).to_string())
         })?;
         let policy = policy(&config.config);
-        lock(&self.configurations).insert(generation, config);
+        let mut known = lock(&self.configurations);
+        tls::may_follow(&config.tls, known.values().map(|other| &other.tls))?;
+        known.insert(generation, config);
+        drop(known);
         self.follow_certificates();
         Ok(policy)
     }

@@ -65,6 +65,30 @@ pub(crate) fn stock(config: &settings::Config, directory: &Path) -> Result<Optio
     Shelf::stock(sources).map(Some)
 }
 
+/// What is in the files and will not do what it is there for.
+pub(crate) fn doubts(stock: &Stock) -> Vec<String> {
+    let doubts = stock.get().map(|shelf| shelf.doubts()).unwrap_or_default();
+    doubts.iter().map(ToString::to_string).collect()
+}
+
+/// Whether a generation that has this may take the place of those that have the others.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn may_follow<'s>(
+    stock: &Stock,
+    mut others: impl Iterator<Item = &'s Stock>,
+) -> Result<(), String> {
+    let Some(shelf) = stock.get() else {
+        return Ok(());
+    };
+    let follows = others.try_for_each(|other| match other.get() {
+        Some(other) => shelf.may_follow(other),
+        None => Ok(()),
+    });
+    follows.map_err(|problem| problem.to_string())
+}
+
 /// What a worker encrypts connections with.
 pub(crate) fn acceptor(stock: &Stock) -> std::io::Result<Option<Acceptor>> {
     let Some(shelf) = stock.get() else {
@@ -109,6 +133,9 @@ impl Renewal {
                 Ok(true) => {
                     let file = shelf.sources().certfile.display();
                     log::info!(target: "oxicorn", "The certificate was renewed: '{file}'");
+                    for doubt in shelf.doubts() {
+                        log::warn!(target: "oxicorn", "{doubt}");
+                    }
                 }
                 Ok(false) => {}
                 Err(problem) => complain(&problem),

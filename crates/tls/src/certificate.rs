@@ -4,8 +4,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use x509_cert::Certificate;
-use x509_cert::der::Decode;
+use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::pem::{LineEnding, encode_string};
+use x509_cert::der::{Decode, Tag, Tagged};
 
 /// The label of a certificate in PEM form (RFC 7468 §5).
 const LABEL: &str = "CERTIFICATE";
@@ -54,6 +55,11 @@ pub(crate) fn untimely(der: &[u8], now: SystemTime) -> Option<String> {
     };
     let name = certificate.tbs_certificate().subject();
     Some(format!("{why} ({name})"))
+}
+
+/// Whether these bytes can be sent as a certificate: clients end a handshake over anything else.
+pub(crate) fn is_one(der: &[u8]) -> bool {
+    AnyRef::from_der(der).is_ok_and(|found| found.tag() == Tag::Sequence)
 }
 
 /// The subject of a certificate in DER form, as RFC 4514 writes it.

@@ -14,7 +14,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use ring::digest::{SHA256, digest};
@@ -94,7 +94,7 @@ impl Shelf {
     /// # Errors
     /// What is wrong with them, or that there is no memory.
     pub fn stock(sources: Sources) -> Result<Self, Problem> {
-        let material = sources.read(SystemTime::now())?;
+        let material = sources.read()?;
         let shelf = memfd_create("oxicorn-tls", MemfdFlags::CLOEXEC).map_err(io::Error::from);
         let stocked = shelf.and_then(|fd| {
             let file = File::from(fd);
@@ -114,20 +114,40 @@ impl Shelf {
         &self.sources
     }
 
+    /// What is on it, and will not do what it is there for.
+    pub fn doubts(&self) -> Vec<Problem> {
+        self.sources
+            .doubts(&self.present().material, SystemTime::now())
+    }
+
+    /// Whether what is on it may take the place of what is on `other`.
+    ///
+    /// # Errors
+    /// When its certificate is out of its time, and the other one's is another one.
+    pub fn may_follow(&self, other: &Self) -> Result<(), Problem> {
+        let material = self.present().material.clone();
+        self.sources.timely(&material, &other.present().material)
+    }
+
     /// Reads the files again; whether there was anything new. For the one process that reads them.
     ///
     /// # Errors
     /// What is wrong with them; then what is on the shelf stays.
     pub fn renew(&self) -> Result<bool, Problem> {
-        let material = self.sources.read(SystemTime::now())?;
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        let material = self.sources.read()?;
+        let mut present = self.present();
         if present.material == material {
             return Ok(false);
         }
+        self.sources.timely(&material, &present.material)?;
         let put = put(&self.file, present.place, &material);
         let place = put.map_err(|error| self.sources.unshelved(&error))?;
         *present = Present { place, material };
         Ok(true)
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where the present version is.

@@ -11,9 +11,12 @@ use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{Error as TlsError, InconsistentKeys, RootCertStore};
 
-use crate::certificate::untimely;
+use crate::certificate::{is_one, untimely};
 use crate::material::{Clients, Material};
 use crate::tickets::Tickets;
+
+/// The kinds of keys that ring can sign with.
+const KEYS: &str = "RSA with 2048 to 4096 bits, ECDSA with P-256 or P-384, and Ed25519";
 
 /// The files, and how they are meant; the settings of the same names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,25 +63,57 @@ impl Sources {
             .map(PathBuf::as_path)
     }
 
-    /// Reads them, and makes sure that they can be served with.
-    pub(crate) fn read(&self, now: SystemTime) -> Result<Material, Problem> {
+    /// Reads them, and makes sure that they can be served with, at whatever time.
+    pub(crate) fn read(&self) -> Result<Material, Problem> {
         let material = Material {
             chain: self.chain()?,
             key: self.key()?,
             authorities: self.authorities()?,
         };
-        for der in &material.chain {
-            if let Some(what) = untimely(der, now) {
-                return Err(self.in_certfile(format!("holds a certificate that {what}")));
-            }
-        }
         let trial = material.serve(self.clients, &self.suites, &Arc::new(Tickets::none()));
-        trial.map_err(|error| self.unusable(&error))?;
+        trial.map_err(|error| self.unusable(&error, &material))?;
         Ok(material)
     }
 
+    /// A certificate out of its time is served with for want of a better one, and never takes the place of another.
+    pub(crate) fn timely(&self, material: &Material, present: &Material) -> Result<(), Problem> {
+        if material.chain.first() == present.chain.first() {
+            return Ok(());
+        }
+        self.untimely(material, SystemTime::now())
+            .map_or(Ok(()), Err)
+    }
+
+    /// Why no client will accept what was read, if so.
+    fn untimely(&self, material: &Material, now: SystemTime) -> Option<Problem> {
+        let what = untimely(material.chain.first()?, now)?;
+        Some(self.in_certfile(format!("holds a certificate that {what}")))
+    }
+
+    /// What is in the files and will not do what it is there for.
+    pub(crate) fn doubts(&self, material: &Material, now: SystemTime) -> Vec<Problem> {
+        let others = material.chain.iter().skip(1);
+        let others = others.filter_map(|der| untimely(der, now));
+        let others = others
+            .map(|what| self.in_certfile(format!("holds a certificate in its chain that {what}")));
+        let authorities = self.ca_certs.iter().flat_map(|file| {
+            let all = material.authorities.iter();
+            let untimely = all.filter_map(move |der| untimely(der, now));
+            untimely.map(|what| {
+                let what = format!("holds an authority that {what}; nobody is let in by it");
+                Problem::new("ca_certs", file, what)
+            })
+        });
+        let own = self.untimely(material, now);
+        own.into_iter().chain(others).chain(authorities).collect()
+    }
+
     fn chain(&self) -> Result<Vec<Vec<u8>>, Problem> {
-        certificates("certfile", &self.certfile)
+        let found = certificates("certfile", &self.certfile)?;
+        match found.iter().position(|der| !is_one(der)) {
+            Some(at) => Err(self.in_certfile(format!("is damaged in certificate {}", at + 1))),
+            None => Ok(found),
+        }
     }
 
     fn key(&self) -> Result<Vec<u8>, Problem> {
@@ -103,14 +138,11 @@ impl Sources {
         };
         let found = certificates("ca_certs", file)?;
         let mut roots = RootCertStore::empty();
-        for der in &found {
+        for (at, der) in found.iter().enumerate() {
             let added = roots.add(CertificateDer::from(der.as_slice()));
             added.map_err(|error| {
-                Problem::new(
-                    "ca_certs",
-                    file,
-                    format!("holds no usable authority: {error}"),
-                )
+                let what = format!("holds as certificate {} no authority: {error}", at + 1);
+                Problem::new("ca_certs", file, what)
             })?;
         }
         Ok(found)
@@ -125,19 +157,38 @@ impl Sources {
         self.in_certfile(format!("cannot be kept in memory: {error}"))
     }
 
-    fn unusable(&self, error: &TlsError) -> Problem {
+    fn unusable(&self, error: &TlsError, material: &Material) -> Problem {
         let (setting, file) = self.key_place();
         match error {
+            TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)
+                if self.is_in_another_order(material) =>
+            {
+                self.in_certfile(
+                    "holds the server's certificate behind another one; it has to be the first"
+                        .into(),
+                )
+            }
             TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 let other = self.certfile.display();
                 let what = format!("does not fit the certificate in '{other}'");
                 Problem::new(setting, file, what)
             }
             TlsError::General(what) => {
-                Problem::new(setting, file, format!("cannot be used: {what}"))
+                let what = format!("cannot be used: {what}; {KEYS} can");
+                Problem::new(setting, file, what)
             }
             other => self.in_certfile(format!("cannot be used: {other}")),
         }
+    }
+
+    /// Whether the key fits a certificate of the chain.
+    fn is_in_another_order(&self, material: &Material) -> bool {
+        let tickets = Arc::new(Tickets::none());
+        (1..material.chain.len()).any(|at| {
+            let mut other = material.clone();
+            other.chain.swap(0, at);
+            other.serve(self.clients, &self.suites, &tickets).is_ok()
+        })
     }
 }
 
@@ -168,21 +219,32 @@ fn certificates(setting: &'static str, file: &Path) -> Result<Vec<Vec<u8>>, Prob
             file,
             "holds no certificate in PEM form".into(),
         )),
-        Err(error) => Err(Problem::new(
-            setting,
-            file,
-            format!("cannot be read: {error}"),
-        )),
+        Err(error) => Err(Problem::new(setting, file, damage(&error))),
     }
 }
 
 fn no_key(error: &PemError, bytes: &[u8]) -> String {
+    // In the label of the section, or in a line of it, where no Base64 is then.
     let encrypted = bytes.windows(9).any(|word| word == b"ENCRYPTED");
     match error {
-        PemError::NoItemsFound if encrypted => {
+        _ if encrypted => {
             "holds an encrypted private key; decrypt it: openssl pkey -in OLD -out NEW".into()
         }
         PemError::NoItemsFound => "holds no private key in PEM form".into(),
+        other => damage(other),
+    }
+}
+
+fn damage(error: &PemError) -> String {
+    match error {
+        PemError::MissingSectionEnd { end_marker } => {
+            let label = String::from_utf8_lossy(end_marker);
+            format!("is cut short: there is no END {label}")
+        }
+        PemError::IllegalSectionStart { line } => {
+            let line = String::from_utf8_lossy(line);
+            format!("is damaged in the line {line:?}")
+        }
         other => format!("cannot be read: {other}"),
     }
 }

@@ -165,20 +165,50 @@ fn every_complaint_names_setting_and_file() {
 }
 
 #[test]
-fn a_certificate_out_of_its_time_is_refused() {
+fn a_certificate_out_of_its_time_is_doubted_and_takes_the_place_of_no_other() {
     let folder = Folder::new();
-    folder.issue("old", -20);
+    let good = folder.issue("good", -1);
+    let shelf = Arc::new(Shelf::stock(folder.sources()).unwrap());
+    assert_eq!(shelf.doubts(), []);
+    for (begin, why) in [(-20, "expired at "), (5, "is not valid before ")] {
+        folder.issue("untimely", begin);
+        let said = shelf.renew().unwrap_err().to_string();
+        assert!(
+            said.contains(&format!("holds a certificate that {why}")),
+            "{said}"
+        );
+        assert_eq!(*reader(&shelf).served().certificate, *pem(&good).unwrap());
+        let other = Shelf::stock(folder.sources()).unwrap();
+        assert_eq!(other.may_follow(&shelf).unwrap_err().to_string(), said);
+        let doubts: Vec<_> = other.doubts().iter().map(ToString::to_string).collect();
+        assert_eq!(doubts, [said]);
+        // What is served already is served on, and what comes next is taken.
+        assert_eq!(
+            Shelf::stock(folder.sources()).unwrap().may_follow(&other),
+            Ok(())
+        );
+        assert_eq!(other.renew(), Ok(false));
+        assert_eq!(shelf.may_follow(&other), Ok(()));
+    }
+}
+
+#[test]
+fn a_chain_of_which_a_part_is_over_is_served_and_doubted() {
+    let folder = Folder::new();
+    folder.issue("mine", -1);
+    let mine = fs::read_to_string(folder.file("cert.pem")).unwrap();
+    let (over, _, _) = made("above", -20);
+    folder.put("cert.pem", &format!("{mine}{over}"));
+    let shelf = Shelf::stock(folder.sources()).unwrap();
+    let [doubt] = &shelf.doubts()[..] else {
+        panic!("one doubt");
+    };
+    let doubt = doubt.to_string();
     assert!(
-        folder
-            .complaint(|_| {})
-            .starts_with("certfile: '/cert.pem' holds a certificate that expired at ")
+        doubt.contains("holds a certificate in its chain that expired at "),
+        "{doubt}"
     );
-    folder.issue("new", 5);
-    assert!(
-        folder
-            .complaint(|_| {})
-            .contains("that is not valid before ")
-    );
+    assert!(doubt.ends_with(" (CN=above)."), "{doubt}");
 }
 
 #[test]
