@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
+from signal import SIGUSR1
 
 import pytest
 
@@ -47,6 +49,36 @@ def test_what_is_missing_is_a_dash(serve: Serve, access: Path) -> None:
     server = serve(PROBE, "--access-logfile", str(access))
     server.request("/")
     assert lines(access, 1)[0].endswith('"GET / HTTP/1.1" 200 14 "-" "-"')
+
+
+def test_a_log_folder_that_is_gone_is_named_and_serving_goes_on(
+    serve: Serve, tmp_path: Path
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    error, access = folder / "error.log", folder / "access.log"
+    logs = ("--log-file", str(error), "--access-logfile", str(access))
+    server = serve(PROBE, *logs, launch=True)
+    until(error.exists, "the error log")
+    stderr, server.path = server.path, error
+    server.wait_serving()
+    port = server.port
+    shutil.rmtree(folder)
+    # Also the error log's own complaint is read by somebody.
+    server.path = stderr
+    server.signal(SIGUSR1)
+    for pid in (server.pid, server.worker):
+        reason = "No such file or directory .*; the old one stays in use"
+        server.wait_for_log(rf"\[{pid}\] \[ERROR\] cannot reopen the log file {error}: {reason}")
+    assert (server.port, server.request().status) == (port, 200)
+    folder.mkdir()
+    server.signal(SIGUSR1)
+
+    def is_logged() -> bool:
+        server.request("/?again")
+        return access.exists() and "/?again" in access.read_text()
+
+    until(is_logged, "a line in the new file")
 
 
 ATOMS = {

@@ -17,7 +17,7 @@ use log::{LevelFilter, Log, Metadata, Record, SetLoggerError};
 
 use crate::fields::{Line, Notation};
 use crate::losses::Delivery;
-use crate::sink::Sink;
+use crate::sink::{Sink, Standard};
 use crate::statsd::{Metric, Statsd};
 use crate::syslog::SyslogTag;
 use crate::time::{LocalTime, unix_now};
@@ -242,6 +242,21 @@ impl ErrorLog {
             Ok(mut clock) => clock.at(unix_now()).to_owned(),
             Err(_) => outlets.clock().at(unix_now()).to_owned(),
         }
+    }
+}
+
+/// Says what is wrong with a sink; on standard error as well if it is the error log's own, whose file may be one that nobody
+/// finds any more.
+pub(crate) fn complain_about(sink: &Arc<Sink>, message: fmt::Arguments<'_>) {
+    log::error!(target: "oxicorn::logs", "{message}");
+    let Some(log) = GLOBAL.get() else {
+        return;
+    };
+    let outlets = log.outlets();
+    let own = outlets.sink.as_ref();
+    if own.is_some_and(|own| Arc::ptr_eq(own, sink)) {
+        let line = log.line(&outlets, Level::Error, message);
+        Sink::standard(Standard::Error).write_all(&line);
     }
 }
 

@@ -24,6 +24,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use self::put::Kind;
+use crate::error_log;
 use crate::losses::{Delivery, Losses};
 
 /// How long a full sink is waited for before its lines are given up.
@@ -239,8 +240,13 @@ pub fn reopen_all() {
     let sinks = SINKS.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for sink in sinks.iter().filter_map(Weak::upgrade) {
         if let Err(error) = sink.reopen() {
-            log::error!(target: "oxicorn::logs",
-                "cannot reopen the log file {}: {error}; the old one stays in use", sink.name());
+            error_log::complain_about(
+                &sink,
+                format_args!(
+                    "cannot reopen the log file {}: {error}; the old one stays in use",
+                    sink.name()
+                ),
+            );
         }
     }
 }
