@@ -17,6 +17,7 @@ import pytest
 
 from conftest import Serve
 from harness import processes
+from harness.inotify import limited
 from harness.server import Server
 from harness.wait import until
 from oxicorn.reload import Reloader, failure_page
@@ -359,6 +360,21 @@ def test_saved_code_is_served(
     answers(server, 200, b"first")
     touch(tmp_path / "site_app.py", GOOD.format("second"))
     server.wait_for_log(rf"Worker reloading: {tmp_path}/site_app.py modified")
+    answers(server, 200, b"second")
+
+
+@pytest.mark.parametrize("engine", ["auto", "inotify"])
+@pytest.mark.parametrize("what", ["instances", "watches"])
+def test_where_inotify_has_reached_its_limit_it_is_looked_and_said(
+    serve: Serve, tmp_path: Path, engine: str, what: str
+) -> None:
+    touch(tmp_path / "site_app.py", GOOD.format("first"))
+    options = ("--reload", "--reload-engine", engine, "--reload-delay", "0.1")
+    server = serve("site_app:app", *options, cwd=tmp_path, under=limited(what))
+    said = rf"WARNING\] reload: inotify .*fs\.inotify\.max_user_{what}.* looked at every 0\.1 s"
+    server.wait_for_log(said)
+    answers(server, 200, b"first")
+    touch(tmp_path / "site_app.py", GOOD.format("second"))
     answers(server, 200, b"second")
 
 

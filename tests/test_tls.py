@@ -26,6 +26,7 @@ from harness import processes
 from harness.certificates import Authority, Identity, openssl
 from harness.client import Ended, message
 from harness.folders import open_to_everybody
+from harness.inotify import limited
 from harness.server import Server
 from harness.wait import until
 from harness.websocket import WebSocket
@@ -516,6 +517,19 @@ def test_only_root_need_be_able_to_read_the_key(
     until(lambda: serial(server) == expected, "the new certificate")
     os.kill(server.worker, signal.SIGKILL)
     until(lambda: serial(server) == expected, "a new worker with the new certificate")
+
+
+@pytest.mark.parametrize("what", ["instances", "watches"])
+def test_files_that_cannot_be_watched_are_said_to_be(
+    serve: Serve, authority: Authority, what: str
+) -> None:
+    options, tls = authority.issue().options, authority.client()
+    server = serve("apps.probe:application", *options, tls=tls, under=limited(what))
+    server.wait_for_log(
+        "Renewed certificates are taken by a restart only: the files cannot be watched: "
+        rf".*fs\.inotify\.max_user_{what}"
+    )
+    assert server.request().status == 200
 
 
 # rest

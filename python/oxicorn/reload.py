@@ -137,19 +137,25 @@ class _Ears:
 
     @classmethod
     def open(cls, interval: float, forced: bool) -> _Ears | None:
-        """`forced`: there is no looking now and then. None if the kernel has no watch to give."""
+        """None if the kernel has no watch to give.
+
+        `forced`: where file systems do not tell of every change, nobody looks either.
+        """
         try:
             return cls(FileWatch(), interval, forced)
         except OSError as error:
-            log("warning", f"inotify: {error.strerror}; looking every {interval:g} s instead")
+            reason = f"{error.strerror} (fs.inotify.max_user_instances?)"
+            _say_that_it_is_looked(reason, interval)
             return None
 
     def __init__(self, watch: FileWatch, interval: float, forced: bool) -> None:
         self._watch, self._forced = watch, forced
-        self._milliseconds = max(1, round(interval * 1000))
+        self._interval = interval
         self._known: set[str] = set()
         self._directories: set[str] = set()
         self._deaf = False
+        self._full = False
+        """There are no more watches for this user."""
 
     def follow(self, files: Iterable[str]) -> None:
         new = {os.path.abspath(file) for file in files} - self._known
@@ -165,15 +171,27 @@ class _Ears:
         if not hears and not self._deaf:
             self._deaf = True
             log("debug", "inotify does not tell of all files")
+        if not self._full and self._watch.is_full():
+            self._full = True
+            _say_that_it_is_looked("fs.inotify.max_user_watches is reached", self._interval)
 
     def wait(self) -> None:
         """Until it is worth looking."""
         # As it is now: gevent has patched it.
         poll = select.poll()
         poll.register(self._watch.fileno(), select.POLLIN)
-        patience = self._milliseconds if self._deaf and not self._forced else None
+        looks = self._full or (self._deaf and not self._forced)
+        patience = max(1, round(self._interval * 1000)) if looks else None
         while poll.poll(patience) and not self._watch.is_due():
             pass
+
+
+def _say_that_it_is_looked(reason: str, interval: float) -> None:
+    log(
+        "warning",
+        f"reload: inotify cannot tell of every change: {reason}; "
+        f"the files are looked at every {interval:g} s (reload_delay)",
+    )
 
 
 def _directories(entries: Iterable[str]) -> Iterable[str]:

@@ -44,7 +44,9 @@ class Server:
         env: dict[str, str] | None = None,
         cwd: Path = TESTS,
         tls: ssl.SSLContext | None = None,
+        under: Iterable[str] = (),
     ):
+        """`under`: a command that ends in executing the words behind it."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.path = folder / "server.log"
@@ -54,7 +56,8 @@ class Server:
         self.shown = 0
         """How much of the log earlier tests have already produced."""
         where = ["--bind", bind] if bind else []
-        self.command = [sys.executable, "-m", PROGRAM, *_ALWAYS, *where, *options, app]
+        words = [sys.executable, "-m", PROGRAM, *_ALWAYS, *where, *options, app]
+        self.command = [*under, *words]
         # The path of a Unix socket is short, and that of a test's folder may be long.
         self.runtime = TemporaryDirectory(prefix="oxi-")
         runtime = {"XDG_RUNTIME_DIR": self.runtime.name}

@@ -63,6 +63,11 @@ impl FileWatch {
         all
     }
 
+    /// Whether something is not followed because there are no more watches for this user.
+    fn is_full(&self) -> bool {
+        self.watch().is_full()
+    }
+
     /// Takes notice of what has happened. Whether the files are to be looked at now.
     fn is_due(&self) -> bool {
         self.watch().is_due()

@@ -159,10 +159,13 @@ impl Renewal {
                     // What cannot be watched is not.
                     let _ = watch.follow(file);
                 }
+                if watch.is_full() {
+                    log::warn!(target: "oxicorn", "Renewed certificates are taken by a restart only: the files cannot be watched: fs.inotify.max_user_watches is reached");
+                }
                 self.watch = Some(watch);
             }
             Err(error) => {
-                log::warn!(target: "oxicorn", "Renewed certificates are taken by a restart only: the files cannot be watched: {error}");
+                log::warn!(target: "oxicorn", "Renewed certificates are taken by a restart only: the files cannot be watched: {error} (fs.inotify.max_user_instances?)");
             }
         }
     }

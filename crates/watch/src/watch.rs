@@ -51,6 +51,8 @@ pub struct Watch {
     directories: BTreeSet<PathBuf>,
     /// A directory is not where it was.
     astray: bool,
+    /// The kernel gives this user no more watches.
+    full: Cell<bool>,
 }
 
 impl AsFd for Watch {
@@ -90,6 +92,7 @@ impl Watch {
             files: BTreeSet::new(),
             directories: BTreeSet::new(),
             astray: false,
+            full: Cell::new(false),
         })
     }
 
@@ -116,6 +119,12 @@ impl Watch {
         self.whole.extend(added);
         self.directories.insert(directory.to_owned());
         added.is_some()
+    }
+
+    /// Whether something is not followed because the user has as many watches as the kernel allows
+    /// (`fs.inotify.max_user_watches`).
+    pub fn is_full(&self) -> bool {
+        self.full.get()
     }
 
     /// Watches a directory; if it is not there, the place where its return begins.
@@ -163,6 +172,9 @@ impl Watch {
     /// A directory that is watched has one number.
     fn add(&self, directory: &Path) -> io::Result<i32> {
         let added = inotify::add_watch(&self.changes, or_here(directory), flags_of_interest());
+        if added == Err(Errno::NOSPC) {
+            self.full.set(true);
+        }
         Ok(added?)
     }
 

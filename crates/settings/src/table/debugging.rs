@@ -30,7 +30,8 @@ pub(super) static SECTION: Section = Section {
             summary: "How code changes are noticed: auto, inotify or poll.",
             doc: "`inotify` hears of a change from the kernel, at once and without looking. `poll` looks at the times of all \
                   files every [`reload_delay`](#reload_delay). `auto` is `inotify`, and `poll` as well where some of the files \
-                  are on a file system that others can change unnoticed (NFS, shared folders of a virtual machine).",
+                  are on a file system that others can change unnoticed (NFS, shared folders of a virtual machine). \
+                  Where the kernel's limits for inotify are reached, the log says so, and the files are looked at, whatever was chosen.",
             examples: &["auto", "poll"],
             apply: |config, value| store(&mut config.reload_engine, value),
             ..Setting::ROW
