@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Serve
-from harness.certificates import Authority, Identity
+from harness.certificates import Authority, Identity, openssl
 from harness.client import Ended
 from harness.deployment import Deployment
 from harness.server import Server
@@ -102,6 +102,23 @@ def test_a_chain_of_which_a_part_has_expired_is_served_with_a_warning(
     server = serve("apps.probe:application", *identity.options, tls=authority.client())
     assert server.request().status == 200
     server.wait_for_log(r"holds a certificate in its chain that expired at \S+ \(CN=over\)")
+
+
+def test_a_certificate_of_version_1_is_served(serve: Serve, tmp_path: Path) -> None:
+    """As guides have made them for decades, and as OpenSSL makes them without extensions."""
+    identity, other = Identity(tmp_path / "c.pem", tmp_path / "k.pem"), tmp_path / "other.pem"
+    request = tmp_path / "r.csr"
+    openssl("genrsa", "-out", other, "2048")
+    words = ("-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost")
+    openssl("req", *words, "-keyout", identity.key, "-out", request)
+    openssl("x509", "-req", "-in", request, "-signkey", identity.key, "-out", identity.cert)
+    assert "Version: 1 " in openssl("x509", "-in", identity.cert, "-noout", "-text")
+    server = serve("apps.probe:application", *identity.options, tls=blind())
+    assert server.request().status == 200
+    wrong = Identity(identity.cert, other)
+    server = serve("apps.probe:application", *wrong.options, launch=True)
+    server.expect_exit(1)
+    assert f"keyfile: '{other}' does not fit the certificate in '{identity.cert}'." in server.log
 
 
 # clients'

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use x509_cert::Certificate;
 use x509_cert::der::asn1::AnyRef;
 use x509_cert::der::pem::{LineEnding, encode_string};
-use x509_cert::der::{Decode, Tag, Tagged};
+use x509_cert::der::{Decode, Encode, Tag, Tagged};
 
 /// The label of a certificate in PEM form (RFC 7468 §5).
 const LABEL: &str = "CERTIFICATE";
@@ -60,6 +60,13 @@ pub(crate) fn untimely(der: &[u8], now: SystemTime) -> Option<String> {
 /// Whether these bytes can be sent as a certificate: clients end a handshake over anything else.
 pub(crate) fn is_one(der: &[u8]) -> bool {
     AnyRef::from_der(der).is_ok_and(|found| found.tag() == Tag::Sequence)
+}
+
+/// The public key of a certificate, `SubjectPublicKeyInfo` in DER form (RFC 5280 §4.1).
+pub(crate) fn public_key(der: &[u8]) -> Option<Vec<u8>> {
+    let certificate = Certificate::from_der(der).ok()?;
+    let key = certificate.tbs_certificate().subject_public_key_info();
+    key.to_der().ok()
 }
 
 /// The subject of a certificate in DER form, as RFC 4514 writes it.

@@ -7,10 +7,11 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{Error, ServerConfig, SupportedProtocolVersion, version};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{Error, InconsistentKeys, ServerConfig, SupportedProtocolVersion, version};
 
 use crate::authorities::Authorities;
-use crate::certificate::pem;
+use crate::certificate::{pem, public_key};
 use crate::tickets::Tickets;
 
 /// What is offered over ALPN (RFC 7301).
@@ -66,13 +67,15 @@ impl Material {
     ) -> Result<Served, Error> {
         let provider = Arc::new(provider(suites));
         let versions = versions(&provider);
+        let own = self.own(&provider)?;
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&versions)?;
         let builder = match self.verifier(clients, provider)? {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_single_cert(self.certificates(), self.private_key()?)?;
+        let own = SingleCertAndKey::from(own);
+        let mut config = builder.with_cert_resolver(Arc::new(own));
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         // Whoever resumes a session shows no certificate, and rustls asks for none: neither whether one had been shown, nor
@@ -85,6 +88,25 @@ impl Material {
             config: Arc::new(config),
             certificate: certificate.unwrap_or_default().into(),
         })
+    }
+
+    /// Certificate and key, which fit. rustls cannot tell of a certificate of version 1, as `openssl x509 -req` makes them
+    /// unless it is told extensions; to send one it need not understand it.
+    fn own(&self, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
+        let loaded = provider.key_provider.load_private_key(self.private_key()?);
+        let own = CertifiedKey::new(self.certificates(), loaded?);
+        let fits = match own.keys_match() {
+            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(()),
+            Err(Error::InvalidCertificate(what)) => {
+                match self.chain.first().and_then(|der| public_key(der)) {
+                    Some(key) if own.key.public_key().is_some_and(|its| *its == *key) => Ok(()),
+                    Some(_) => Err(InconsistentKeys::KeyMismatch.into()),
+                    None => Err(Error::InvalidCertificate(what)),
+                }
+            }
+            other => other,
+        };
+        fits.map(|()| own)
     }
 
     fn certificates(&self) -> Vec<CertificateDer<'static>> {

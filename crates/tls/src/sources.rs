@@ -177,6 +177,9 @@ impl Sources {
                 let what = format!("cannot be used: {what}; {KEYS} can");
                 Problem::new(setting, file, what)
             }
+            TlsError::InvalidCertificate(what) => self.in_certfile(format!(
+                "cannot be used: its certificate is invalid: {what}"
+            )),
             other => self.in_certfile(format!("cannot be used: {other}")),
         }
     }
