@@ -10,59 +10,59 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 PERIOD_US = 10_000
 JOIN = 'echo $$ >"$0" && exec "$@"'
 """Enters the group before it becomes the server, so that no process of it stays outside."""
 
 
+@dataclass(frozen=True)
 class Quota:
-    """A context manager: the group exists inside. `percent` of one processor; 0 for no limit."""
+    """What the servers of a run get of their processor."""
 
-    def __init__(self, percent: int) -> None:
-        """Only name the group."""
-        self.percent = percent
-        self._group: Path | None = None
+    percent: int
+    """0: all of it."""
+    group: Path | None = None
 
     def command(self, command: list[str]) -> list[str]:
         """The same command inside the group."""
-        if self._group is None:
+        if self.group is None:
             return command
-        return ["sh", "-c", JOIN, str(self._group / "cgroup.procs"), *command]
+        return ["sh", "-c", JOIN, str(self.group / "cgroup.procs"), *command]
 
-    def __enter__(self) -> Quota:
-        """Make the group. Ends the program where that cannot be done."""
-        if not self.percent:
-            return self
-        name = f"oxicorn-load-{os.getpid()}"
-        failures = []
-        for root, limits in _controllers(self.percent * PERIOD_US // 100):
-            try:
-                self._group = root / name
-                self._group.mkdir()
-                for file, text in limits.items():
-                    (self._group / file).write_text(text)
-                return self
-            except OSError as error:
-                failures.append(str(error))
-                self._remove()
-        sys.exit(f"--quota needs the cpu controller of a control group: {failures or 'none found'}")
 
-    def _remove(self) -> None:
-        if self._group is not None and self._group.exists():
-            self._group.rmdir()
-        self._group = None
+@contextmanager
+def limited(percent: int) -> Iterator[Quota]:
+    """The group exists inside. Ends the program where it cannot be made."""
+    group = _made(percent) if percent else None
+    try:
+        yield Quota(percent, group)
+    finally:
+        if group is not None:
+            # Its servers have ended.
+            group.rmdir()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Remove the group; its servers have ended."""
-        self._remove()
+
+def _made(percent: int) -> Path:
+    failures = []
+    for root, limits in _controllers(percent * PERIOD_US // 100):
+        group = root / f"oxicorn-load-{os.getpid()}"
+        try:
+            group.mkdir()
+            for file, text in limits.items():
+                (group / file).write_text(text)
+            return group
+        except OSError as error:
+            failures.append(str(error))
+            if group.exists():
+                group.rmdir()
+    sys.exit(
+        f"--quota {percent}: no control group with a cpu controller could be made "
+        f"({'; '.join(failures) or 'none is mounted'}); run it as root, or without --quota"
+    )
 
 
 def _controllers(quota_us: int) -> Iterator[tuple[Path, dict[str, str]]]:
@@ -75,5 +75,5 @@ def _controllers(quota_us: int) -> Iterator[tuple[Path, dict[str, str]]]:
             yield root, dict(zip(files, (str(PERIOD_US), str(quota_us)), strict=True))
         controllers = root / "cgroup.controllers"
         if version == "cgroup2" and "cpu" in controllers.read_text().split():
-            (root / "cgroup.subtree_control").write_text("+cpu")
-            yield root, {"cpu.max": f"{quota_us} {PERIOD_US}"}
+            limit = f"{quota_us} {PERIOD_US}"
+            yield root, {"../cgroup.subtree_control": "+cpu", "cpu.max": limit}

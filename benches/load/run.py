@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from quiet import Machine
-from quota import Quota
+from quota import Quota, limited
 from report import Circumstances, describe_machine, scrub, write
 from results import FAILED, SKIPPED, Results
 from scenarios import SCENARIOS, Scenario
@@ -204,7 +204,20 @@ def main() -> None:
         print("servers:", *(row.name for row in servers))
         print("scenarios:", *(row.name for row in plan))
         return
-    quota = Quota(arguments.quota)
+    where = _circumstances(arguments, servers)
+    signal.signal(signal.SIGTERM, _end)
+    with limited(arguments.quota) as quota:
+        results = _measure(arguments, servers, plan, quota)
+    page = write(arguments.name, plan, results, where)
+    print(f"written: {scrub(str(page))}")
+
+
+def _measure(
+    arguments: argparse.Namespace,
+    servers: Sequence[Server],
+    plan: Sequence[Scenario],
+    quota: Quota,
+) -> Results:
     bench = Bench(
         seconds=arguments.seconds,
         server_cpu=arguments.server_cpu,
@@ -213,15 +226,10 @@ def main() -> None:
         polls=arguments.client == "polls",
         quota=quota,
     )
-    where = _circumstances(arguments, servers)
     _prepare(bench)
-    signal.signal(signal.SIGTERM, _end)
     absent = {row.name: unavailable(row, arguments.oxicorn.absolute()) for row in servers}
     machine = Machine((bench.server_cpu, bench.client_cpu), arguments.patience)
-    with quota:
-        results = _run(servers, plan, arguments.rounds, bench, machine, absent)
-    page = write(arguments.name, plan, results, where)
-    print(f"written: {scrub(str(page))}")
+    return _run(servers, plan, arguments.rounds, bench, machine, absent)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,8 @@ def _against(results: Results, scenario: str, other: str, factor: float, text: s
     figures = f"{ours:.2f} against {theirs:.2f} of {other}"
     if other != CEILING:
         figures += f", {theirs / ours:.2f} ×"
-        floor = results.value("browser" if scenario == "browser" else "hello", CEILING, "cpu_us")
+        # It takes part in the scenarios of WSGI, of which those of ASGI are the like.
+        floor = results.value(scenario.removeprefix("asgi_"), CEILING, "cpu_us")
         figures += "" if floor is None else f"; without Python it would be {theirs / floor:.2f} ×"
     return _judge(f"{scenario}: {text}", ours, theirs * factor, figures)
 
