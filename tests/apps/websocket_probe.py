@@ -281,8 +281,15 @@ async def cancel(_scope: Scope, receive: Receive, send: Send) -> None:
 async def ahead(_scope: Scope, receive: Receive, send: Send, count: str = "5") -> None:
     """Asks for several messages ahead; some tasks give up, and the others get one each."""
     await connect(receive, send)
-    tasks = [asyncio.ensure_future(receive()) for _ in range(2 * int(count))]
-    await asyncio.sleep(0)
+    asked = asyncio.Semaphore(0)
+
+    async def ask() -> Message:
+        asked.release()
+        return await receive()
+
+    tasks = [asyncio.create_task(ask()) for _ in range(2 * int(count))]
+    for _ in tasks:
+        await asked.acquire()
     for task in tasks[::2]:
         task.cancel()
     await send(text("ready"))
