@@ -354,21 +354,25 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("what", BROKEN)
-@pytest.mark.parametrize("check", [False, True])
-def test_files_that_cannot_be_used_are_named_at_the_start(
-    authority: Authority, tmp_path: Path, what: str, check: bool
-) -> None:
-    identity, said = broken(what, authority, tmp_path)
-    words = [*identity.options, *(["--check-config"] if check else []), "apps.probe:application"]
-    done = subprocess.run(
-        [sys.executable, "-m", "oxicorn", "--bind", "127.0.0.1:0", *words],
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    """Oxicorn with options with which it ends by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "oxicorn", "-b", "127.0.0.1:0", *options, "apps.probe:application"],
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("what", BROKEN)
+@pytest.mark.parametrize("check", [False, True])
+def test_files_that_cannot_be_used_are_named_at_the_start(
+    authority: Authority, tmp_path: Path, what: str, check: bool
+) -> None:
+    identity, said = broken(what, authority, tmp_path)
+    done = run(*identity.options, *(["--check-config"] if check else []))
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr

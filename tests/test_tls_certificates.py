@@ -5,8 +5,6 @@ what is said about it. Files that cannot be used at all are in `test_tls`.
 from __future__ import annotations
 
 import ssl
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from harness.client import Ended
 from harness.deployment import Deployment
 from harness.server import Server
 from harness.site import APP
+from test_tls import run
 
 OVER = -40
 """Days from now; certificates are for 30."""
@@ -68,15 +67,7 @@ def test_a_check_of_the_configuration_warns_of_a_certificate_out_of_its_time(
     authority: Authority,
 ) -> None:
     identity = authority.issue(begin=OVER)
-    words = ("--check-config", *identity.options, "apps.probe:application")
-    done = subprocess.run(
-        [sys.executable, "-m", "oxicorn", *words],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run("--check-config", *identity.options)
     assert done.returncode == 0
     assert f"Warning: certfile: '{identity.cert}' holds a certificate that expired" in done.stderr
 
