@@ -142,6 +142,7 @@ def test_a_session_of_before_does_not_stand_for_a_clients_certificate(
     assert site.restart()[0] == 0
     for offered in (None, session):
         assert not is_let_in(server, context, offered)
+    assert is_let_in(server, authority.client(authority.issue("client"), version=version))
 
 
 def test_a_restart_may_bring_another_certificate(
