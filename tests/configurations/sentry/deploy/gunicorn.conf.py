@@ -39,7 +39,8 @@ def post_fork(server, worker):
     flusher = threading.Thread(target=time.sleep, args=(3600,), name="flusher", daemon=True)
     flusher.start()
     worker.flusher = flusher
-    atexit.register(lambda: print("hook atexit", os.getpid(), flush=True))
+    # In one write: several workers end at once, and print to the same place.
+    atexit.register(lambda: print(f"hook atexit {os.getpid()}\n", end="", flush=True))
     server.log.info("hook post_fork %s of %s", worker.pid, server.pid)
 
 
