@@ -395,14 +395,17 @@ impl State {
         }
     }
 
+    /// While the server serves, nobody waits for the worker's end, and its stacks are worth the time
+    /// they take; a stop keeps to its deadline.
     fn abort(&mut self, id: WorkerId) {
         let until = self.now.saturating_add(Policy::ABORT_GRACE);
+        let stops = self.mode != Mode::Serving;
         let Some(worker) = self.workers.get_mut(&id) else {
             return;
         };
         worker.force = Force::Aborted;
         worker.rescue_until = None;
-        if worker.phase == Phase::Leaving {
+        if worker.phase == Phase::Leaving && stops {
             worker.shorten_deadline(until);
         } else {
             worker.deadline = Some(until);
