@@ -33,6 +33,7 @@ def test_an_idle_server_with_four_workers_never_wakes_up(serve: Serve, threads: 
     server = serve("apps.probe:application", "--threads", threads, workers=4)
     for _ in range(20):
         server.request("/")
+        server.request("/stream?count=100")
     until(lambda: rests(server), f"{SECONDS} s without a wake-up, once its timers have run out")
 
 

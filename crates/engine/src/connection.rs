@@ -113,6 +113,8 @@ pub(crate) struct Connection {
     pub(crate) ended: bool,
     /// The connection is on the engine's list of work to do without an event.
     pub(crate) queued: bool,
+    /// The connection is on the list of those whose bytes wait for more.
+    pub(crate) waits: bool,
     /// The connection is on the list of those to give to another process.
     pub(crate) offered: bool,
     pub(crate) phase: Phase,
@@ -166,6 +168,7 @@ impl Connection {
             readable: false,
             ended: false,
             queued: false,
+            waits: false,
             offered: false,
             phase,
             inflow: None,

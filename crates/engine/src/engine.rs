@@ -145,6 +145,8 @@ pub struct Engine {
     pub(crate) draining: bool,
     /// What the outboxes keep of the application's objects.
     pub(crate) kept: Kept,
+    /// Connections with bytes that wait for more.
+    pub(crate) waiting: Vec<Id>,
     pub(crate) worn: bool,
     /// Requests reported as stuck that are still inside the application.
     pub(crate) stuck: usize,
@@ -214,6 +216,7 @@ impl Engine {
             complain_after: 0,
             draining: false,
             kept: Kept::default(),
+            waiting: Vec::new(),
             worn: false,
             stuck: 0,
             batch: Vec::new(),

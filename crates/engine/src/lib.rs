@@ -13,6 +13,7 @@ mod engine;
 mod exchange;
 mod forwarded;
 mod handover;
+mod joining;
 mod options;
 mod outbox;
 mod own;

@@ -131,6 +131,8 @@ pub(crate) struct Outbox {
     in_memory: usize,
     /// Spooling has failed: what comes from here on is kept in memory.
     pub(crate) no_file: bool,
+    /// What is in it waits for more bytes, not for the socket.
+    pub(crate) waits: bool,
     /// Bytes that have left since creation.
     pub(crate) left_so_far: u64,
 }
@@ -286,6 +288,7 @@ impl Outbox {
     /// Sends what the socket takes, up to a burst. An error means that the connection is of no more use.
     pub(crate) fn flush(&mut self, transport: &mut Transport) -> io::Result<Flushed> {
         let mut budget = BURST;
+        self.waits = false;
         while let Some(part) = self.parts.front_mut() {
             if budget == 0 {
                 return Ok(Flushed::Burst);

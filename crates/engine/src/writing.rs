@@ -74,7 +74,7 @@ impl Engine {
         let room = self.kept.bytes() < self.options.response_kept;
         room && self
             .in_application(exchange)
-            .is_some_and(|(_, connection)| connection.outbox.is_none())
+            .is_some_and(|(_, connection)| connection.outbox.as_deref().is_none_or(|it| it.waits))
     }
 
     /// Sends `before`, a block of the application and `after`. What the socket does not take of the block is not copied:
@@ -121,7 +121,7 @@ impl Engine {
     }
 
     /// The deadline of a response that has made progress; an asynchronous one has none.
-    fn progress_deadline(&self, now: Now) -> u64 {
+    pub(crate) fn progress_deadline(&self, now: Now) -> u64 {
         if self.options.streams {
             return u64::MAX;
         }
@@ -337,7 +337,8 @@ impl Engine {
         (!connection.is_lost()).then_some((id, connection))
     }
 
-    /// Gives the socket what it takes at once, which is nothing while older bytes wait. The connection, and how much it took.
+    /// Gives the socket what it takes at once, which is nothing while older bytes wait. The connection, and how much it took;
+    /// or how the application may go on, when nothing is left to be done.
     fn send_first(
         &mut self,
         exchange: &Exchange,
@@ -348,6 +349,10 @@ impl Engine {
         let (id, connection) = self.in_application(exchange).ok_or(Flow::Gone)?;
         connection.deadline = connection.deadline.max(deadline);
         connection.course.begun = true;
+        let waits = connection.outbox.as_deref().is_some_and(|it| it.waits);
+        if waits && self.join(id, parts, now) {
+            return Err(self.flow(exchange));
+        }
         self.send_at_once(id, parts)
     }
 

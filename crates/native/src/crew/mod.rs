@@ -19,6 +19,7 @@ mod readiness;
 mod saturation;
 mod siblings;
 mod steward;
+mod vigil;
 mod watchdog;
 
 use std::collections::VecDeque;
@@ -78,6 +79,8 @@ struct Seat {
     /// A thread wants the seat back from the steward.
     wanted: bool,
     steward_asleep: bool,
+    /// Blocks wait in the engine for the next one: the steward sees to it that they do not wait long.
+    vigil: bool,
     /// Complete requests that no thread was free for.
     backlog: VecDeque<Box<Exchange>>,
     /// What the steward knows of how long no thread has come out of the application.

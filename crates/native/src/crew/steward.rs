@@ -2,14 +2,15 @@
 //! never runs Python and never takes the interpreter lock. Invariant: it has the seat only while no thread wants it.
 
 use std::io;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use oxicorn_board::Count;
 use oxicorn_engine::{Exchange, Now, Turn};
 
 use super::siblings::Rush;
-use super::{Crew, Holder, lock};
+use super::vigil::Vigil;
+use super::{Crew, Holder, Seat, lock};
 
 /// How long the seat may be empty before the steward takes it.
 const TICK: Duration = Duration::from_millis(5);
@@ -28,13 +29,11 @@ impl Crew {
     /// passes without any it sleeps until a thread enters the application.
     pub(crate) fn keep_house(&self) {
         let mut rush = Rush::new();
+        let mut vigil = Vigil::default();
         let mut seat = lock(&self.seat);
         while !self.is_stopping() {
             let entries = seat.entries;
-            (seat, _) = self
-                .steward
-                .wait_timeout(seat, TICK)
-                .unwrap_or_else(PoisonError::into_inner);
+            seat = self.wait_a_tick(seat, &mut vigil);
             if seat.entries != entries {
                 drop(seat);
                 self.watch_rush(&mut rush);
@@ -46,13 +45,16 @@ impl Crew {
                 seat.holder = Some(Holder::Steward);
                 seat.stall = None;
                 drop(seat);
-                self.stand_in();
+                self.stand_in(&mut vigil);
                 seat = lock(&self.seat);
                 seat.holder = None;
                 seat.wanted = false;
                 if seat.parked > 0 {
                     self.give_ticket(&mut seat);
                 }
+                continue;
+            }
+            if seat.vigil {
                 continue;
             }
             seat.steward_asleep = true;
@@ -65,9 +67,37 @@ impl Crew {
         }
     }
 
+    /// Keeps the vigil for the length of a tick.
+    fn wait_a_tick<'s>(
+        &'s self,
+        mut seat: MutexGuard<'s, Seat>,
+        vigil: &mut Vigil,
+    ) -> MutexGuard<'s, Seat> {
+        let end = Instant::now() + TICK;
+        loop {
+            let mut limit = end.saturating_duration_since(Instant::now());
+            while seat.vigil {
+                drop(seat);
+                let patience = self.keep_vigil(vigil);
+                seat = lock(&self.seat);
+                if let Some(patience) = patience {
+                    limit = limit.min(patience);
+                    break;
+                }
+            }
+            let waited = self.steward.wait_timeout(seat, limit);
+            let timeout;
+            (seat, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            let over = timeout.timed_out() && Instant::now() >= end;
+            if over || self.is_stopping() {
+                return seat;
+            }
+        }
+    }
+
     /// Leads without Python until a thread wants the seat. Requests that become complete meanwhile wait; new connections
     /// stay in the listeners' queues, if another worker can take them there.
-    fn stand_in(&self) {
+    fn stand_in(&self, vigil: &mut Vigil) {
         self.accept_if(!self.shares_listeners);
         let (mut since, mut entries) = (Instant::now(), lock(&self.seat).entries);
         while !self.is_stopping() && !lock(&self.seat).wanted {
@@ -87,7 +117,8 @@ impl Crew {
                         (since, entries) = (Instant::now(), lock(&self.seat).entries);
                     }
                     let work = again.then_some(Duration::ZERO);
-                    let looks = [self.watch_stall(), self.watch_siblings(), work];
+                    let vigil = self.keep_vigil(vigil);
+                    let looks = [self.watch_stall(), self.watch_siblings(), vigil, work];
                     if !self.wait_without_python(looks.into_iter().flatten().min()) {
                         break;
                     }

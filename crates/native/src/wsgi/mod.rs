@@ -8,6 +8,7 @@ mod input;
 mod names;
 mod observer;
 mod streams;
+mod transaction;
 
 use oxicorn_engine::{Ending, Exchange, Now};
 use pyo3::exceptions::{PySystemExit, PyTypeError};
@@ -18,12 +19,13 @@ use pyo3::types::{PyAny, PyBytes, PyDict, PyList, PyString, PyTuple};
 use crate::crew::Crew;
 use crate::ffi;
 use crate::head::{BIG, ERROR_PAGE, Framing};
-use crate::wsgi::call::{Call, EarlyHints, StartResponse, Transaction, Write};
+use crate::wsgi::call::{Call, EarlyHints, StartResponse, Write};
 use crate::wsgi::environ::Environs;
 pub(crate) use crate::wsgi::environ::SharedEnvirons;
 pub(crate) use crate::wsgi::input::EmptyInput;
 pub(crate) use crate::wsgi::observer::{Hooks, Nobody, Observer, Seen};
 pub(crate) use crate::wsgi::streams::{ErrorStream, FileWrapper};
+use crate::wsgi::transaction::Transaction;
 
 /// What a gateway needs to know of its worker.
 #[derive(Debug)]
@@ -347,8 +349,8 @@ impl<O: Observer, E> Gateway<O, E> {
         })
     }
 
-    /// Sends block by block: each is on its way before the next is asked for (PEP 3333, "Handling the Content-Length" and
-    /// "Buffering and Streaming").
+    /// Sends block by block: each is on its way while the next is made (PEP 3333, "Buffering and Streaming"), at once or by
+    /// the steward.
     fn send_blocks(&self, iterable: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = iterable.py();
         for block in iterable.try_iter()? {
