@@ -104,12 +104,15 @@ impl Siblings {
         }
     }
 
+    fn others(&self) -> impl Iterator<Item = Seen> {
+        self.floor.look().filter(|seen| seen.worker != self.own)
+    }
+
     fn look(&self, at: Instant, waiting: u32) -> Look {
-        let others = self.floor.look().filter(|seen| seen.worker != self.own);
         Look {
             at,
             waiting,
-            others: others.collect(),
+            others: self.others().collect(),
         }
     }
 
@@ -234,7 +237,8 @@ impl Crew {
             return;
         };
         let rushes = siblings.place.is_some_and(|own| rush.lasts(own.rests()));
-        let waiting = if rushes {
+        // The engine is in use most of the time now, and to wait for it costs more than the look: only if it is worth it.
+        let waiting = if rushes && siblings.others().next().is_some() {
             self.engine().unseen_input()
         } else {
             0
