@@ -201,6 +201,8 @@ def test_a_restart_with_settings_that_cannot_be_used_changes_nothing(scripts: Sc
 
 def test_a_restart_whose_load_raises_changes_nothing(scripts: Scripts, tmp_path: Path) -> None:
     server = scripts.start(LOADING)
+    # The first worker has read the file.
+    assert told(server)["text"] == "one"
     worker = server.worker
     (tmp_path / "answer.txt").unlink()
     server.signal(signal.SIGHUP)

@@ -49,7 +49,7 @@ class Scripts:
         return server.launch()
 
     def start(self, text: str, workers: int = 1, **how: Any) -> Server:
-        """Runs `main.py`, and waits until it serves."""
+        """Runs `main.py`, and waits until it listens and has workers, which may still load."""
         server = self.launch(text, **how)
         server.wait_for_log(r"Listening at: ")
         server.wait_for_workers(workers)

@@ -6,6 +6,7 @@
 use crate::clock::Now;
 use crate::engine::Engine;
 use crate::exchange::Exchange;
+use crate::outbox::Outbox;
 use crate::slab::Id;
 use crate::writing::Flow;
 
@@ -22,7 +23,7 @@ impl Engine {
         };
         connection.deadline = connection.deadline.max(deadline);
         connection.course.begun = true;
-        let blocked = |it: &crate::outbox::Outbox| !it.waits;
+        let blocked = |outbox: &Outbox| !outbox.waits;
         if connection.outbox.as_deref().is_some_and(blocked) {
             return (self.queue_rest(id, parts, 0), false);
         }
